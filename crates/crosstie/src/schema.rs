@@ -1,0 +1,862 @@
+//! The contract between data and models: which columns are features, which
+//! are labels, and what the labels mean to each other. Read from
+//! `schema.toml`.
+//!
+//! ```
+//! let schema = crosstie::schema::Schema::parse(r#"
+//!     group = "user"
+//!     scenario = "tab"
+//!
+//!     [[task]]
+//!     name = "click"
+//!
+//!     [[task]]
+//!     name = "like"
+//!     label = "is_like"
+//!     after = "click"
+//!     direct = true        # likes also happen without a click
+//!
+//!     [[field]]
+//!     name = "user"
+//!     kind = "categorical"
+//!     min_count = 5
+//!     side = "user"
+//!
+//!     [[field]]
+//!     name = "price"
+//!     kind = "numeric"
+//!     transform = "log1p"
+//! "#)?;
+//! assert_eq!(schema.parent(1), Some(0));
+//! # Ok::<(), crosstie::Error>(())
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::spelling;
+
+/// The whole contract, as written in `schema.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// Column whose values split the traffic into scenarios.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    /// A scenario with fewer training rows than this is pooled with all
+    /// others like it, and with scenarios never seen in training.
+    #[serde(default = "default_scenario_min_rows")]
+    pub scenario_min_rows: u64,
+    /// Column for grouped AUC, usually the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Column with a non-negative weight per row, for losses and metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// Columns that must never become features: known only afterwards, or the
+    /// generator's own truth.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+    /// Embedding width of fields that name none.
+    #[serde(default = "default_width")]
+    pub width: usize,
+    /// The actions to predict.
+    #[serde(rename = "task")]
+    pub tasks: Vec<Task>,
+    /// The input features.
+    #[serde(rename = "field")]
+    pub fields: Vec<Field>,
+}
+
+fn default_scenario_min_rows() -> u64 {
+    500
+}
+
+fn default_width() -> usize {
+    16
+}
+
+/// One binary action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// Name in configs, outputs and reports.
+    pub name: String,
+    /// Column with 0, 1 or null; the task's name if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The parent task: this action is defined on rows where that label is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Weight of this task's loss.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f32,
+    /// The action also happens without its parent; "from the impression" then
+    /// counts every path.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub direct: bool,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(weight: &f32) -> bool {
+    *weight == 1.0
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Task {
+    /// A root task whose label column bears its name.
+    pub fn new(name: impl Into<String>) -> Task {
+        Task { name: name.into(), label: None, after: None, weight: 1.0, direct: false }
+    }
+
+    /// The label's column.
+    pub fn column(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// Who or what a field describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The person.
+    User,
+    /// The thing shown.
+    Item,
+    /// Time, place, device, position, or both user and item.
+    #[default]
+    Context,
+}
+
+/// How a field enters a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// An ordinary input.
+    #[default]
+    Main,
+    /// A position-like input, kept for a bias network where the model has one.
+    Bias,
+}
+
+/// One input feature.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawField", into = "RawField")]
+pub struct Field {
+    /// Name in configs, artifacts and reports.
+    pub name: String,
+    /// Column of the data; the name if absent. A `rate` field has keys instead.
+    pub column: Option<String>,
+    /// Who or what it describes.
+    pub side: Side,
+    /// How it enters a model.
+    pub role: Role,
+    /// What kind of feature it is.
+    pub kind: FieldKind,
+}
+
+impl Field {
+    /// The columns of the data that this field reads.
+    pub fn columns(&self) -> Vec<&str> {
+        match &self.kind {
+            FieldKind::Rate(rate) => rate.key.iter().map(String::as_str).chain(rate.time.as_deref()).collect(),
+            _ => vec![self.column.as_deref().unwrap_or(&self.name)],
+        }
+    }
+}
+
+/// The kinds of features.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldKind {
+    /// One value per row, embedded.
+    Categorical(Categorical),
+    /// Several values per row, embedded and pooled.
+    Multi(Multi),
+    /// A number per row.
+    Numeric(Transform),
+    /// Smoothed historical rate of every task for a key.
+    Rate(Rate),
+}
+
+/// How values become rows of an embedding table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Categorical {
+    /// By vocabulary or by hash.
+    pub encoding: Encoding,
+    /// Embedding width; the schema's default if absent.
+    pub width: Option<usize>,
+    /// Name of a table shared with other fields; the field's own if absent.
+    pub table: Option<String>,
+}
+
+/// How a value finds its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Values seen at least `min_count` times in training get their own row;
+    /// all others share the unknown row.
+    Vocabulary {
+        /// Least number of training rows with the value.
+        min_count: u64,
+    },
+    /// A value's hash modulo the number of buckets.
+    Hashed {
+        /// Number of buckets.
+        buckets: u32,
+    },
+}
+
+/// Several values in one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Multi {
+    /// How each value finds its row.
+    pub categorical: Categorical,
+    /// What separates the values in a text cell; list columns need none.
+    pub separator: String,
+    /// How the rows' vectors become one.
+    pub pooling: Pooling,
+}
+
+/// How the vectors of several values become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// Their mean; zero for an empty cell.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+/// What is done to a number before the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transform {
+    /// Nothing; a missing value becomes 0.
+    None,
+    /// Mean 0 and standard deviation 1 over the training rows; a missing value
+    /// becomes 0, the mean.
+    Standard,
+    /// sign(x)·ln(1 + |x|), then as `Standard`.
+    Log1p,
+    /// One of `buckets` equal-mass buckets of the training rows, embedded; a
+    /// missing value has a bucket of its own.
+    Quantile {
+        /// Number of buckets.
+        buckets: u32,
+        /// Embedding width; the schema's default if absent.
+        width: Option<usize>,
+    },
+}
+
+/// Smoothed historical rate of every task for a key:
+/// ln(r / (1 - r)) with r = (positives + smoothing · mean) / (rows +
+/// smoothing), and ln(1 + rows) beside it; standardised. On training rows
+/// computed out of fold, or from strictly earlier rows if `time` is named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rate {
+    /// Columns whose values together are the key. Cells are taken whole.
+    pub key: Vec<String>,
+    /// Strength of the pull towards the overall mean, in rows.
+    pub smoothing: f64,
+    /// Number of folds on training rows, where no `time` is named.
+    pub folds: u32,
+    /// Numeric column; a training row then sees strictly earlier rows only.
+    pub time: Option<String>,
+}
+
+/// The tasks' relations, ready for use row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Funnel {
+    /// Parent of each task.
+    pub parents: Vec<Option<usize>>,
+    /// Whether each task also happens without its parent.
+    pub direct: Vec<bool>,
+    /// All tasks, every parent before its children.
+    pub order: Vec<usize>,
+}
+
+impl Funnel {
+    /// Number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.parents.len()
+    }
+
+    /// A row's label on the task's own sample space, the rows where the
+    /// parent's label is 1; `None` outside of it or where a label is missing.
+    /// `labels` holds one row: 0, 1 or NaN per task.
+    pub fn given_parent(&self, labels: &[f32], task: usize) -> Option<bool> {
+        match self.parents[task] {
+            Some(parent) if labels[parent] != 1.0 => None,
+            _ => present(labels[task]),
+        }
+    }
+
+    /// Whether the action and, unless it is direct, all its ancestors happened;
+    /// `None` where a missing label leaves that open.
+    pub fn from_impression(&self, labels: &[f32], task: usize) -> Option<bool> {
+        let own = present(labels[task]);
+        match self.parents[task] {
+            Some(parent) if !self.direct[task] => match (own, self.from_impression(labels, parent)) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            },
+            _ => own,
+        }
+    }
+}
+
+fn present(label: f32) -> Option<bool> {
+    (!label.is_nan()).then_some(label == 1.0)
+}
+
+/// A field as written: flat keys, of which each kind allows some.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawField {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    kind: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    side: Side,
+    #[serde(default, skip_serializing_if = "is_default")]
+    role: Role,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min_count: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    buckets: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    width: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    separator: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pooling: Option<Pooling>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transform: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    smoothing: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    folds: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Values seen once or twice in training teach nothing but themselves.
+const DEFAULT_MIN_COUNT: u64 = 10;
+const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
+const TRANSFORMS: [&str; 4] = ["none", "standard", "log1p", "quantile"];
+
+impl RawField {
+    fn refuse_all_but(&self, kind: &str, allowed: &[&str]) -> Result<(), String> {
+        let given = [
+            ("column", self.column.is_some()),
+            ("min_count", self.min_count.is_some()),
+            ("buckets", self.buckets.is_some()),
+            ("width", self.width.is_some()),
+            ("table", self.table.is_some()),
+            ("separator", self.separator.is_some()),
+            ("pooling", self.pooling.is_some()),
+            ("transform", self.transform.is_some()),
+            ("key", self.key.is_some()),
+            ("smoothing", self.smoothing.is_some()),
+            ("folds", self.folds.is_some()),
+            ("time", self.time.is_some()),
+        ];
+        match given.iter().find(|(key, given)| *given && !allowed.contains(key)) {
+            Some((key, _)) => Err(format!(
+                "field `{}`: `{key}` has no meaning for {kind}, which allows: {}",
+                self.name,
+                allowed.join(", ")
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn categorical(&self) -> Result<Categorical, String> {
+        let encoding = match (self.min_count, self.buckets) {
+            (Some(_), Some(_)) => {
+                return Err(format!(
+                    "field `{}`: `min_count` makes a vocabulary and `buckets` hashes; choose one",
+                    self.name
+                ));
+            }
+            (_, Some(0)) => return Err(format!("field `{}`: `buckets` must be at least 1", self.name)),
+            (_, Some(buckets)) => Encoding::Hashed { buckets },
+            (min_count, None) => Encoding::Vocabulary { min_count: min_count.unwrap_or(DEFAULT_MIN_COUNT).max(1) },
+        };
+        if self.width == Some(0) {
+            return Err(format!("field `{}`: `width` must be at least 1", self.name));
+        }
+        Ok(Categorical { encoding, width: self.width, table: self.table.clone() })
+    }
+}
+
+impl TryFrom<RawField> for Field {
+    type Error = String;
+
+    fn try_from(raw: RawField) -> Result<Field, String> {
+        let name = &raw.name;
+        let Some(kind) = raw.kind.as_deref() else {
+            return Err(format!("field `{name}` needs a `kind`: {}", KINDS.join(", ")));
+        };
+        let kind = match kind {
+            "categorical" => {
+                raw.refuse_all_but("a categorical field", &["column", "min_count", "buckets", "width", "table"])?;
+                FieldKind::Categorical(raw.categorical()?)
+            }
+            "multi" => {
+                raw.refuse_all_but(
+                    "a multi field",
+                    &["column", "min_count", "buckets", "width", "table", "separator", "pooling"],
+                )?;
+                let separator = raw.separator.clone().unwrap_or_else(|| ",".into());
+                if separator.is_empty() {
+                    return Err(format!("field `{name}`: `separator` must not be empty"));
+                }
+                FieldKind::Multi(Multi {
+                    categorical: raw.categorical()?,
+                    separator,
+                    pooling: raw.pooling.unwrap_or_default(),
+                })
+            }
+            "numeric" => {
+                let transform = raw.transform.as_deref().unwrap_or("standard");
+                let allowed: &[&str] = if transform == "quantile" {
+                    &["column", "transform", "buckets", "width"]
+                } else {
+                    &["column", "transform"]
+                };
+                raw.refuse_all_but(&format!("a numeric field with transform {transform}"), allowed)?;
+                FieldKind::Numeric(match transform {
+                    "none" => Transform::None,
+                    "standard" => Transform::Standard,
+                    "log1p" => Transform::Log1p,
+                    "quantile" => match raw.buckets.unwrap_or(32) {
+                        buckets @ 2.. => Transform::Quantile { buckets, width: raw.width },
+                        few => return Err(format!("field `{name}`: {few} `buckets` are too few, at least 2")),
+                    },
+                    other => {
+                        return Err(format!(
+                            "field `{name}`: unknown transform `{other}`{}",
+                            spelling::hint(other, TRANSFORMS)
+                        ));
+                    }
+                })
+            }
+            "rate" => {
+                raw.refuse_all_but("a rate field", &["key", "smoothing", "folds", "time"])?;
+                let key = raw.key.clone().unwrap_or_else(|| vec![name.clone()]);
+                let smoothing = raw.smoothing.unwrap_or(20.0);
+                let folds = raw.folds.unwrap_or(5);
+                if key.is_empty() {
+                    return Err(format!("field `{name}`: `key` must name at least one column"));
+                }
+                if smoothing.is_nan() || smoothing <= 0.0 {
+                    return Err(format!("field `{name}`: `smoothing` must be above 0, found {smoothing}"));
+                }
+                if folds < 2 {
+                    return Err(format!("field `{name}`: `folds` must be at least 2, found {folds}"));
+                }
+                if raw.time.is_some() && raw.folds.is_some() {
+                    return Err(format!("field `{name}`: `folds` and `time` exclude each other; choose one"));
+                }
+                FieldKind::Rate(Rate { key, smoothing, folds, time: raw.time.clone() })
+            }
+            other => {
+                return Err(format!("field `{name}`: unknown kind `{other}`{}", spelling::hint(other, KINDS)));
+            }
+        };
+        Ok(Field { name: raw.name, column: raw.column, side: raw.side, role: raw.role, kind })
+    }
+}
+
+impl From<Field> for RawField {
+    fn from(field: Field) -> RawField {
+        let mut raw = RawField {
+            name: field.name,
+            column: field.column,
+            side: field.side,
+            role: field.role,
+            ..RawField::default()
+        };
+        let categorical = |raw: &mut RawField, categorical: Categorical| {
+            match categorical.encoding {
+                Encoding::Vocabulary { min_count } => raw.min_count = Some(min_count),
+                Encoding::Hashed { buckets } => raw.buckets = Some(buckets),
+            }
+            raw.width = categorical.width;
+            raw.table = categorical.table;
+        };
+        let kind = match field.kind {
+            FieldKind::Categorical(kind) => {
+                categorical(&mut raw, kind);
+                "categorical"
+            }
+            FieldKind::Multi(multi) => {
+                categorical(&mut raw, multi.categorical);
+                raw.separator = Some(multi.separator);
+                raw.pooling = Some(multi.pooling);
+                "multi"
+            }
+            FieldKind::Numeric(transform) => {
+                let transform = match transform {
+                    Transform::None => "none",
+                    Transform::Standard => "standard",
+                    Transform::Log1p => "log1p",
+                    Transform::Quantile { buckets, width } => {
+                        raw.buckets = Some(buckets);
+                        raw.width = width;
+                        "quantile"
+                    }
+                };
+                raw.transform = Some(transform.into());
+                "numeric"
+            }
+            FieldKind::Rate(rate) => {
+                raw.key = Some(rate.key);
+                raw.smoothing = Some(rate.smoothing);
+                raw.folds = rate.time.is_none().then_some(rate.folds);
+                raw.time = rate.time;
+                "rate"
+            }
+        };
+        raw.kind = Some(kind.into());
+        raw
+    }
+}
+
+impl Schema {
+    /// Reads and checks a schema.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the place of a syntax error or unknown key,
+    /// [`Error::Schema`] for contradictions.
+    pub fn read(path: impl AsRef<Path>) -> Result<Schema> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Schema::parse(&text).map_err(|error| match error {
+            Error::Schema(message) => Error::file(path, message),
+            other => other,
+        })
+    }
+
+    /// Parses and checks a schema.
+    ///
+    /// # Errors
+    /// [`Error::Schema`].
+    pub fn parse(text: &str) -> Result<Schema> {
+        let schema: Schema =
+            toml::from_str(text).map_err(|error| Error::Schema(spelling::explain(&error.to_string())))?;
+        schema.check()?;
+        Ok(schema)
+    }
+
+    /// The schema as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a schema holds nothing that TOML cannot")
+    }
+
+    /// Checks what the types alone do not: names, parents, cycles, and that
+    /// no feature reads a label or a never-feature.
+    ///
+    /// # Errors
+    /// [`Error::Schema`].
+    pub fn check(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::Schema(message));
+        if self.tasks.is_empty() {
+            return wrong("there is no [[task]]: nothing to predict".into());
+        }
+        if self.fields.is_empty() {
+            return wrong("there is no [[field]]: nothing to predict from".into());
+        }
+        if self.width == 0 {
+            return wrong("`width` must be at least 1".into());
+        }
+        let mut seen = BTreeSet::new();
+        for task in &self.tasks {
+            if !seen.insert(task.name.as_str()) {
+                return wrong(format!("two tasks are called `{}`", task.name));
+            }
+            check_name("task", &task.name)?;
+            if !(task.weight.is_finite() && task.weight >= 0.0) {
+                return wrong(format!("task `{}`: `weight` must be 0 or more, found {}", task.name, task.weight));
+            }
+            if task.direct && task.after.is_none() {
+                return wrong(format!("task `{}`: `direct` needs `after`, the parent it can do without", task.name));
+            }
+        }
+        for task in &self.tasks {
+            if let Some(after) = &task.after {
+                if !self.tasks.iter().any(|other| other.name == *after) {
+                    let names = self.tasks.iter().map(|task| task.name.as_str());
+                    return wrong(format!(
+                        "task `{}`: its parent `{after}` is no task{}",
+                        task.name,
+                        spelling::hint(after, names)
+                    ));
+                }
+            }
+        }
+        for (index, task) in self.tasks.iter().enumerate() {
+            let mut at = index;
+            for _ in 0..self.tasks.len() {
+                match self.parent(at) {
+                    Some(parent) => at = parent,
+                    None => break,
+                }
+            }
+            if self.parent(at).is_some() {
+                return wrong(format!("task `{}` is its own ancestor: follow `after` around the circle", task.name));
+            }
+        }
+        let labels: BTreeSet<&str> = self.tasks.iter().map(Task::column).collect();
+        let mut seen = BTreeSet::new();
+        for field in &self.fields {
+            if !seen.insert(field.name.as_str()) {
+                return wrong(format!("two fields are called `{}`", field.name));
+            }
+            check_name("field", &field.name)?;
+            for column in field.columns() {
+                if labels.contains(column) {
+                    return wrong(format!("field `{}` reads `{column}`, the label of a task", field.name));
+                }
+                if self.never.iter().any(|never| never == column) {
+                    return wrong(format!("field `{}` reads `{column}`, which is listed under `never`", field.name));
+                }
+            }
+        }
+        self.check_tables()
+    }
+
+    fn check_tables(&self) -> Result<()> {
+        let mut tables: Vec<(&str, &Field, usize)> = Vec::new();
+        for field in &self.fields {
+            let (FieldKind::Categorical(categorical) | FieldKind::Multi(Multi { categorical, .. })) = &field.kind
+            else {
+                continue;
+            };
+            let Some(table) = categorical.table.as_deref() else { continue };
+            let width = categorical.width.unwrap_or(self.width);
+            match tables.iter().find(|(name, ..)| *name == table) {
+                Some((_, first, other)) if *other != width => {
+                    return Err(Error::Schema(format!(
+                        "fields `{}` and `{}` share table `{table}` but have widths {other} and {width}",
+                        first.name, field.name
+                    )));
+                }
+                Some((_, first, _)) if encoding(first) != Some(categorical.encoding) => {
+                    return Err(Error::Schema(format!(
+                        "fields `{}` and `{}` share table `{table}` but encode their values differently",
+                        first.name, field.name
+                    )));
+                }
+                _ => tables.push((table, field, width)),
+            }
+        }
+        for field in &self.fields {
+            if let Some((table, first, _)) = tables.iter().find(|(name, first, _)| {
+                *name == field.name && first.name != field.name && table_of(field) != Some(name)
+            }) {
+                return Err(Error::Schema(format!(
+                    "table `{table}` of field `{}` bears the name of another field, which has a table of its own",
+                    first.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Index of a task's parent.
+    pub fn parent(&self, task: usize) -> Option<usize> {
+        let after = self.tasks[task].after.as_deref()?;
+        self.tasks.iter().position(|other| other.name == after)
+    }
+
+    /// Task indices, every parent before its children.
+    pub fn order(&self) -> Vec<usize> {
+        let depth = |mut task: usize| {
+            let mut depth = 0;
+            while let Some(parent) = self.parent(task) {
+                task = parent;
+                depth += 1;
+            }
+            depth
+        };
+        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
+        order.sort_by_key(|task| depth(*task));
+        order
+    }
+
+    /// The tasks' relations.
+    pub fn funnel(&self) -> Funnel {
+        Funnel {
+            parents: (0..self.tasks.len()).map(|task| self.parent(task)).collect(),
+            direct: self.tasks.iter().map(|task| task.direct).collect(),
+            order: self.order(),
+        }
+    }
+
+    /// The columns needed for scoring: what the fields read, the scenario.
+    pub fn feature_columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        let all = self.fields.iter().flat_map(|field| match &field.kind {
+            // Time orders training rows; a row to be scored comes after all.
+            FieldKind::Rate(rate) => rate.key.iter().map(String::as_str).collect(),
+            _ => field.columns(),
+        });
+        for column in all.chain(self.scenario.as_deref()) {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        columns
+    }
+}
+
+fn encoding(field: &Field) -> Option<Encoding> {
+    match &field.kind {
+        FieldKind::Categorical(categorical) | FieldKind::Multi(Multi { categorical, .. }) => Some(categorical.encoding),
+        _ => None,
+    }
+}
+
+fn table_of(field: &Field) -> Option<&str> {
+    match &field.kind {
+        FieldKind::Categorical(categorical) | FieldKind::Multi(Multi { categorical, .. }) => {
+            categorical.table.as_deref()
+        }
+        _ => None,
+    }
+}
+
+/// Names become file and tensor names, so they hold nothing that would not do there.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '+');
+    if name.is_empty() || !name.chars().all(fine) {
+        return Err(Error::Schema(format!(
+            "{what} name `{name}`: letters, digits, `_`, `-`, `+` and spaces only (use `column` or `label` for the data's own name)"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(toml: &str) -> String {
+        Schema::parse(toml).expect_err("the schema should be refused").to_string()
+    }
+
+    const FIELD: &str = "[[field]]\nname = \"x\"\nkind = \"numeric\"\n";
+
+    #[test]
+    fn a_misspelt_parent_is_named_with_the_nearest_task() {
+        let said = refused(&format!("[[task]]\nname = \"click\"\n[[task]]\nname = \"buy\"\nafter = \"clik\"\n{FIELD}"));
+        assert!(said.contains("did you mean `click`?"), "{said}");
+    }
+
+    #[test]
+    fn a_cycle_is_refused() {
+        let said =
+            refused(&format!("[[task]]\nname = \"a\"\nafter = \"b\"\n[[task]]\nname = \"b\"\nafter = \"a\"\n{FIELD}"));
+        assert!(said.contains("its own ancestor"), "{said}");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest() {
+        let said = refused(&format!("grop = \"user\"\n[[task]]\nname = \"click\"\n{FIELD}"));
+        assert!(said.contains("did you mean `group`?"), "{said}");
+        let said =
+            refused("[[task]]\nname = \"click\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"\ntransfrom = \"log1p\"\n");
+        assert!(said.contains("did you mean `transform`?"), "{said}");
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_refused() {
+        let said = refused("[[task]]\nname = \"click\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"\nmin_count = 3\n");
+        assert!(said.contains("`min_count` has no meaning for a numeric field"), "{said}");
+    }
+
+    #[test]
+    fn a_label_or_a_never_column_is_no_feature() {
+        assert!(
+            refused("[[task]]\nname = \"x\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"").contains("label of a task")
+        );
+        let said = refused(&format!("never = [\"x\"]\n[[task]]\nname = \"click\"\n{FIELD}"));
+        assert!(said.contains("listed under `never`"), "{said}");
+    }
+
+    #[test]
+    fn a_schema_survives_writing_and_reading() {
+        let text = r#"
+            scenario = "tab"
+            never = ["truth"]
+            width = 8
+            [[task]]
+            name = "click"
+            [[task]]
+            name = "like"
+            after = "click"
+            direct = true
+            weight = 2.0
+            [[field]]
+            name = "user"
+            kind = "categorical"
+            buckets = 100
+            side = "user"
+            table = "ids"
+            [[field]]
+            name = "tags"
+            kind = "multi"
+            pooling = "sum"
+            [[field]]
+            name = "age"
+            kind = "numeric"
+            transform = "quantile"
+            buckets = 9
+            [[field]]
+            name = "user_tag"
+            kind = "rate"
+            key = ["user", "tag"]
+            time = "at"
+        "#;
+        let schema = Schema::parse(text).unwrap();
+        assert_eq!(Schema::parse(&schema.to_toml()).unwrap(), schema);
+    }
+
+    #[test]
+    fn labels_follow_the_funnel() {
+        let schema = Schema::parse(&format!(
+            "[[task]]\nname = \"click\"\n[[task]]\nname = \"cart\"\nafter = \"click\"\n\
+             [[task]]\nname = \"like\"\nafter = \"click\"\ndirect = true\n{FIELD}"
+        ))
+        .unwrap();
+        let funnel = schema.funnel();
+        let missing = f32::NAN;
+        assert_eq!(funnel.given_parent(&[0.0, 1.0, 1.0], 1), None);
+        assert_eq!(funnel.from_impression(&[0.0, 1.0, 1.0], 1), Some(false));
+        assert_eq!(funnel.from_impression(&[0.0, 1.0, 1.0], 2), Some(true));
+        assert_eq!(funnel.given_parent(&[1.0, 1.0, missing], 1), Some(true));
+        assert_eq!(funnel.from_impression(&[missing, 1.0, missing], 1), None);
+        assert_eq!(funnel.from_impression(&[missing, 0.0, missing], 1), Some(false));
+        assert_eq!(funnel.given_parent(&[missing, 1.0, 0.0], 2), None);
+    }
+}

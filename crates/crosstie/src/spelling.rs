@@ -1,0 +1,62 @@
+//! "Did you mean ...?": the nearest right spelling for a wrong name.
+
+/// The candidate nearest to `found`, if one is near enough to be what was
+/// meant (at most a third of the letters differ).
+pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&found.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(found.chars().count()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `"; did you mean `x`?"`, or a list of what there is, or nothing.
+pub fn hint<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    match nearest(found, candidates.iter().copied()) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None if candidates.is_empty() => String::new(),
+        None if candidates.len() <= 40 => format!("; there are: {}", candidates.join(", ")),
+        None => format!(
+            "; there are {} names, from {} to {}",
+            candidates.len(),
+            candidates[0],
+            candidates[candidates.len() - 1]
+        ),
+    }
+}
+
+/// Adds the nearest spelling to serde's "unknown field/variant" messages,
+/// which list what was expected between backticks.
+pub fn explain(message: &str) -> String {
+    let mut message = message.trim_end().to_string();
+    if let Some(start) = message.find("unknown field `").or_else(|| message.find("unknown variant `")) {
+        let names: Vec<&str> = message[start..].split('`').skip(1).step_by(2).collect();
+        if let Some((found, expected)) = names.split_first() {
+            if let Some(name) = nearest(found, expected.iter().copied()) {
+                let hint = format!("\ndid you mean `{name}`?");
+                message.push_str(&hint);
+            }
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_finds_typos_and_refuses_strangers() {
+        assert_eq!(nearest("clik", ["click", "cart"]), Some("click"));
+        assert_eq!(nearest("exprets", ["experts", "expert_units"]), Some("experts"));
+        assert_eq!(nearest("zebra", ["click", "cart"]), None);
+    }
+
+    #[test]
+    fn explain_reads_serde_messages() {
+        let said = explain("unknown field `epoch`, expected one of `epochs`, `seed`");
+        assert!(said.ends_with("did you mean `epochs`?"), "{said}");
+    }
+}
