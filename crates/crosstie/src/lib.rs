@@ -7,10 +7,12 @@
 #![deny(unsafe_code)]
 
 pub mod batch;
+pub mod compute;
 pub mod data;
 pub mod error;
 pub mod feature;
 pub mod metric;
+pub mod random;
 pub mod schema;
 pub mod spelling;
 
