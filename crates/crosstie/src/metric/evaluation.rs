@@ -8,8 +8,8 @@ use crate::batch::Batch;
 use crate::schema::Funnel;
 
 /// Collects scores batch by batch, then reports. Its memory grows with the
-/// rows (about 16 bytes each and 18 more per task): an exact AUC needs all of
-/// them. The report depends neither on the order of the rows nor on how they
+/// rows (about 16 bytes each and 18 more per task, and while reporting 64 per
+/// thread): an exact AUC needs all of them. The report depends neither on the order of the rows nor on how they
 /// were cut into batches.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
@@ -67,11 +67,14 @@ impl Evaluation {
     /// A batch without labels counts as one where all of them are missing.
     ///
     /// # Panics
-    /// If a slice is not `rows × tasks` long.
+    /// If a slice is not `rows × tasks` long, or a row's scenario is not one
+    /// of those that the evaluation was made for.
     pub fn add(&mut self, batch: &Batch, given_parent: &[f64], from_impression: &[f64]) {
         let tasks = self.tasks.len();
         let lengths = [given_parent.len(), from_impression.len()];
         assert_eq!(lengths, [batch.rows * tasks; 2], "predictions must be rows × tasks");
+        let known = |scenario: &u32| (*scenario as usize) < self.scenario_names.len();
+        assert!(batch.scenarios.iter().all(known), "a row's scenario must be one of the evaluation's");
         let missing = vec![f32::NAN; tasks];
         for row in 0..batch.rows {
             let cells = row * tasks..(row + 1) * tasks;

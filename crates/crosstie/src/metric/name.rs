@@ -72,18 +72,20 @@ impl FigureName {
                 return wrong(format!("there is no task `{subject}`{}", spelling::hint(subject, known)));
             }
         };
-        let meaning = match MEANINGS.iter().find(|(known, _)| meaning.is_none_or(|meaning| meaning == *known)) {
-            Some((_, meaning)) => *meaning,
-            None => {
-                let found = meaning.unwrap_or_default();
-                let hint = spelling::hint(found, MEANINGS.iter().map(|(meaning, _)| *meaning));
-                return wrong(format!("`{found}` is no meaning of a prediction{hint}"));
-            }
+        let meaning = match meaning {
+            None => Meaning::GivenParent,
+            Some(found) => match MEANINGS.iter().find(|(meaning, _)| *meaning == found) {
+                Some((_, meaning)) => *meaning,
+                None => {
+                    let hint = spelling::hint(found, MEANINGS.iter().map(|(meaning, _)| *meaning));
+                    return wrong(format!("`{found}` is no meaning of a prediction{hint}"));
+                }
+            },
         };
         match kind(figure) {
             Ok(kind) => Ok(FigureName { task, meaning, kind }),
-            Err(_) if tasks.contains(&figure) => {
-                wrong(format!("`{figure}` is a task; write which figure of it, for example `{name}.auc`"))
+            Err(_) if tasks.contains(&figure) || MEANINGS.iter().any(|(meaning, _)| *meaning == figure) => {
+                wrong(format!("the figure is left out; write for example `{name}.auc`"))
             }
             Err(message) => wrong(message),
         }
