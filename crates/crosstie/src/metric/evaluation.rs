@@ -155,7 +155,7 @@ impl Evaluation {
             let weight = f64::from(self.weights[index]);
             if weight != 0.0 {
                 rows.push(Row {
-                    score: score + 0.0,
+                    score: *score,
                     weight,
                     group: self.groups.get(index).copied().unwrap_or_default(),
                     scenario: self.scenarios[index],

@@ -42,8 +42,7 @@ pub(super) fn rows(
     let mut rows = Vec::with_capacity(labels.len());
     for (index, (label, score)) in labels.iter().zip(scores).enumerate() {
         let row = Row {
-            // Adding 0 turns -0 into 0: equal scores are then equal in `total_cmp` too.
-            score: score + 0.0,
+            score: *score,
             weight: weights.map_or(1.0, |weights| weights[index]),
             group: groups.map_or(0, |groups| groups[index]),
             scenario: 0,

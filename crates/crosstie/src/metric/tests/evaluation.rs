@@ -70,9 +70,10 @@ fn rows_without_labels_and_no_rows_at_all_give_nulls() {
 
 #[test]
 fn the_order_of_rows_does_not_change_a_bit() {
-    // Thirds and weights that do not add exactly.
-    let rows: Vec<(f32, f64, f32)> =
-        (0..200).map(|i| ((i % 3 == 0) as u8 as f32, f64::from(i * 37 % 100) / 99.0, 0.1 + (i % 7) as f32)).collect();
+    // Many ties, and weights and losses whose sums are rounded.
+    let row =
+        |i: u32| (f32::from(u8::from(i.is_multiple_of(3))), f64::from(i * 37 % 10) / 9.0, 1.0 / (1 + i % 71) as f32);
+    let rows: Vec<(f32, f64, f32)> = (0..2000).map(row).collect();
     let report = |rows: Vec<(f32, f64, f32)>| {
         let mut evaluation = evaluation(&["other", "feed"]);
         let batch = Batch {
@@ -80,7 +81,7 @@ fn the_order_of_rows_does_not_change_a_bit() {
             labels: rows.iter().flat_map(|row| [row.0, MISSING]).collect(),
             weights: rows.iter().map(|row| row.2).collect(),
             scenarios: rows.iter().map(|row| u32::from(row.1 > 0.3)).collect(),
-            groups: rows.iter().map(|row| (row.2 * 8.0) as u64).collect(),
+            groups: rows.iter().map(|row| (row.2 * 99.0) as u64).collect(),
             ..Batch::default()
         };
         let scores: Vec<f64> = rows.iter().flat_map(|row| [row.1, f64::NAN]).collect();
