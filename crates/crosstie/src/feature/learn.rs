@@ -165,9 +165,12 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
     let mut labels_seen = warning::Labels::new(schema);
     let mut learned = Learned::default();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for rows in source.rows(&columns(schema, Purpose::Training), piece) {
+    let columns = columns(schema, Purpose::Training);
+    // Better now than after reading all the files before the one that lacks it.
+    source.require(&columns)?;
+    for rows in source.rows(&columns, piece) {
         let rows = rows?;
-        if rows.len() == 0 {
+        if rows.is_empty() {
             continue;
         }
         learned.statistics.rows += rows.len() as u64;

@@ -131,7 +131,7 @@ enum Encoder {
     /// A number, perhaps its logarithm, perhaps standardised.
     Number { log: bool, scale: Option<Scale> },
     /// Rates of every task.
-    Rates(Rates),
+    Rates(Box<Rates>),
 }
 
 /// All that is learned, by the name of the table or field it belongs to. Of
@@ -357,7 +357,7 @@ impl Features {
                     Encoder::Number { log: *transform == Transform::Log1p, scale: Some(scale) }
                 }
                 FieldKind::Rate(_) => {
-                    Encoder::Rates(learned.rates.remove(&field.name).ok_or_else(|| missing("table of rates"))?)
+                    Encoder::Rates(Box::new(learned.rates.remove(&field.name).ok_or_else(|| missing("table of rates"))?))
                 }
             };
             let width = match &encoder {
