@@ -23,6 +23,7 @@ mod numeric;
 mod rate;
 mod save;
 mod summary;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -356,9 +357,9 @@ impl Features {
                     scale.check().map_err(|problem| format!("field `{}`: {problem}", field.name))?;
                     Encoder::Number { log: *transform == Transform::Log1p, scale: Some(scale) }
                 }
-                FieldKind::Rate(_) => {
-                    Encoder::Rates(Box::new(learned.rates.remove(&field.name).ok_or_else(|| missing("table of rates"))?))
-                }
+                FieldKind::Rate(_) => Encoder::Rates(Box::new(
+                    learned.rates.remove(&field.name).ok_or_else(|| missing("table of rates"))?,
+                )),
             };
             let width = match &encoder {
                 Encoder::Number { .. } => 1,

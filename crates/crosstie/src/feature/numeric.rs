@@ -56,16 +56,16 @@ impl Moments {
         if weight > 0.0 {
             self.weight += weight;
             let distance = x - self.mean;
-            self.mean += distance * weight / self.weight;
+            self.mean += distance * (weight / self.weight);
             self.squares += weight * distance * (x - self.mean);
         }
     }
 
     /// The scale, or `None` where the numbers are too large to have one.
     pub fn scale(&self) -> Option<Scale> {
-        let variance = if self.weight > 0.0 { self.squares / self.weight } else { 0.0 };
+        let variance = if self.weight > 0.0 { self.squares.max(0.0) / self.weight } else { 0.0 };
         // What rounding leaves of a constant column is no spread.
-        let constant = variance.sqrt() <= self.mean.abs() * 1e-12;
+        let constant = variance.sqrt() <= self.mean.abs() * 1e-14;
         let standard_deviation = if constant { 1.0 } else { variance.sqrt() };
         (self.mean.is_finite() && standard_deviation.is_finite())
             .then_some(Scale { mean: self.mean, standard_deviation })
@@ -164,6 +164,15 @@ mod tests {
         assert_eq!(scale(&[0.1; 1000]).unwrap().standard_deviation, 1.0);
         assert_eq!(scale(&[]), Some(Scale { mean: 0.0, standard_deviation: 1.0 }));
         assert_eq!(scale(&[1e300, -1e300]), None);
+    }
+
+    #[test]
+    fn rounding_does_not_make_a_variance_negative() {
+        // 3 · 0.1 / 3 is more than 0.1, which once turned a constant into NaN.
+        let mut moments = Moments::default();
+        moments.add(0.1, 3.0);
+        moments.add(0.1, 4.0);
+        assert_eq!(moments.scale(), Some(Scale { mean: 0.1, standard_deviation: 1.0 }));
     }
 
     #[test]

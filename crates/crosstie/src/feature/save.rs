@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 
-use super::rate::{Rates, Smoothing, Sums};
+use super::rate::{Rates, Smoothing};
+use super::sums::Sums;
 use super::vocabulary::{Counts, Tokens};
 use super::{Encoder, Features, Learned, Lookup, ScenarioRows, Statistics, key, table_name};
 use crate::data::{Rows, Source, Writer};
