@@ -28,6 +28,7 @@ mod format;
 mod ipc;
 mod parquet;
 mod source;
+pub mod summary;
 mod text;
 mod write;
 
