@@ -1,5 +1,7 @@
 //! Matrix products, behind one function so that another crate can take the
-//! place of `gemm`.
+//! place of `gemm`. The only file of this library with `unsafe`.
+
+#![allow(unsafe_code)]
 
 /// A strided view of a matrix: element (i, j) is `data[i * rows_by + j * columns_by]`.
 #[derive(Clone, Copy)]
@@ -72,6 +74,11 @@ impl<'a> MatrixMut<'a> {
                 view.columns(from, width.min(columns - from))
             })
             .collect()
+    }
+
+    /// Number of columns.
+    pub(super) fn width(&self) -> usize {
+        self.columns
     }
 
     /// Sets every element to zero.

@@ -21,7 +21,7 @@ mod matmul;
 pub mod op;
 mod workspace;
 
-pub use graph::{Graph, Init, Node, Parameter, ParameterId, Program, Side};
+pub use graph::{Graph, Init, Node, Parameter, ParameterId, Program};
 pub use matmul::{Matrix, MatrixMut, product};
 pub use op::Op;
 pub use workspace::{CHUNK, Fill, Mode, Workspace};
