@@ -1,1 +1,40 @@
-//! Reading and writing data files.
+//! Reading and writing tables: Parquet, CSV and Arrow IPC, as streams of
+//! Arrow record batches.
+//!
+//! A [`Source`] is one or more files, cut into [`Block`]s that are read one
+//! after the other or in any shuffled order. What it yields are [`Rows`], and
+//! each [`Column`] of them gives text, numbers or labels whatever its type is,
+//! so that the same table means the same in every format.
+//!
+//! ```
+//! use crosstie::data::Source;
+//!
+//! let directory = tempfile::tempdir()?;
+//! let path = directory.path().join("log.csv");
+//! std::fs::write(&path, "user,price,click\nann,2.5,1\nbob,,0\n")?;
+//!
+//! let source = Source::open(&[path.to_str().unwrap()])?;
+//! for rows in source.rows(&["price", "click"], 1024) {
+//!     let rows = rows?;
+//!     assert_eq!(rows.column("price")?.numbers()?, [Some(2.5), None]);
+//!     assert_eq!(rows.column("click")?.labels()?, [1.0, 0.0]);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod column;
+mod csv;
+mod format;
+mod ipc;
+mod parquet;
+mod source;
+pub mod summary;
+mod text;
+mod write;
+
+pub use column::Column;
+pub use source::{Block, Rows, Source};
+pub use write::Writer;
+
+#[cfg(test)]
+mod tests;

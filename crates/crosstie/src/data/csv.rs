@@ -1,0 +1,167 @@
+//! CSV and TSV files, compressed or not: one part per file, all columns text.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+
+use super::format::Compression;
+use super::source::{Batches, distinct};
+use crate::error::{Error, Result};
+
+/// A longer row is taken for a quote that nobody closed, before it fills the
+/// memory with the rest of the file.
+const LONGEST_ROW: u64 = 64 << 20;
+
+/// A batch ends early here, for Arrow's offsets into text have 32 bits.
+const LARGEST_BATCH: usize = 512 << 20;
+
+/// Follows the last byte of the file. As blank lines it is skipped, unless it
+/// falls inside a quote that was opened and never closed.
+const AFTER_THE_END: &[u8] = b"\n\r\n\n\r\n";
+
+/// Reads the header.
+pub(super) fn open(path: &Path, delimiter: u8, compression: Compression) -> Result<Vec<String>> {
+    let (mut reader, _) = reader(path, delimiter, compression)?;
+    header(path, &mut reader)
+}
+
+fn header(path: &Path, reader: &mut Reader<Guard>) -> Result<Vec<String>> {
+    let header = reader.byte_headers().map_err(|error| failure(path, error, 0))?;
+    if header.is_empty() {
+        return Err(Error::file(path, "is empty; expected a header line with the names of the columns"));
+    }
+    if header.iter().any(|name| name.ends_with(AFTER_THE_END)) {
+        return Err(Error::file(path, "the header opens a quote that is never closed"));
+    }
+    let columns = header
+        .iter()
+        .map(|name| String::from_utf8(name.to_vec()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::file(path, format!("the header is not valid UTF-8: {error}")))?;
+    distinct(path, columns)
+}
+
+/// Streams the given columns (ascending).
+pub(super) fn read(
+    path: &Arc<Path>,
+    delimiter: u8,
+    compression: Compression,
+    columns: &[usize],
+    limit: usize,
+) -> Result<Batches> {
+    let (mut reader, since_row) = reader(path, delimiter, compression)?;
+    let names = header(path, &mut reader)?;
+    let fields = columns.iter().map(|column| Field::new(&names[*column], DataType::Utf8, true)).collect::<Vec<_>>();
+    let mut table = Table {
+        path: path.clone(),
+        reader,
+        since_row,
+        schema: Arc::new(Schema::new(fields)),
+        columns: columns.to_vec(),
+        limit,
+        rows: 0,
+        record: ByteRecord::new(),
+    };
+    Ok(Box::new(std::iter::from_fn(move || table.next().transpose())))
+}
+
+struct Table {
+    path: Arc<Path>,
+    reader: Reader<Guard>,
+    since_row: Arc<AtomicU64>,
+    schema: Arc<Schema>,
+    columns: Vec<usize>,
+    limit: usize,
+    rows: u64,
+    record: ByteRecord,
+}
+
+impl Table {
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let mut builders: Vec<StringBuilder> = self.columns.iter().map(|_| StringBuilder::new()).collect();
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < self.limit && bytes < LARGEST_BATCH {
+            self.since_row.store(0, Ordering::Relaxed);
+            if !self.reader.read_byte_record(&mut self.record).map_err(|error| failure(&self.path, error, self.rows))? {
+                break;
+            }
+            self.rows += 1;
+            if self.record.iter().next_back().is_some_and(|cell| cell.ends_with(AFTER_THE_END)) {
+                return Err(Error::file(&self.path, format!("row {} opens a quote that is never closed", self.rows)));
+            }
+            for (builder, column) in builders.iter_mut().zip(&self.columns) {
+                match std::str::from_utf8(&self.record[*column]) {
+                    Ok("") => builder.append_null(),
+                    Ok(text) => builder.append_value(text),
+                    Err(_) => return Err(self.not_text(*column)),
+                }
+            }
+            rows += 1;
+            bytes += self.record.as_slice().len();
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let arrays = builders.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map(Some)
+            .map_err(|error| Error::file(&self.path, error.to_string()))
+    }
+
+    fn not_text(&self, column: usize) -> Error {
+        let at = self.columns.iter().position(|other| *other == column).unwrap_or_default();
+        Error::Cell {
+            path: self.path.to_path_buf(),
+            row: self.rows,
+            column: self.schema.field(at).name().clone(),
+            found: format!("{:?}", String::from_utf8_lossy(&self.record[column])),
+            expected: "text in UTF-8".into(),
+        }
+    }
+}
+
+fn failure(path: &Path, error: csv::Error, rows: u64) -> Error {
+    match error.into_kind() {
+        ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            Error::file(path, format!("row {}: found {len} cells, expected {expected_len} as in the header", rows + 1))
+        }
+        ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Error::file(path, format!("is cut short: the compressed data end within row {}", rows + 1))
+        }
+        ErrorKind::Io(error) => Error::file(path, format!("row {} cannot be read: {error}", rows + 1)),
+        other => Error::file(path, format!("row {} cannot be read: {other:?}", rows + 1)),
+    }
+}
+
+/// The bytes of a file, watched for quotes that are never closed.
+struct Guard {
+    bytes: std::io::Chain<Box<dyn Read + Send>, &'static [u8]>,
+    since_row: Arc<AtomicU64>,
+}
+
+impl Read for Guard {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.since_row.load(Ordering::Relaxed) > LONGEST_ROW {
+            return Err(std::io::Error::other(format!(
+                "it is longer than {} MiB; is there a quote that is never closed?",
+                LONGEST_ROW >> 20
+            )));
+        }
+        let read = self.bytes.read(buffer)?;
+        self.since_row.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+fn reader(path: &Path, delimiter: u8, compression: Compression) -> Result<(Reader<Guard>, Arc<AtomicU64>)> {
+    let since_row = Arc::new(AtomicU64::new(0));
+    let guard = Guard { bytes: compression.open(path)?.chain(AFTER_THE_END), since_row: since_row.clone() };
+    let reader = ReaderBuilder::new().delimiter(delimiter).buffer_capacity(1 << 16).from_reader(guard);
+    Ok((reader, since_row))
+}

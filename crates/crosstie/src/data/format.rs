@@ -1,0 +1,65 @@
+//! What a file's name says about its contents.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::spelling;
+
+/// How a table is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Parquet,
+    Ipc,
+    Csv { delimiter: u8, compression: Compression },
+}
+
+/// How a text file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+const EXTENSIONS: [&str; 6] = ["parquet", "csv", "tsv", "arrow", "ipc", "feather"];
+
+impl Format {
+    /// The format by the file's extension, in upper or lower case.
+    pub fn of(path: &Path) -> Result<Format> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let (stem, compression) = match name.rsplit_once('.') {
+            Some((stem, "gz")) => (stem, Compression::Gzip),
+            Some((stem, "zst")) => (stem, Compression::Zstd),
+            _ => (name.as_str(), Compression::None),
+        };
+        let extension = stem.rsplit_once('.').map_or("", |(_, extension)| extension);
+        match (extension, compression) {
+            ("csv", _) => Ok(Format::Csv { delimiter: b',', compression }),
+            ("tsv", _) => Ok(Format::Csv { delimiter: b'\t', compression }),
+            ("parquet", Compression::None) => Ok(Format::Parquet),
+            ("arrow" | "ipc" | "feather", Compression::None) => Ok(Format::Ipc),
+            (extension, Compression::None) => Err(Error::file(
+                path,
+                format!(
+                    "cannot tell the format by the extension `{extension}`{}",
+                    spelling::hint(extension, EXTENSIONS)
+                ),
+            )),
+            _ => Err(Error::file(path, "only .csv and .tsv may be compressed as a whole, by .gz or .zst")),
+        }
+    }
+}
+
+impl Compression {
+    /// Opens a file for reading its uncompressed contents.
+    pub fn open(self, path: &Path) -> Result<Box<dyn Read + Send>> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        Ok(match self {
+            Compression::None => Box::new(file),
+            Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
+            Compression::Zstd => Box::new(zstd::Decoder::new(file).map_err(Error::io(path))?),
+        })
+    }
+}
