@@ -11,6 +11,7 @@ pub mod data;
 pub mod error;
 pub mod feature;
 pub mod metric;
+pub mod random;
 pub mod schema;
 pub mod spelling;
 
