@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::batch::{Batch, Ids, Layout};
 use crate::compute::CHUNK;
 use crate::optim::{Moments, Rule};
-use crate::random;
+use crate::random::Stream;
 use crate::schema::{Pooling, Role, Side};
 
 /// Where each field stands among the columns of a model's input: the main
@@ -132,13 +132,13 @@ impl Embeddings {
         let tables = (0..sets).flat_map(|set| layout.tables.iter().map(move |table| (set, table)));
         let tables = tables.map(|(set, table)| {
             let name = tensor_name(&table.name, set, sets);
-            let stream = random::stream(seed, &name);
+            let stream = Stream::new(seed, &name);
             let mut weights = vec![0.0; table.rows * table.width];
             let bound = spread * 3f32.sqrt();
             weights.par_chunks_mut(1 << 14).enumerate().for_each(|(piece, weights)| {
                 for (index, weight) in (piece << 14..).zip(weights) {
                     if index >= table.width {
-                        *weight = (2.0 * random::uniform(stream, index as u64) as f32 - 1.0) * bound;
+                        *weight = (2.0 * stream.uniform(index as u64) as f32 - 1.0) * bound;
                     }
                 }
             });

@@ -6,7 +6,7 @@ use super::graph::{Graph, Node, Program};
 use super::op::Op;
 use super::workspace::{Mode, Workspace};
 use super::{CHUNK, op};
-use crate::random;
+use crate::random::Stream;
 
 /// Everything that one evaluation of a program's loss needs.
 pub struct Point<'a> {
@@ -92,9 +92,9 @@ impl Point<'_> {
         base: &[f32],
     ) -> (f64, f64) {
         const STEP: f32 = 2e-3;
-        let stream = random::stream(gradient.len() as u64, "direction");
+        let stream = Stream::new(gradient.len() as u64, "direction");
         let direction: Vec<f32> =
-            (0..base.len() as u64).map(|i| if random::uniform(stream, i) < 0.5 { 1.0 } else { -1.0 }).collect();
+            (0..base.len() as u64).map(|i| if stream.uniform(i) < 0.5 { 1.0 } else { -1.0 }).collect();
         let mut at = |scale: f32| {
             let moved: Vec<f32> = base.iter().zip(&direction).map(|(x, d)| x + scale * d).collect();
             set(self, &moved);
@@ -146,7 +146,7 @@ impl Op for Probe {
 }
 
 fn slope(column: usize) -> f32 {
-    random::uniform(77, column as u64) as f32 - 0.5
+    Stream::new(77, "slope").uniform(column as u64) as f32 - 0.5
 }
 
 /// Checks an op alone: `declare` builds it over sources of the given widths.
@@ -163,8 +163,8 @@ pub fn check_op(widths: &[usize], declare: impl Fn(&mut Graph, &[Node]) -> Node)
     graph.loss("probe", loss);
     let program = graph.compile().expect("a graph with a loss");
     let sources = widths.iter().enumerate().map(|(index, width)| {
-        let stream = random::stream(index as u64, "source");
-        (0..(rows * width) as u64).map(|i| 2.0 * random::uniform(stream, i) as f32 - 1.0).collect()
+        let stream = Stream::new(index as u64, "source");
+        (0..(rows * width) as u64).map(|i| 2.0 * stream.uniform(i) as f32 - 1.0).collect()
     });
     Point {
         parameters: program.initial(3),

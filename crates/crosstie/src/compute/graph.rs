@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::op::Op;
 use crate::error::{Error, Result};
-use crate::random;
+use crate::random::Stream;
 
 /// A matrix of the graph: some columns of a buffer, one row per row of the
 /// batch. Copying it copies the name, not the numbers.
@@ -372,7 +372,7 @@ impl Program {
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.length];
         for parameter in &self.parameters {
-            let stream = random::stream(seed, &parameter.name);
+            let stream = Stream::new(seed, &parameter.name);
             let bound = match parameter.init {
                 Init::Constant(value) => {
                     values[parameter.range()].fill(value);
@@ -382,7 +382,7 @@ impl Program {
                 Init::He { inputs } => (6.0 / inputs.max(1) as f64).sqrt(),
             };
             for (index, value) in values[parameter.range()].iter_mut().enumerate() {
-                *value = ((2.0 * random::uniform(stream, index as u64) - 1.0) * bound) as f32;
+                *value = ((2.0 * stream.uniform(index as u64) - 1.0) * bound) as f32;
             }
         }
         values

@@ -163,7 +163,8 @@ mod tests {
     use super::*;
 
     fn numbers(count: usize, seed: u64) -> Vec<f32> {
-        (0..count as u64).map(|i| (crate::random::uniform(seed, i) - 0.5) as f32).collect()
+        let stream = crate::random::Stream::new(seed, "numbers");
+        (0..count as u64).map(|i| (stream.uniform(i) - 0.5) as f32).collect()
     }
 
     #[test]

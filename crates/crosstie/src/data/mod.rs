@@ -27,14 +27,17 @@ mod csv;
 mod format;
 mod ipc;
 mod parquet;
+pub mod recipe;
 mod source;
 pub mod summary;
+pub mod synth;
 mod text;
 mod write;
 
 pub use column::Column;
 pub use source::{Block, Rows, Source};
 pub use write::Writer;
+pub(crate) use write::write_text;
 
 #[cfg(test)]
 mod tests;

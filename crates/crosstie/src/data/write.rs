@@ -50,15 +50,7 @@ impl Writer {
     /// [`Error::File`] for an unknown extension, [`Error::Io`].
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Writer> {
         let format = Format::of(path)?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".unfinished-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(directory).map_err(Error::io(directory))?;
+        let file = temporary(path)?;
         let handle = file.reopen().map_err(Error::io(path))?;
         let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {error}"));
         let sink = match format {
@@ -137,16 +129,45 @@ impl Writer {
                 compressed.finish().map_err(Error::io(&path))?;
             }
         }
-        file.as_file().sync_all().map_err(Error::io(&path))?;
-        let directory = file.path().parent().map(Path::to_path_buf);
-        file.persist(&path).map_err(|error| Error::Io { path: path.clone(), source: error.error })?;
-        // The name itself must survive a crash, too. Where a directory cannot
-        // be opened as a file, as on Windows, there is no such call.
-        if let Some(directory) = directory.and_then(|directory| File::open(directory).ok()) {
-            directory.sync_all().map_err(Error::io(&path))?;
-        }
-        Ok(())
+        persist(file, &path)
     }
+}
+
+/// Writes a text file as [`Writer`] writes tables: under its name only when
+/// complete and on the disk.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
+    let mut file = temporary(path)?;
+    file.write_all(text.as_bytes()).map_err(Error::io(path))?;
+    persist(file, path)
+}
+
+/// A temporary file beside the one that it will become.
+fn temporary(path: &Path) -> Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".unfinished-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(directory).map_err(Error::io(directory))
+}
+
+/// Waits until the file is on the disk and gives it its name.
+fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    let directory = file.path().parent().map(Path::to_path_buf);
+    file.persist(path).map_err(|error| Error::Io { path: path.to_path_buf(), source: error.error })?;
+    // The name itself must survive a crash, too. Where a directory cannot
+    // be opened as a file, as on Windows, there is no such call.
+    if let Some(directory) = directory.and_then(|directory| File::open(directory).ok()) {
+        directory.sync_all().map_err(Error::io(path))?;
+    }
+    Ok(())
 }
 
 /// Every cell of every column as it stands in a CSV file.

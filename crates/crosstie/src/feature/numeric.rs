@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::random;
+use crate::random::Stream;
 
 /// Where numbers lie: what is subtracted and divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl Moments {
 /// how the rows are split.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    stream: u64,
+    stream: Stream,
     capacity: usize,
     /// Hash and value.
     kept: Vec<(u64, f64)>,
@@ -87,12 +87,12 @@ pub(super) struct Sample {
 
 impl Sample {
     pub fn new(capacity: usize) -> Sample {
-        Sample { stream: random::stream(0, "quantile"), capacity, kept: Vec::new(), bound: u64::MAX }
+        Sample { stream: Stream::new(0, "quantile"), capacity, kept: Vec::new(), bound: u64::MAX }
     }
 
     /// Adds the number in a row of a file.
     pub fn add(&mut self, x: f64, file: usize, row: u64) {
-        let hash = random::bits(random::bits(self.stream, file as u64), row);
+        let hash = self.stream.part(file as u64).bits(row);
         if hash > self.bound {
             return;
         }

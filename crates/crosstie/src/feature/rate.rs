@@ -16,7 +16,7 @@ use super::key;
 use super::numeric::{Moments, Scale};
 use super::sums::{Entry, Outcome, Sums};
 use super::vocabulary::Tokens;
-use crate::random;
+use crate::random::Stream;
 use crate::schema;
 
 /// What turns sums into a model's columns: one per task, the log-odds of the
@@ -164,8 +164,8 @@ impl Rates {
 
 /// The fold of a training row.
 fn fold(file: usize, row: u64, folds: u32) -> u32 {
-    let stream = random::bits(random::stream(0, "fold"), file as u64);
-    (random::bits(stream, row) % u64::from(folds)) as u32
+    let stream = Stream::new(0, "fold").part(file as u64);
+    stream.below(row, u64::from(folds)) as u32
 }
 
 /// Pairs of key and fold, numbered from 0.
@@ -177,7 +177,7 @@ struct Cells {
 
 impl Cells {
     fn hash((key, fold): (u32, u32)) -> u64 {
-        random::bits(u64::from(fold), u64::from(key))
+        Stream::new(u64::from(fold), "").bits(u64::from(key))
     }
 
     fn find(&self, key: u32, fold: u32) -> Option<u32> {

@@ -150,7 +150,7 @@ impl Op for FunnelLoss {
 mod tests {
     use super::super::*;
     use super::*;
-    use crate::random;
+    use crate::random::Stream;
 
     const TASKS: &str = r#"
         [[task]]
@@ -177,7 +177,8 @@ mod tests {
     }
 
     fn logits(loss: &FunnelLoss, seed: u64) -> Vec<f32> {
-        (0..loss.objective.heads().len() as u64).map(|i| 6.0 * random::uniform(seed, i) as f32 - 3.0).collect()
+        let stream = Stream::new(seed, "logits");
+        (0..loss.objective.heads().len() as u64).map(|i| 6.0 * stream.uniform(i) as f32 - 3.0).collect()
     }
 
     #[test]

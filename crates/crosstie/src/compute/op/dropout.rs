@@ -2,7 +2,7 @@
 
 use super::{BackwardPass, ForwardPass, Op};
 use crate::compute::Mode;
-use crate::random;
+use crate::random::Stream;
 
 /// In training, zeroes each number with probability `rate` and divides the
 /// others by 1 - `rate`; in scoring, passes everything (Srivastava et al.,
@@ -17,13 +17,13 @@ impl Dropout {
     /// The factor of one number. Addressed by its place, so it is the same in
     /// both passes and on any thread.
     #[inline(always)]
-    fn factor(&self, stream: u64, index: u64) -> f32 {
+    fn factor(&self, stream: Stream, index: u64) -> f32 {
         let threshold = (f64::from(self.rate) * 2f64.powi(32)) as u64;
-        if random::bits(stream, index) >> 32 < threshold { 0.0 } else { 1.0 / (1.0 - self.rate) }
+        if stream.bits(index) >> 32 < threshold { 0.0 } else { 1.0 / (1.0 - self.rate) }
     }
 
-    fn stream(seed: u64, step: u64, place: usize) -> u64 {
-        random::bits(random::stream(seed, "dropout"), step).wrapping_add(place as u64)
+    fn stream(seed: u64, step: u64, place: usize) -> Stream {
+        Stream::new(seed, "dropout").part(step).part(place as u64)
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn the_share_of_zeros_is_the_rate_and_the_mean_is_kept() {
         let dropout = Dropout { rate: 0.3 };
-        let factors: Vec<f32> = (0..100_000).map(|index| dropout.factor(5, index)).collect();
+        let factors: Vec<f32> = (0..100_000).map(|index| dropout.factor(Stream::new(5, "test"), index)).collect();
         let zeros = factors.iter().filter(|factor| **factor == 0.0).count();
         assert!((zeros as f64 / 1e5 - 0.3).abs() < 0.006, "{zeros}");
         assert!((factors.iter().sum::<f32>() / 1e5 - 1.0).abs() < 0.01);

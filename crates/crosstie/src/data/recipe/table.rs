@@ -1,0 +1,167 @@
+//! What the recipes share: typed columns out of text, and the three files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringBuilder};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+
+use super::PrepareReport;
+use crate::data::{Rows, Source, Writer};
+use crate::error::{Error, Result};
+use crate::schema::Schema;
+
+/// Rows read and written at a time.
+pub(super) const PIECE: usize = 1 << 16;
+
+/// What a column holds. All but labels may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Number,
+    Label,
+}
+
+/// A column by name and what it holds.
+pub(super) type Column = (String, Kind);
+
+/// Columns of one kind.
+pub(super) fn columns(kind: Kind, names: &[&str]) -> Vec<Column> {
+    names.iter().map(|name| (name.to_string(), kind)).collect()
+}
+
+pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
+    let field = |(name, kind): &Column| {
+        let data_type = match kind {
+            Kind::Text => DataType::Utf8,
+            Kind::Integer => DataType::Int64,
+            Kind::Number => DataType::Float64,
+            Kind::Label => DataType::Int8,
+        };
+        Field::new(name, data_type, true)
+    };
+    Arc::new(arrow::datatypes::Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Opens files, whose paths are taken as they are.
+pub(super) fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Source> {
+    let paths: Result<Vec<&str>> = paths
+        .iter()
+        .map(|path| path.as_ref().to_str().ok_or_else(|| Error::file(path, "the path is not UTF-8; rename it")))
+        .collect();
+    Source::open(&paths?)
+}
+
+/// The columns of some rows, as what they hold.
+pub(super) fn typed(rows: &Rows, columns: &[Column]) -> Result<Vec<ArrayRef>> {
+    columns.iter().map(|(name, kind)| one_typed(rows, name, *kind)).collect()
+}
+
+fn one_typed(rows: &Rows, name: &str, kind: Kind) -> Result<ArrayRef> {
+    let column = rows.column(name)?;
+    Ok(match kind {
+        Kind::Text => {
+            let mut texts = StringBuilder::new();
+            column.each_text(|_, text| texts.append_option(text))?;
+            Arc::new(texts.finish())
+        }
+        Kind::Integer => {
+            let numbers = column.numbers()?;
+            if let Some(row) = numbers.iter().position(|number| number.is_some_and(|number| number.fract() != 0.0)) {
+                return Err(column.error(row, "an integer, or nothing"));
+            }
+            Arc::new(numbers.into_iter().map(|number| number.map(|number| number as i64)).collect::<Int64Array>())
+        }
+        Kind::Number => Arc::new(Float64Array::from(column.numbers()?)),
+        Kind::Label => {
+            let labels = column.labels()?;
+            Arc::new(labels.into_iter().map(|label| (!label.is_nan()).then_some(label as i8)).collect::<Int8Array>())
+        }
+    })
+}
+
+/// Which file a row goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Split {
+    Train,
+    Valid,
+    Test,
+}
+
+/// The three files while they are written.
+pub(super) struct Splits {
+    writers: Vec<Writer>,
+    rows: [u64; 3],
+}
+
+impl Splits {
+    /// Begins `train.parquet`, `valid.parquet` and `test.parquet`.
+    pub fn create(to: &Path, schema: &SchemaRef) -> Result<Splits> {
+        let writers = ["train.parquet", "valid.parquet", "test.parquet"]
+            .iter()
+            .map(|name| Writer::create(&to.join(name), schema.clone()))
+            .collect::<Result<_>>()?;
+        Ok(Splits { writers, rows: [0; 3] })
+    }
+
+    /// Deals rows to the files; those without a split are left out.
+    pub fn write(&mut self, batch: &RecordBatch, splits: &[Option<Split>]) -> Result<()> {
+        for (index, split) in [Split::Train, Split::Valid, Split::Test].into_iter().enumerate() {
+            let chosen: BooleanArray = splits.iter().map(|other| Some(*other == Some(split))).collect();
+            if chosen.true_count() > 0 {
+                let rows = filter_record_batch(batch, &chosen).map_err(|error| Error::Schema(error.to_string()))?;
+                self.rows[index] += rows.num_rows() as u64;
+                self.writers[index].write(&rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the files and tells their sizes.
+    ///
+    /// # Errors
+    /// [`Error::File`] where one of them would have no rows.
+    pub fn finish(self, to: &Path, report: &mut PrepareReport) -> Result<()> {
+        let [train, valid, test] = self.rows;
+        if self.rows.contains(&0) {
+            let sizes = format!("train {train}, valid {valid}, test {test} rows");
+            return Err(Error::file(to, format!("the input has too few rows for three files: {sizes}")));
+        }
+        self.writers.into_iter().try_for_each(Writer::finish)?;
+        report.say(format!(
+            "wrote train.parquet with {train} rows, valid.parquet with {valid}, test.parquet with {test}"
+        ));
+        Ok(())
+    }
+}
+
+/// Writes a schema under the given name, once it is sure to be a valid one.
+pub(super) fn write_schema(to: &Path, name: &str, text: &str, report: &mut PrepareReport) -> Result<()> {
+    let schema = Schema::parse(text)?;
+    crate::data::write_text(&to.join(name), text)?;
+    let tasks: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
+    report.say(format!("wrote {name} with the tasks {} and {} fields", tasks.join(", "), schema.fields.len()));
+    Ok(())
+}
+
+/// The text of a `[[field]]` table per column, all alike but for the name.
+pub(super) fn fields(names: &[&str], keys: &str) -> String {
+    names.iter().map(|name| format!("\n[[field]]\nname = \"{name}\"\n{keys}\n")).collect()
+}
+
+/// Reads whole files into one batch: for the small tables that are joined.
+pub(super) fn read_all(path: &PathBuf, wanted: &[Column]) -> Result<RecordBatch> {
+    let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+    let schema = arrow_schema(wanted);
+    let mut pieces = Vec::new();
+    for rows in open(&[path])?.rows(&names, PIECE) {
+        pieces.push(batch(&schema, typed(&rows?, wanted)?)?);
+    }
+    arrow::compute::concat_batches(&schema, &pieces).map_err(|error| Error::file(path, error.to_string()))
+}
+
+pub(super) fn batch(schema: &SchemaRef, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
+    RecordBatch::try_new(schema.clone(), arrays).map_err(|error| Error::Schema(error.to_string()))
+}
