@@ -63,9 +63,9 @@ impl Schedule {
             Schedule::Cosine { floor, .. } if !(0.0..=1.0).contains(&floor) => {
                 Err(Error::Config(format!("optimizer.schedule.floor must be in 0..=1, found {floor}")))
             }
-            Schedule::Cosine { steps, warm_up, .. } if warm_up >= steps => Err(Error::Config(format!(
-                "optimizer.schedule: `warm_up` ({warm_up}) must be below `steps` ({steps})"
-            ))),
+            Schedule::Cosine { steps, warm_up, .. } if warm_up >= steps => {
+                Err(Error::Config(format!("optimizer.schedule: `warm_up` ({warm_up}) must be below `steps` ({steps})")))
+            }
             Schedule::Step { factor, .. } if !(factor > 0.0 && factor <= 1.0) => {
                 Err(Error::Config(format!("optimizer.schedule.factor must be above 0 and at most 1, found {factor}")))
             }
