@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, open, typed, write_schema};
+use super::table::{
+    Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, open, typed, write_schema,
+};
 use super::{PrepareReport, find_all};
 use crate::error::Result;
 

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, open, typed, write_schema};
+use super::table::{
+    Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, open, typed, write_schema,
+};
 use super::{PrepareReport, find_all};
 use crate::error::Result;
 use crate::random::Stream;

@@ -171,8 +171,12 @@ fn read(path: &Path) -> Result<Table> {
         true => Box::new(flate2::read::MultiGzDecoder::new(std::io::BufReader::new(file))),
         false => Box::new(file),
     };
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).quoting(false).trim(csv::Trim::All).from_reader(file);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .quoting(false)
+        .trim(csv::Trim::All)
+        .from_reader(file);
     let mut columns = vec![Vec::new(); COLUMNS.len()];
     for (row, record) in reader.records().enumerate() {
         let record = record.map_err(|error| Error::file(path, format!("row {}: {error}", row + 1)))?;
@@ -187,7 +191,8 @@ fn read(path: &Path) -> Result<Table> {
 
 /// Writes a table's rows to the files of their splits.
 fn deal(splits: &mut Splits, table: &Table, wanted: &[Column], chosen: &[Split]) -> Result<()> {
-    let labels = |labels: Vec<bool>| -> ArrayRef { Arc::new(Int8Array::from_iter_values(labels.into_iter().map(i8::from))) };
+    let labels =
+        |labels: Vec<bool>| -> ArrayRef { Arc::new(Int8Array::from_iter_values(labels.into_iter().map(i8::from))) };
     let mut arrays = vec![
         labels(table.incomes()?),
         labels(table.column(MARITAL).iter().map(|text| text == NEVER_MARRIED).collect()),
@@ -209,10 +214,8 @@ fn deal(splits: &mut Splits, table: &Table, wanted: &[Column], chosen: &[Split])
 }
 
 fn schema_text() -> String {
-    let nominal: Vec<&str> = COLUMNS
-        .into_iter()
-        .filter(|name| kind(name) == Kind::Text && ![INCOME, MARITAL].contains(name))
-        .collect();
+    let nominal: Vec<&str> =
+        COLUMNS.into_iter().filter(|name| kind(name) == Kind::Text && ![INCOME, MARITAL].contains(name)).collect();
     let mut text = String::from(SCHEMA);
     text += &fields(&nominal, "kind = \"categorical\"");
     text += &fields(&COUNTS, "kind = \"numeric\"");

@@ -10,7 +10,9 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, columns, fields, open, read_all, typed, write_schema};
+use super::table::{
+    Column, Kind, PIECE, Split, Splits, arrow_schema, columns, fields, open, read_all, typed, write_schema,
+};
 use super::{PrepareReport, find, need};
 use crate::data::{Rows, Source};
 use crate::error::{Error, Result};
@@ -32,7 +34,16 @@ fn log_columns() -> Vec<Column> {
         columns(Kind::Text, &["user_id", "video_id"]),
         columns(
             Kind::Label,
-            &["is_click", "long_view", "is_like", "is_profile_enter", "is_follow", "is_comment", "is_forward", "is_hate"],
+            &[
+                "is_click",
+                "long_view",
+                "is_like",
+                "is_profile_enter",
+                "is_follow",
+                "is_comment",
+                "is_forward",
+                "is_hate",
+            ],
         ),
         columns(Kind::Text, &["tab"]),
         columns(
@@ -109,7 +120,8 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         let rows = rows?;
         count += rows.len() as u64;
         let arrays = typed(&rows, &wanted)?;
-        let batch = RecordBatch::try_new(arrow_schema(&wanted), arrays).map_err(|error| Error::Schema(error.to_string()))?;
+        let batch =
+            RecordBatch::try_new(arrow_schema(&wanted), arrays).map_err(|error| Error::Schema(error.to_string()))?;
         let fresh: Vec<bool> = fingerprints(&rows, &every)?.into_iter().map(|print| seen.insert(print)).collect();
         duplicates += fresh.iter().filter(|fresh| !**fresh).count() as u64;
 
@@ -125,9 +137,8 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         };
         let dates = integers("date")?;
         let derived = derive(&dates, &integers("hourmin")?, &integers("duration_ms")?, &videos.upload_days(&video)?);
-        let chosen: Vec<Option<Split>> = (0..rows.len())
-            .map(|row| if fresh[row] { Some(days.split(dates.value(row))) } else { None })
-            .collect();
+        let chosen: Vec<Option<Split>> =
+            (0..rows.len()).map(|row| if fresh[row] { Some(days.split(dates.value(row))) } else { None }).collect();
         let all = [batch.columns(), &derived, &user, &video].concat();
         let batch = RecordBatch::try_new(schema.clone(), all).map_err(|error| Error::Schema(error.to_string()))?;
         splits.write(&batch, &chosen)?;
@@ -226,7 +237,11 @@ impl Joined {
 
     /// The day of `upload_dt` (2022-04-10) among columns taken from this table.
     fn upload_days(&self, taken: &[ArrayRef]) -> Result<Vec<Option<i64>>> {
-        let index = self.batch.schema_ref().index_of("upload_dt").map_err(|error| Error::file(&self.path, error.to_string()))?;
+        let index = self
+            .batch
+            .schema_ref()
+            .index_of("upload_dt")
+            .map_err(|error| Error::file(&self.path, error.to_string()))?;
         let texts = taken[index - 1].as_string::<i32>();
         texts
             .iter()
@@ -234,7 +249,10 @@ impl Joined {
                 let Some(text) = text else { return Ok(None) };
                 let number = text.replace('-', "").parse().ok().and_then(day_number);
                 number.map(Some).ok_or_else(|| {
-                    Error::file(&self.path, format!("column `upload_dt`: found \"{text}\", expected a day as in 2022-04-10"))
+                    Error::file(
+                        &self.path,
+                        format!("column `upload_dt`: found \"{text}\", expected a day as in 2022-04-10"),
+                    )
                 })
             })
             .collect()
@@ -258,11 +276,8 @@ fn fingerprints(rows: &Rows, columns: &[&str]) -> Result<Vec<u128>> {
 /// The columns [`DERIVED`].
 fn derive(dates: &Int64Array, times: &Int64Array, durations: &Int64Array, uploads: &[Option<i64>]) -> [ArrayRef; 3] {
     let hours: Int64Array = times.iter().map(|time| time.map(|time| time / 100)).collect();
-    let ages: Int64Array = dates
-        .iter()
-        .zip(uploads)
-        .map(|(date, upload)| Some(date.and_then(day_number)? - upload.as_ref()?))
-        .collect();
+    let ages: Int64Array =
+        dates.iter().zip(uploads).map(|(date, upload)| Some(date.and_then(day_number)? - upload.as_ref()?)).collect();
     // Half octaves of seconds: 1, 1.4, 2, 2.8, 4 ...
     let bucket = |duration: i64| (2.0 * (duration.max(1000) as f64 / 1000.0).log2()).floor().min(20.0) as i64;
     let buckets: Int64Array = durations.iter().map(|duration| duration.map(bucket)).collect();
@@ -300,7 +315,8 @@ impl Days {
         }
         let days = Days(days.into_iter().collect());
         if days.0.len() <= TEST_DAYS + VALID_DAYS {
-            let message = format!("the log has {} days, too few to keep {} apart", days.0.len(), TEST_DAYS + VALID_DAYS);
+            let message =
+                format!("the log has {} days, too few to keep {} apart", days.0.len(), TEST_DAYS + VALID_DAYS);
             return Err(Error::file(&log.files()[0], message));
         }
         Ok(days)

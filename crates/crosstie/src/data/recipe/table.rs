@@ -77,9 +77,7 @@ fn one_typed(rows: &Rows, name: &str, kind: Kind) -> Result<ArrayRef> {
         Kind::Number => Arc::new(Float64Array::from(column.numbers()?)),
         Kind::Label => {
             let labels = column.labels()?;
-            Arc::new(
-                labels.into_iter().map(|label| (!label.is_nan()).then_some(label as i8)).collect::<Int8Array>(),
-            )
+            Arc::new(labels.into_iter().map(|label| (!label.is_nan()).then_some(label as i8)).collect::<Int8Array>())
         }
     })
 }
@@ -132,7 +130,9 @@ impl Splits {
             return Err(Error::file(to, format!("the input has too few rows for three files: {sizes}")));
         }
         self.writers.into_iter().try_for_each(Writer::finish)?;
-        report.say(format!("wrote train.parquet with {train} rows, valid.parquet with {valid}, test.parquet with {test}"));
+        report.say(format!(
+            "wrote train.parquet with {train} rows, valid.parquet with {valid}, test.parquet with {test}"
+        ));
         Ok(())
     }
 }

@@ -217,7 +217,8 @@ impl World {
         for task in 0..TASKS.len() {
             let target = RATES[task] * weights.iter().map(|weight| weight[task]).sum::<f64>();
             self.intercepts[task] = bisect(|shift| {
-                let sum: f64 = rows.iter().zip(&weights).map(|(row, weight)| weight[task] * sigmoid(row[task] + shift)).sum();
+                let sum: f64 =
+                    rows.iter().zip(&weights).map(|(row, weight)| weight[task] * sigmoid(row[task] + shift)).sum();
                 sum - target
             });
             for child in (0..TASKS.len()).filter(|child| PARENTS[*child] == Some(task)) {
@@ -235,7 +236,8 @@ impl World {
             let target = after * direct_rate / (1.0 - direct_rate);
             self.without_parent[task] = bisect(|shift| {
                 let logit = |row: &[f64; 5]| row[task] + self.intercepts[task] + shift;
-                rows.iter().zip(&weights).map(|(row, weight)| (1.0 - weight[task]) * sigmoid(logit(row))).sum::<f64>() - target
+                rows.iter().zip(&weights).map(|(row, weight)| (1.0 - weight[task]) * sigmoid(logit(row))).sum::<f64>()
+                    - target
             });
         }
     }
@@ -289,7 +291,8 @@ fn shares(levels: usize) -> Vec<f64> {
 /// levels would tie the tasks' preferences together by chance.
 fn levels(seed: u64, name: &str, shares: &[f64]) -> Vec<Taste> {
     let stream = Stream::new(seed, name);
-    let inner = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).zip(shares).map(|((a, b), share)| a * b * share).sum() };
+    let inner =
+        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).zip(shares).map(|((a, b), share)| a * b * share).sum() };
     let mut columns: Vec<Vec<f64>> = vec![vec![1.0; shares.len()]];
     for dimension in 0..DIMENSIONS {
         let draw = stream.part(dimension as u64);
@@ -326,7 +329,13 @@ fn make_users(seed: u64, users: usize) -> Vec<User> {
             add(&mut taste, 0.5, &cities[city]);
             add(&mut taste, 0.3, &std::array::from_fn(|dimension| age * by_age[dimension]));
             add(&mut taste, 0.15, &own(draw.part(3)));
-            User { segment, city, age: (40.0 + 12.0 * age).round(), activity: (1.0 + 0.7 * draw.normal(4)).exp(), taste }
+            User {
+                segment,
+                city,
+                age: (40.0 + 12.0 * age).round(),
+                activity: (1.0 + 0.7 * draw.normal(4)).exp(),
+                taste,
+            }
         })
         .collect()
 }
@@ -425,3 +434,6 @@ impl Weights {
         self.cumulative.partition_point(|sum| *sum <= at).min(last)
     }
 }
+
+#[cfg(test)]
+mod tests;
