@@ -7,10 +7,16 @@
 #![deny(unsafe_code)]
 
 pub mod batch;
+pub mod compute;
 pub mod data;
+pub mod embedding;
 pub mod error;
 pub mod feature;
+pub mod layer;
 pub mod metric;
+pub mod model;
+pub mod objective;
+pub mod optim;
 pub mod random;
 pub mod schema;
 pub mod spelling;

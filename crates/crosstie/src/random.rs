@@ -55,9 +55,28 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// A random order of `0..length` (Fisher and Yates).
+    pub fn permutation(&self, length: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..length).collect();
+        for last in (1..length).rev() {
+            order.swap(last, self.below(last as u64, last as u64 + 1) as usize);
+        }
+        order
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_permutation_holds_every_index_once() {
+        let mut order = Stream::new(7, "test").permutation(1000);
+        assert_ne!(order, (0..1000).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+    }
 
     #[test]
     fn uniform_draws_have_the_moments_of_the_uniform() {

@@ -53,6 +53,26 @@ impl<'a> Column<'a> {
         matches!(self.array.data_type(), List(_) | LargeList(_) | FixedSizeList(..) | ListView(_) | LargeListView(_))
     }
 
+    /// Its type in a word: integer, number, boolean, text, time, list or other.
+    pub fn kind(&self) -> &'static str {
+        match self.array.data_type() {
+            _ if self.is_list() => "list",
+            _ if self.is_text() => "text",
+            kind if kind.is_integer() => "integer",
+            kind if kind.is_floating() || kind.is_decimal() => "number",
+            kind if kind.is_temporal() => "time",
+            DataType::Boolean => "boolean",
+            DataType::Null => "text",
+            _ => "other",
+        }
+    }
+
+    /// Number of nulls. Missing are also NaN and empty text, which this leaves
+    /// out.
+    pub fn nulls(&self) -> usize {
+        self.array.logical_null_count()
+    }
+
     /// Calls `f` with each row (from 0) and its canonical text, `None` where
     /// missing. Nothing is allocated per cell.
     ///

@@ -29,6 +29,7 @@ mod ipc;
 mod parquet;
 pub mod recipe;
 mod source;
+pub mod summary;
 pub mod synth;
 mod text;
 mod write;

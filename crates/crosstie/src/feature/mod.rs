@@ -1,1 +1,383 @@
 //! From cells to ids and numbers: the same code in training and serving.
+//!
+//! [`Features::learn`] reads the training files once and learns vocabularies,
+//! scales, buckets, rates and scenarios; [`Features::encode`] turns rows of any
+//! file into a [`Batch`]. What was learned is saved in the artifact.
+//!
+//! # Ids
+//! Row 0 of a table stands for unknown values, row 1 for missing ones. A
+//! vocabulary's values follow by descending count, ties by value, so ids do
+//! not depend on the order of the rows. A hashed value has the id
+//! 2 + XXH3-64(value) mod buckets. A bucket of numbers has the id 2 + the
+//! number of cut points that the number reaches. A multi field gives one id
+//! per value, and none for an empty or missing cell.
+//!
+//! # Memory
+//! Learning keeps every distinct value of the vocabularies' columns and every
+//! distinct key of the rates in memory, and for rates with `time` every row.
+
+mod encode;
+mod key;
+mod learn;
+mod numeric;
+mod rate;
+mod save;
+mod summary;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+mod warning;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::batch::{Batch, Dense, Embedded, Layout, Table};
+use crate::data::{Rows, Source};
+use crate::error::Result;
+use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Schema, Transform};
+
+pub use numeric::Scale;
+pub use summary::{FieldSummary, Summary};
+
+use rate::{Rates, Smoothing};
+use vocabulary::Counts;
+
+/// Rows decoded at a time while learning.
+const PIECE: usize = 16_384;
+/// Name of the scenario that stands for rare and unseen ones.
+const OTHER: &str = "other";
+/// Name of the only scenario where the schema names no scenario column.
+const ALL: &str = "all";
+/// Table row of values that training did not know.
+const UNKNOWN: u32 = 0;
+/// Table row of missing values.
+const MISSING: u32 = 1;
+/// First table row of known values.
+const KNOWN: u32 = 2;
+
+/// What rows are encoded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Learning from the training files: with labels; rates are out of fold,
+    /// or of strictly earlier rows.
+    Training,
+    /// Judging predictions: with labels; rates count all training rows.
+    Evaluation,
+    /// Predicting: no labels, weights or groups are read or needed.
+    Scoring,
+}
+
+/// The schema and all that was learned about its columns.
+#[derive(Clone, Debug)]
+pub struct Features {
+    schema: Schema,
+    layout: Layout,
+    /// One per table of the layout.
+    tables: Vec<Lookup>,
+    /// One per field of the schema.
+    encoders: Vec<Encoder>,
+    /// Scenarios with enough rows, by descending count; scenario `i + 1`.
+    scenarios: Counts,
+    rows: u64,
+    warnings: Vec<String>,
+}
+
+/// How values find their row of a table.
+#[derive(Clone, Debug)]
+enum Lookup {
+    Vocabulary(Counts),
+    Hashed { buckets: u32 },
+    Quantile { cuts: Vec<f64> },
+}
+
+impl Lookup {
+    fn token(&self, token: &str) -> u32 {
+        match self {
+            Lookup::Vocabulary(known) => known.tokens.find(token.as_bytes()).map_or(UNKNOWN, |number| KNOWN + number),
+            Lookup::Hashed { buckets } => KNOWN + (xxh3_64(token.as_bytes()) % u64::from(*buckets)) as u32,
+            Lookup::Quantile { .. } => UNKNOWN,
+        }
+    }
+
+    fn number(&self, x: f64) -> u32 {
+        match self {
+            Lookup::Quantile { cuts } => KNOWN + numeric::bucket(cuts, x),
+            _ => UNKNOWN,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        KNOWN as usize
+            + match self {
+                Lookup::Vocabulary(known) => known.tokens.len(),
+                Lookup::Hashed { buckets } => *buckets as usize,
+                Lookup::Quantile { cuts } => cuts.len() + 1,
+            }
+    }
+}
+
+/// How a field's cells become ids or numbers.
+#[derive(Clone, Debug)]
+enum Encoder {
+    /// One token per cell, looked up in a table.
+    Token { table: usize },
+    /// Several tokens per cell.
+    Tokens { table: usize, separator: String },
+    /// The bucket of a number.
+    Bucket { table: usize },
+    /// A number, perhaps its logarithm, perhaps standardised.
+    Number { log: bool, scale: Option<Scale> },
+    /// Rates of every task.
+    Rates(Box<Rates>),
+}
+
+/// All that is learned, by the name of the table or field it belongs to. Of
+/// the statistics, those of rates and scenarios are filled for saving only.
+#[derive(Default)]
+struct Learned {
+    statistics: Statistics,
+    vocabularies: BTreeMap<String, Counts>,
+    rates: BTreeMap<String, Rates>,
+    scenarios: Counts,
+}
+
+/// The part of what is learned that is a handful of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statistics {
+    /// Number of training rows.
+    rows: u64,
+    /// Per field with a `standard` or `log1p` transform.
+    scales: BTreeMap<String, Scale>,
+    /// Per field with a `quantile` transform.
+    cuts: BTreeMap<String, Vec<f64>>,
+    /// Per rate field.
+    rates: BTreeMap<String, Smoothing>,
+    /// By descending number of rows.
+    scenarios: Vec<ScenarioRows>,
+    warnings: Vec<String>,
+}
+
+/// A scenario that stands alone, and its number of training rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScenarioRows {
+    name: String,
+    rows: u64,
+}
+
+fn column_of(field: &Field) -> &str {
+    field.column.as_deref().unwrap_or(&field.name)
+}
+
+/// The name of the table that an embedded field reads.
+fn table_name(field: &Field) -> &str {
+    match &field.kind {
+        FieldKind::Categorical(categorical) | FieldKind::Multi(Multi { categorical, .. }) => {
+            categorical.table.as_deref().unwrap_or(&field.name)
+        }
+        FieldKind::Numeric(_) | FieldKind::Rate(_) => &field.name,
+    }
+}
+
+/// Checks names that become names of files and columns.
+fn check_names(field: &Field) -> Result<(), String> {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '+');
+    let table = table_name(field);
+    if table.is_empty() || !table.chars().all(fine) {
+        return Err(format!(
+            "field `{}`: table name `{table}`: letters, digits, `_`, `-`, `+` and spaces only, since it names a file",
+            field.name
+        ));
+    }
+    match &field.kind {
+        FieldKind::Rate(rate) => match rate.key.iter().enumerate().find(|(i, part)| rate.key[..*i].contains(part)) {
+            Some((_, twice)) => Err(format!("field `{}`: `key` names `{twice}` twice", field.name)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// The columns that rows must have to be encoded.
+fn columns(schema: &Schema, purpose: Purpose) -> Vec<&str> {
+    let mut columns = schema.feature_columns();
+    let labels = schema.tasks.iter().map(|task| task.column());
+    let times = schema.fields.iter().filter_map(|field| match &field.kind {
+        FieldKind::Rate(rate) if purpose == Purpose::Training => rate.time.as_deref(),
+        _ => None,
+    });
+    if purpose != Purpose::Scoring {
+        let more = labels.chain(times).chain(schema.weight.as_deref()).chain(schema.group.as_deref());
+        for column in more {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+    }
+    columns
+}
+
+impl Features {
+    /// Learns from the training files, in one streaming pass. Run it on the
+    /// same source that training reads: a row is known by its file and number.
+    ///
+    /// # Errors
+    /// [`Error::Schema`](crate::Error::Schema) for a schema that contradicts
+    /// itself; [`Error::File`](crate::Error::File) where a column is missing
+    /// or there are no rows; [`Error::Cell`](crate::Error::Cell) for a cell
+    /// that its column does not allow.
+    pub fn learn(schema: &Schema, source: &Source) -> Result<Features> {
+        learn::learn(schema, source, PIECE)
+    }
+
+    /// The schema they were learned for.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// What encoded rows look like.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Number of rows learned from.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// What about the training data a person should know, one sentence each:
+    /// tasks without positives or negatives, positives outside of a task's
+    /// sample space, vocabularies that leave most values out, pooled scenarios.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The columns that [`Features::encode`] reads.
+    pub fn columns(&self, purpose: Purpose) -> Vec<&str> {
+        columns(&self.schema, purpose)
+    }
+
+    /// Encodes rows. A row's ids and numbers depend on that row alone.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) where a column is missing,
+    /// [`Error::Cell`](crate::Error::Cell) for a cell that its column does not
+    /// allow, [`Error::Schema`](crate::Error::Schema) for [`Purpose::Training`]
+    /// with rates that were loaded: only learning knows what a training row
+    /// may see.
+    pub fn encode(&self, rows: &Rows, purpose: Purpose) -> Result<Batch> {
+        encode::encode(self, rows, purpose)
+    }
+
+    /// Writes `schema.toml`, `features.json` (statistics),
+    /// `vocabulary/<table>.parquet` (token, count; the order gives the ids) and
+    /// `rate/<field>.parquet` (key columns, rows, and per task positives and
+    /// missing labels) into an existing directory.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) or [`Error::File`](crate::Error::File)
+    /// where a file cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<()> {
+        save::save(self, directory)
+    }
+
+    /// Reads what [`Features::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`](crate::Error::Artifact) or
+    /// [`Error::File`](crate::Error::File) naming the file that is missing or
+    /// damaged.
+    pub fn load(directory: &Path) -> Result<Features> {
+        save::load(directory)
+    }
+
+    /// What was learned, for people.
+    pub fn summary(&self) -> Summary {
+        summary::summary(self)
+    }
+
+    /// Puts together what was learned or loaded. The error says what is
+    /// missing or impossible.
+    fn assemble(schema: Schema, mut learned: Learned) -> Result<Features, String> {
+        let mut layout =
+            Layout { tasks: schema.tasks.iter().map(|task| task.name.clone()).collect(), ..Layout::default() };
+        let (mut tables, mut encoders) = (Vec::new(), Vec::new());
+        for field in &schema.fields {
+            check_names(field)?;
+            let missing = |what: &str| format!("field `{}`: its {what} is missing", field.name);
+            let mut embed = |lookup: Option<Lookup>, width: Option<usize>, pooling: Pooling| -> Result<usize, String> {
+                let name = table_name(field);
+                let table = match layout.tables.iter().position(|table| table.name == name) {
+                    Some(table) => table,
+                    None => {
+                        let lookup = lookup.ok_or_else(|| missing("vocabulary"))?;
+                        if u32::try_from(lookup.rows()).is_err() {
+                            return Err(format!("field `{}`: more than {} `buckets`", field.name, u32::MAX - KNOWN));
+                        }
+                        let width = width.unwrap_or(schema.width);
+                        layout.tables.push(Table { name: name.into(), rows: lookup.rows(), width });
+                        tables.push(lookup);
+                        tables.len() - 1
+                    }
+                };
+                let (name, side, role) = (field.name.clone(), field.side, field.role);
+                layout.embedded.push(Embedded { name, table, pooling, side, role });
+                Ok(table)
+            };
+            let mut categorical = |categorical: &Categorical, pooling: Pooling| {
+                let lookup = match categorical.encoding {
+                    Encoding::Vocabulary { .. } => {
+                        learned.vocabularies.remove(table_name(field)).map(Lookup::Vocabulary)
+                    }
+                    Encoding::Hashed { buckets } => Some(Lookup::Hashed { buckets }),
+                };
+                embed(lookup, categorical.width, pooling)
+            };
+            let encoder = match &field.kind {
+                FieldKind::Categorical(kind) => Encoder::Token { table: categorical(kind, Pooling::default())? },
+                FieldKind::Multi(multi) => Encoder::Tokens {
+                    table: categorical(&multi.categorical, multi.pooling)?,
+                    separator: multi.separator.clone(),
+                },
+                FieldKind::Numeric(Transform::Quantile { width, .. }) => {
+                    let cuts = learned.statistics.cuts.remove(&field.name).ok_or_else(|| missing("list of cuts"))?;
+                    if !cuts.is_sorted_by(|a, b| a < b) {
+                        return Err(format!("field `{}`: its cuts do not ascend", field.name));
+                    }
+                    Encoder::Bucket { table: embed(Some(Lookup::Quantile { cuts }), *width, Pooling::default())? }
+                }
+                FieldKind::Numeric(Transform::None) => Encoder::Number { log: false, scale: None },
+                FieldKind::Numeric(transform) => {
+                    let scale = learned.statistics.scales.remove(&field.name).ok_or_else(|| missing("scale"))?;
+                    scale.check().map_err(|problem| format!("field `{}`: {problem}", field.name))?;
+                    Encoder::Number { log: *transform == Transform::Log1p, scale: Some(scale) }
+                }
+                FieldKind::Rate(_) => Encoder::Rates(Box::new(
+                    learned.rates.remove(&field.name).ok_or_else(|| missing("table of rates"))?,
+                )),
+            };
+            let width = match &encoder {
+                Encoder::Number { .. } => 1,
+                Encoder::Rates(_) => schema.tasks.len() + 1,
+                _ => 0,
+            };
+            if width > 0 {
+                layout.dense.push(Dense { name: field.name.clone(), width, side: field.side, role: field.role });
+            }
+            encoders.push(encoder);
+        }
+        layout.scenarios = match schema.scenario {
+            Some(_) => {
+                std::iter::once(OTHER.to_string()).chain(learned.scenarios.iter().map(|(token, _)| token)).collect()
+            }
+            None => vec![ALL.into()],
+        };
+        let (rows, warnings) = (learned.statistics.rows, learned.statistics.warnings);
+        Ok(Features { schema, layout, tables, encoders, scenarios: learned.scenarios, rows, warnings })
+    }
+}

@@ -1,1 +1,38 @@
-//! How good predictions are.
+//! How good predictions are: exact, in `f64`, and null rather than guessed
+//! where a figure is not defined.
+//!
+//! [`Evaluation`] collects scores batch by batch and gives a [`Report`], the
+//! content of `metrics.json`. The single figures are functions of their own:
+//!
+//! ```
+//! use crosstie::metric::{auc, normalized_entropy};
+//!
+//! let labels = [false, true, false, true];
+//! let scores = [0.1, 0.2, 0.2, 0.6];
+//! assert_eq!(auc(&labels, &scores, None), Some(0.875)); // a tie counts half
+//! assert_eq!(auc(&[true, true], &[0.1, 0.2], None), None); // one class: not defined
+//! let ne = normalized_entropy(&labels, &[0.5; 4], None).unwrap(); // no better than the mean label
+//! assert!((ne - 1.0).abs() < 1e-12);
+//! ```
+//!
+//! All of them read weights the same way: a row of weight 2 counts as two
+//! rows, a row of weight 0 is not there. A score that is not a number, or a
+//! weight that is negative or not finite, makes the figure undefined.
+
+mod calibration;
+mod evaluation;
+mod name;
+mod rank;
+mod report;
+mod row;
+mod truth;
+
+#[cfg(test)]
+mod tests;
+
+pub use calibration::{ECE_BINS, ece, log_loss, normalized_entropy, pcoc};
+pub use evaluation::Evaluation;
+pub use name::{FigureName, higher_is_better};
+pub use rank::{Grouped, auc, grouped_auc};
+pub use report::{Figures, Meaning, Meanings, Report, Scenario};
+pub use truth::{Divergence, divergence};

@@ -1,0 +1,180 @@
+//! Gradients against finite differences.
+
+use std::ops::Range;
+
+use super::graph::{Graph, Node, Program};
+use super::op::Op;
+use super::workspace::{Mode, Workspace};
+use super::{CHUNK, op};
+use crate::random::Stream;
+
+/// Everything that one evaluation of a program's loss needs.
+pub struct Point<'a> {
+    /// The program.
+    pub program: &'a Program,
+    /// Its parameters.
+    pub parameters: Vec<f32>,
+    /// The sources' numbers, `rows × width` each.
+    pub sources: Vec<Vec<f32>>,
+    /// Which sources have gradients.
+    pub learns: Vec<Option<Node>>,
+    /// Number of rows.
+    pub rows: usize,
+    /// Rows of each scenario.
+    pub segments: Vec<Range<usize>>,
+    /// Weight of each loss.
+    pub seeds: Vec<f32>,
+    /// Training, and its randomness.
+    pub mode: Mode,
+}
+
+impl Point<'_> {
+    /// The loss; the workspace afterwards holds the gradients.
+    pub fn loss(&self, workspace: &mut Workspace) -> f64 {
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| {
+            let width = self.sources[source].len() / self.rows;
+            into.copy_from_slice(&self.sources[source][rows.start * width..rows.end * width]);
+        };
+        let (rows, segments) = (self.rows, &self.segments);
+        self.program.train(workspace, &self.parameters, rows, segments, &self.seeds, self.mode, &fill);
+        let (sums, _) = workspace.losses(self.program);
+        sums.iter().zip(&self.seeds).map(|(sum, seed)| sum * f64::from(*seed)).sum()
+    }
+
+    /// Compares every gradient with central differences along random
+    /// directions: one direction for each parameter and each source.
+    ///
+    /// # Panics
+    /// If a directional derivative is off by more than `tolerance`, relative to
+    /// the larger of the two and at least 0.01.
+    pub fn check(mut self, tolerance: f64) {
+        let mut workspace = self.program.workspace(self.rows, true);
+        self.loss(&mut workspace);
+        let mut gradients = vec![f32::NAN; self.program.length()];
+        self.program.parameter_gradients(&workspace, &mut gradients);
+        let sources: Vec<Option<Vec<f32>>> = self
+            .learns
+            .iter()
+            .map(|node| {
+                let gradients = workspace.source_gradients(self.program, (*node)?);
+                Some(gradients.flat_map(|(_, part)| part.to_vec()).collect())
+            })
+            .collect();
+        for parameter in self.program.parameters().iter().filter(|parameter| parameter.learned) {
+            let range = parameter.range();
+            let gradient = gradients[range.clone()].to_vec();
+            let base = self.parameters[range.clone()].to_vec();
+            let found = self.compare(
+                &mut workspace,
+                &gradient,
+                |point, values| {
+                    point.parameters[range.clone()].copy_from_slice(values);
+                },
+                &base,
+            );
+            report(&parameter.name, found, tolerance);
+        }
+        for (index, gradient) in sources.iter().enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let base = self.sources[index].clone();
+            let set = |point: &mut Self, values: &[f32]| point.sources[index].copy_from_slice(values);
+            let found = self.compare(&mut workspace, gradient, set, &base);
+            report(&format!("source {index}"), found, tolerance);
+        }
+    }
+
+    /// (directional derivative by finite difference, by gradient)
+    fn compare(
+        &mut self,
+        workspace: &mut Workspace,
+        gradient: &[f32],
+        set: impl Fn(&mut Self, &[f32]),
+        base: &[f32],
+    ) -> (f64, f64) {
+        const STEP: f32 = 2e-3;
+        let stream = Stream::new(gradient.len() as u64, "direction");
+        let direction: Vec<f32> =
+            (0..base.len() as u64).map(|i| if stream.uniform(i) < 0.5 { 1.0 } else { -1.0 }).collect();
+        let mut at = |scale: f32| {
+            let moved: Vec<f32> = base.iter().zip(&direction).map(|(x, d)| x + scale * d).collect();
+            set(self, &moved);
+            // What the step really was, after rounding.
+            self.loss(workspace)
+        };
+        let numeric = (8.0 * (at(STEP) - at(-STEP)) - (at(2.0 * STEP) - at(-2.0 * STEP))) / (12.0 * f64::from(STEP));
+        at(0.0);
+        let exact = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+        (numeric, exact)
+    }
+}
+
+fn report(name: &str, (numeric, exact): (f64, f64), tolerance: f64) {
+    let scale = numeric.abs().max(exact.abs()).max(0.01);
+    assert!(
+        (numeric - exact).abs() <= tolerance * scale,
+        "gradient of {name}: {exact} by the backward pass, {numeric} by finite differences"
+    );
+}
+
+/// Σ over the columns of a fixed random projection of tanh x: a loss that
+/// gives every column a gradient of its own.
+#[derive(Debug)]
+struct Probe;
+
+impl Op for Probe {
+    fn name(&self) -> &'static str {
+        "probe"
+    }
+
+    fn forward(&self, pass: &mut op::ForwardPass<'_>) {
+        let input = pass.input(0);
+        for row in 0..pass.rows {
+            pass.output[row] = input.row(row).iter().enumerate().map(|(column, x)| slope(column) * x.tanh()).sum();
+        }
+    }
+
+    fn backward(&self, pass: &mut op::BackwardPass<'_>) {
+        let (rows, input) = (pass.rows, pass.input(0));
+        let Some((gradient, mut into)) = pass.gradients(0) else { return };
+        into.start(rows);
+        for row in 0..rows {
+            for (column, (into, x)) in into.row(row).iter_mut().zip(input.row(row)).enumerate() {
+                *into += gradient[row] * slope(column) * (1.0 - x.tanh().powi(2));
+            }
+        }
+    }
+}
+
+fn slope(column: usize) -> f32 {
+    Stream::new(77, "slope").uniform(column as u64) as f32 - 0.5
+}
+
+/// Checks an op alone: `declare` builds it over sources of the given widths.
+/// The batch has more than one chunk and three scenarios, one of them empty.
+///
+/// # Panics
+/// If a gradient is wrong.
+pub fn check_op(widths: &[usize], declare: impl Fn(&mut Graph, &[Node]) -> Node) {
+    let rows = CHUNK + 3;
+    let mut graph = Graph::new(3);
+    let inputs: Vec<Node> = widths.iter().map(|width| graph.source("input", *width, true)).collect();
+    let output = declare(&mut graph, &inputs);
+    let loss = graph.push("probe", Probe, &[output], &[], 1);
+    graph.loss("probe", loss);
+    let program = graph.compile().expect("a graph with a loss");
+    let sources = widths.iter().enumerate().map(|(index, width)| {
+        let stream = Stream::new(index as u64, "source");
+        (0..(rows * width) as u64).map(|i| 2.0 * stream.uniform(i) as f32 - 1.0).collect()
+    });
+    Point {
+        parameters: program.initial(3),
+        sources: sources.collect(),
+        learns: inputs.into_iter().map(Some).collect(),
+        rows,
+        segments: vec![0..100, 100..100, 100..rows],
+        seeds: vec![1.0],
+        mode: Mode::Train { seed: 1, step: 1 },
+        program: &program,
+    }
+    .check(5e-3);
+}

@@ -1,0 +1,133 @@
+//! Element-wise activations.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BackwardPass, ForwardPass, Op};
+use crate::compute::kernel::{sigmoid, vectorised};
+
+/// A function of one number whose derivative is known from its value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// x.
+    None,
+    /// max(x, 0).
+    #[default]
+    Relu,
+    /// x where positive, x / 100 elsewhere.
+    LeakyRelu,
+    /// 1 / (1 + e^-x).
+    Sigmoid,
+    /// tanh x.
+    Tanh,
+}
+
+const LEAK: f32 = 0.01;
+
+impl Activation {
+    /// Applies the function in place.
+    pub fn apply(self, values: &mut [f32]) {
+        match self {
+            Activation::None => {}
+            Activation::Relu => vectorised(
+                #[inline(always)]
+                || values.iter_mut().for_each(|x| *x = x.max(0.0)),
+            ),
+            Activation::LeakyRelu => vectorised(
+                #[inline(always)]
+                || values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { LEAK * *x }),
+            ),
+            Activation::Sigmoid => values.iter_mut().for_each(|x| *x = sigmoid(*x)),
+            Activation::Tanh => values.iter_mut().for_each(|x| *x = x.tanh()),
+        }
+    }
+
+    /// Multiplies the gradient by the derivative, given the function's values.
+    pub fn derive(self, gradient: &mut [f32], values: &[f32]) {
+        let pairs = gradient.iter_mut().zip(values);
+        match self {
+            Activation::None => {}
+            Activation::Relu => vectorised(
+                #[inline(always)]
+                || pairs.for_each(|(g, y)| *g = if *y > 0.0 { *g } else { 0.0 }),
+            ),
+            Activation::LeakyRelu => vectorised(
+                #[inline(always)]
+                || pairs.for_each(|(g, y)| *g = if *y > 0.0 { *g } else { LEAK * *g }),
+            ),
+            Activation::Sigmoid => vectorised(
+                #[inline(always)]
+                || pairs.for_each(|(g, y)| *g *= y * (1.0 - y)),
+            ),
+            Activation::Tanh => vectorised(
+                #[inline(always)]
+                || pairs.for_each(|(g, y)| *g *= 1.0 - y * y),
+            ),
+        }
+    }
+}
+
+/// `y = scale · f(x)`, element by element.
+#[derive(Debug)]
+pub struct Activate {
+    /// f.
+    pub activation: Activation,
+    /// A constant factor.
+    pub scale: f32,
+}
+
+impl Op for Activate {
+    fn name(&self) -> &'static str {
+        "activate"
+    }
+
+    fn forward(&self, pass: &mut ForwardPass<'_>) {
+        let input = pass.input(0);
+        for row in 0..pass.rows {
+            pass.output[row * input.width()..][..input.width()].copy_from_slice(input.row(row));
+        }
+        self.activation.apply(pass.output);
+        pass.output.iter_mut().for_each(|y| *y *= self.scale);
+    }
+
+    fn backward(&self, pass: &mut BackwardPass<'_>) {
+        let (rows, width) = (pass.rows, pass.input(0).width());
+        let output = pass.output();
+        let mut values = vec![0.0; width];
+        for row in 0..rows {
+            let scaled = &output[row * width..][..width];
+            values.iter_mut().zip(scaled).for_each(|(value, scaled)| *value = scaled / self.scale);
+            self.activation.derive(&mut pass.gradient[row * width..][..width], &values);
+        }
+        let Some((gradient, mut into)) = pass.gradients(0) else { return };
+        into.start(rows);
+        for row in 0..rows {
+            let from = &gradient[row * width..][..width];
+            into.row(row).iter_mut().zip(from).for_each(|(into, g)| *into += self.scale * g);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::check::check_op;
+
+    #[test]
+    fn gradients() {
+        for activation in [Activation::None, Activation::Sigmoid, Activation::Tanh] {
+            check_op(&[5], |graph, inputs| graph.push("activate", Activate { activation, scale: 2.0 }, inputs, &[], 5));
+        }
+    }
+
+    /// Finite differences would step over the kink; the slopes are known.
+    #[test]
+    fn rectifiers_pass_the_gradient_where_they_pass_the_value() {
+        for (activation, below) in [(Activation::Relu, 0.0), (Activation::LeakyRelu, LEAK)] {
+            let (mut values, mut gradient) = ([-2.0, 3.0], [5.0, 7.0]);
+            activation.apply(&mut values);
+            activation.derive(&mut gradient, &values);
+            assert_eq!((values, gradient), ([-2.0 * below, 3.0], [5.0 * below, 7.0]));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Element-wise products and weighted sums of nodes.
+
+use super::{BackwardPass, ForwardPass, Op};
+use crate::compute::kernel;
+
+/// `y = a ⊙ b`; a `b` of one column scales whole rows of `a`.
+#[derive(Debug)]
+pub struct Multiply;
+
+impl Op for Multiply {
+    fn name(&self) -> &'static str {
+        "multiply"
+    }
+
+    fn forward(&self, pass: &mut ForwardPass<'_>) {
+        let (a, b) = (pass.input(0), pass.input(1));
+        for row in 0..pass.rows {
+            let output = &mut pass.output[row * a.width()..][..a.width()];
+            match b.row(row) {
+                [scale] => output.iter_mut().zip(a.row(row)).for_each(|(y, a)| *y = scale * a),
+                b => output.iter_mut().zip(a.row(row)).zip(b).for_each(|((y, a), b)| *y = a * b),
+            }
+        }
+    }
+
+    fn backward(&self, pass: &mut BackwardPass<'_>) {
+        let (rows, a, b) = (pass.rows, pass.input(0), pass.input(1));
+        let width = a.width();
+        if let Some((gradient, mut into)) = pass.gradients(0) {
+            into.start(rows);
+            for row in 0..rows {
+                let (g, into) = (&gradient[row * width..][..width], into.row(row));
+                match b.row(row) {
+                    [scale] => kernel::add_scaled(into, *scale, g),
+                    b => into.iter_mut().zip(g).zip(b).for_each(|((into, g), b)| *into += g * b),
+                }
+            }
+        }
+        if let Some((gradient, mut into)) = pass.gradients(1) {
+            into.start(rows);
+            for row in 0..rows {
+                let (g, a) = (&gradient[row * width..][..width], a.row(row));
+                match into.row(row) {
+                    [into] => *into += kernel::dot(g, a),
+                    into => into.iter_mut().zip(g).zip(a).for_each(|((into, g), a)| *into += g * a),
+                }
+            }
+        }
+    }
+}
+
+/// `y = Σ_i scale_i · x_i`, nodes of one width.
+#[derive(Debug)]
+pub struct Sum {
+    /// One constant factor per input.
+    pub scales: Vec<f32>,
+}
+
+impl Op for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn forward(&self, pass: &mut ForwardPass<'_>) {
+        pass.output.fill(0.0);
+        for (index, scale) in self.scales.iter().enumerate() {
+            let input = pass.input(index);
+            for row in 0..pass.rows {
+                kernel::add_scaled(&mut pass.output[row * input.width()..][..input.width()], *scale, input.row(row));
+            }
+        }
+    }
+
+    fn backward(&self, pass: &mut BackwardPass<'_>) {
+        let (rows, width) = (pass.rows, pass.input(0).width());
+        for (index, scale) in self.scales.iter().enumerate() {
+            let Some((gradient, mut into)) = pass.gradients(index) else { continue };
+            into.start(rows);
+            for row in 0..rows {
+                kernel::add_scaled(into.row(row), *scale, &gradient[row * width..][..width]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::check::check_op;
+
+    #[test]
+    fn gradients() {
+        check_op(&[4, 4], |graph, inputs| graph.push("multiply", Multiply, inputs, &[], 4));
+        check_op(&[4, 1], |graph, inputs| graph.push("multiply", Multiply, inputs, &[], 4));
+        check_op(&[4, 4], |graph, inputs| graph.push("sum", Sum { scales: vec![0.5, -2.0] }, inputs, &[], 4));
+    }
+
+    #[test]
+    fn a_node_times_itself_is_its_square() {
+        check_op(&[4], |graph, inputs| graph.push("multiply", Multiply, &[inputs[0], inputs[0]], &[], 4));
+    }
+}

@@ -1,0 +1,403 @@
+//! Embedding tables: looked up row by row, updated only where seen.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::batch::{Batch, Ids, Layout};
+use crate::compute::CHUNK;
+use crate::optim::{Moments, Rule};
+use crate::random::Stream;
+use crate::schema::{Pooling, Role, Side};
+
+/// Where each field stands among the columns of a model's input: the main
+/// fields of the user, of the item, of the context, then the bias fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns {
+    parts: Vec<Part>,
+    width: usize,
+    sides: [Range<usize>; 3],
+    bias: Range<usize>,
+}
+
+/// The columns of one field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The field's name.
+    pub name: String,
+    /// Its columns of the input.
+    pub columns: Range<usize>,
+    from: From,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum From {
+    /// `Batch::ids[index]`, rows of a table.
+    Table { index: usize, table: usize, pooling: Pooling },
+    /// Columns of `Batch::dense`.
+    Dense { column: usize },
+}
+
+impl Columns {
+    /// Plans the input of a layout.
+    pub fn new(layout: &Layout) -> Columns {
+        let mut fields: Vec<(Role, Side, String, usize, From)> = Vec::new();
+        for (index, field) in layout.embedded.iter().enumerate() {
+            let from = From::Table { index, table: field.table, pooling: field.pooling };
+            fields.push((field.role, field.side, field.name.clone(), layout.tables[field.table].width, from));
+        }
+        let mut column = 0;
+        for field in &layout.dense {
+            fields.push((field.role, field.side, field.name.clone(), field.width, From::Dense { column }));
+            column += field.width;
+        }
+        fields.sort_by_key(|(role, side, ..)| (*role, *side));
+        let mut at = 0;
+        let mut parts = Vec::new();
+        let mut ends = [0; 4];
+        for (role, side, name, width, from) in fields {
+            parts.push(Part { name, columns: at..at + width, from });
+            at += width;
+            let place = match (role, side) {
+                (Role::Bias, _) => 3,
+                (_, Side::User) => 0,
+                (_, Side::Item) => 1,
+                (_, Side::Context) => 2,
+            };
+            ends[place..].fill(at);
+        }
+        Columns { parts, width: at, sides: [0..ends[0], ends[0]..ends[1], ends[1]..ends[2]], bias: ends[2]..ends[3] }
+    }
+
+    /// All columns, main and bias.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The main fields.
+    pub fn main(&self) -> Range<usize> {
+        0..self.sides[2].end
+    }
+
+    /// The main fields of one side.
+    pub fn side(&self, side: Side) -> Range<usize> {
+        self.sides[side as usize].clone()
+    }
+
+    /// The bias fields.
+    pub fn bias(&self) -> Range<usize> {
+        self.bias.clone()
+    }
+
+    /// The fields, in the order of their columns.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+/// The tables of one model. A model may hold several sets of tables over the
+/// same fields, for networks that share nothing.
+#[derive(Clone, Debug)]
+pub struct Embeddings {
+    columns: Columns,
+    tables: Vec<Table>,
+    per_set: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Table {
+    name: String,
+    width: usize,
+    rows: usize,
+    weights: Vec<f32>,
+    moments: Moments,
+    /// Step in which a row was last updated; kept for rules with moments that decay.
+    last: Vec<u32>,
+}
+
+/// Summed gradients of the rows that a batch has seen, in ascending order.
+#[derive(Clone, Debug, Default)]
+pub struct RowGradients {
+    /// Rows of the table.
+    pub rows: Vec<u32>,
+    /// `rows × width`.
+    pub gradients: Vec<f32>,
+}
+
+impl Embeddings {
+    /// Tables with starting values: uniform with standard deviation `spread`,
+    /// each number a function of (seed, table, row, column). The row of unknown
+    /// values starts at zero: untrained, it adds nothing.
+    pub fn new(layout: &Layout, sets: usize, seed: u64, spread: f32) -> Embeddings {
+        let tables = (0..sets).flat_map(|set| layout.tables.iter().map(move |table| (set, table)));
+        let tables = tables.map(|(set, table)| {
+            let name = tensor_name(&table.name, set, sets);
+            let stream = Stream::new(seed, &name);
+            let mut weights = vec![0.0; table.rows * table.width];
+            let bound = spread * 3f32.sqrt();
+            weights.par_chunks_mut(1 << 14).enumerate().for_each(|(piece, weights)| {
+                for (index, weight) in (piece << 14..).zip(weights) {
+                    if index >= table.width {
+                        *weight = (2.0 * stream.uniform(index as u64) as f32 - 1.0) * bound;
+                    }
+                }
+            });
+            Table { name, width: table.width, rows: table.rows, weights, moments: Moments::default(), last: Vec::new() }
+        });
+        Embeddings { columns: Columns::new(layout), tables: tables.collect(), per_set: layout.tables.len() }
+    }
+
+    /// The plan of the input.
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// The tables: tensor name, rows, width, weights.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, usize, usize, &[f32])> {
+        self.tables.iter().map(|table| (table.name.as_str(), table.rows, table.width, table.weights.as_slice()))
+    }
+
+    /// The weights of all tables, in their order, to be read or restored.
+    pub fn weights_mut(&mut self) -> impl Iterator<Item = (&str, &mut Vec<f32>)> {
+        self.tables.iter_mut().map(|table| (table.name.as_str(), &mut table.weights))
+    }
+
+    /// Makes room for what a rule remembers.
+    pub fn prepare(&mut self, rule: &Rule) {
+        for table in &mut self.tables {
+            table.moments = rule.moments(table.weights.len());
+            table.last = if table.moments.first.is_empty() { Vec::new() } else { vec![0; table.rows] };
+        }
+    }
+
+    /// Writes the input of some rows, `rows × Columns::width`.
+    pub fn look_up(&self, set: usize, batch: &Batch, rows: Range<usize>, into: &mut [f32]) {
+        let width = self.columns.width;
+        let dense_width = batch.dense.len() / batch.rows.max(1);
+        for part in &self.columns.parts {
+            let cells = into.chunks_exact_mut(width).map(|row| &mut row[part.columns.clone()]);
+            match part.from {
+                From::Dense { column } => {
+                    for (row, cell) in rows.clone().zip(cells) {
+                        cell.copy_from_slice(&batch.dense[row * dense_width + column..][..cell.len()]);
+                    }
+                }
+                From::Table { index, table, pooling } => {
+                    let table = &self.tables[set * self.per_set + table];
+                    match &batch.ids[index] {
+                        Ids::One(ids) => {
+                            for (id, cell) in ids[rows.clone()].iter().zip(cells) {
+                                cell.copy_from_slice(table.row(*id));
+                            }
+                        }
+                        many => {
+                            for (row, cell) in rows.clone().zip(cells) {
+                                cell.fill(0.0);
+                                let ids = many.row(row);
+                                let share = pooling.share(ids.len());
+                                for id in ids {
+                                    crate::compute::kernel::add_scaled(cell, share, table.row(*id));
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums the gradients of each seen row over its places in the batch, in
+    /// the order of fields and rows. `inputs` holds, per set, the gradient of
+    /// the input chunk by chunk (CHUNK rows each, the last may be shorter).
+    pub fn gather(&self, batch: &Batch, inputs: &[Vec<&[f32]>]) -> Vec<RowGradients> {
+        let jobs: Vec<usize> = (0..self.tables.len()).collect();
+        jobs.into_par_iter()
+            .with_max_len(1)
+            .map(|job| self.gather_table(job % self.per_set, &self.tables[job], batch, &inputs[job / self.per_set]))
+            .collect()
+    }
+
+    fn gather_table(&self, index: usize, table: &Table, batch: &Batch, input: &[&[f32]]) -> RowGradients {
+        // Sorting (row of the table, place) brings equal rows together and
+        // keeps their places in order, whatever thread does it.
+        let mut keys: Vec<u64> = Vec::new();
+        let mut places: Vec<(u32, u32, f32)> = Vec::new();
+        for part in &self.columns.parts {
+            let From::Table { index: ids, table: wanted, pooling } = part.from else { continue };
+            if wanted != index {
+                continue;
+            }
+            for row in 0..batch.rows {
+                let ids = batch.ids[ids].row(row);
+                let share = pooling.share(ids.len());
+                for id in ids {
+                    keys.push(u64::from(*id) << 32 | places.len() as u64);
+                    places.push((row as u32, part.columns.start as u32, share));
+                }
+            }
+        }
+        keys.sort_unstable();
+        let mut found = RowGradients::default();
+        found.gradients.reserve(keys.len() * table.width);
+        for key in keys {
+            let (row, column, share) = places[(key & 0xFFFF_FFFF) as usize];
+            let (row, column) = (row as usize, column as usize);
+            let gradient = &input[row / CHUNK][row % CHUNK * self.columns.width + column..][..table.width];
+            let id = (key >> 32) as u32;
+            if found.rows.last() != Some(&id) {
+                found.rows.push(id);
+                found.gradients.resize(found.gradients.len() + table.width, 0.0);
+            }
+            let start = found.gradients.len() - table.width;
+            crate::compute::kernel::add_scaled(&mut found.gradients[start..], share, gradient);
+        }
+        found
+    }
+
+    /// Moves the seen rows of every table. The arguments are those of
+    /// [`Rule::update_row`].
+    pub fn update(&mut self, rule: &Rule, gradients: &[RowGradients], step: u64, factor: f64, scale: f32) {
+        self.tables.par_iter_mut().zip(gradients).with_max_len(1).for_each(|(table, gradients)| {
+            let width = table.width;
+            for (row, gradient) in gradients.rows.iter().zip(gradients.gradients.chunks_exact(width)) {
+                let row = *row as usize;
+                let cells = row * width..(row + 1) * width;
+                let missed = table.last.get_mut(row).map_or(0, |last| {
+                    let missed = if *last == 0 { 0 } else { step - 1 - u64::from(*last) };
+                    *last = step as u32;
+                    missed
+                });
+                let moment =
+                    |moment: &mut Vec<f32>| -> Range<usize> { if moment.is_empty() { 0..0 } else { cells.clone() } };
+                let (first, second) = (moment(&mut table.moments.first), moment(&mut table.moments.second));
+                rule.update_row(
+                    &mut table.weights[cells],
+                    gradient,
+                    &mut table.moments.first[first],
+                    &mut table.moments.second[second],
+                    missed,
+                    step,
+                    factor,
+                    scale,
+                );
+            }
+        });
+    }
+}
+
+impl Table {
+    #[inline(always)]
+    fn row(&self, id: u32) -> &[f32] {
+        &self.weights[id as usize * self.width..][..self.width]
+    }
+}
+
+impl Pooling {
+    /// The factor of each of `count` vectors.
+    fn share(self, count: usize) -> f32 {
+        match self {
+            Pooling::Mean => 1.0 / count.max(1) as f32,
+            Pooling::Sum => 1.0,
+        }
+    }
+}
+
+/// `embedding.<table>`, with the set's number where there are several.
+fn tensor_name(table: &str, set: usize, sets: usize) -> String {
+    if sets == 1 { format!("embedding.{table}") } else { format!("embedding.{set}.{table}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch;
+    use crate::optim::Kind;
+
+    fn layout() -> Layout {
+        let embedded = |name: &str, table, role, side| batch::Embedded {
+            name: name.into(),
+            table,
+            pooling: Pooling::Mean,
+            side,
+            role,
+        };
+        Layout {
+            tasks: vec!["click".into()],
+            tables: vec![
+                batch::Table { name: "ids".into(), rows: 6, width: 2 },
+                batch::Table { name: "place".into(), rows: 4, width: 3 },
+            ],
+            embedded: vec![
+                embedded("place", 1, Role::Bias, Side::Context),
+                embedded("item", 0, Role::Main, Side::Item),
+                embedded("seen", 0, Role::Main, Side::User),
+            ],
+            dense: vec![batch::Dense { name: "age".into(), width: 1, side: Side::User, role: Role::Main }],
+            scenarios: vec!["all".into()],
+        }
+    }
+
+    fn rows() -> Batch {
+        Batch {
+            rows: 2,
+            ids: vec![
+                Ids::One(vec![2, 3]),
+                Ids::One(vec![4, 5]),
+                Ids::Many { offsets: vec![0, 2, 2], values: vec![4, 3] },
+            ],
+            dense: vec![0.5, -0.5],
+            scenarios: vec![0, 0],
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn columns_stand_by_side_and_bias_comes_last() {
+        let columns = Columns::new(&layout());
+        assert_eq!(
+            columns.parts().iter().map(|part| part.name.as_str()).collect::<Vec<_>>(),
+            ["seen", "age", "item", "place"]
+        );
+        assert_eq!((columns.side(Side::User), columns.side(Side::Item)), (0..3, 3..5));
+        assert_eq!((columns.side(Side::Context), columns.main(), columns.bias()), (5..5, 0..5, 5..8));
+    }
+
+    #[test]
+    fn several_values_are_averaged_and_none_is_zero() {
+        let embeddings = Embeddings::new(&layout(), 1, 1, 0.1);
+        let mut input = vec![f32::NAN; 16];
+        embeddings.look_up(0, &rows(), 0..2, &mut input);
+        let (_, _, _, ids) = embeddings.tables().next().unwrap();
+        assert_eq!(input[0], 0.5 * ids[8] + 0.5 * ids[6]);
+        assert_eq!(&input[8..10], &[0.0, 0.0]);
+        assert_eq!((input[2], input[10]), (0.5, -0.5));
+        assert_eq!(&input[3..5], &ids[8..10]);
+    }
+
+    #[test]
+    fn a_row_seen_by_two_fields_gets_both_gradients_and_others_stay() {
+        let mut embeddings = Embeddings::new(&layout(), 1, 1, 0.1);
+        let gradient: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let found = embeddings.gather(&rows(), &[vec![&gradient]]);
+        assert_eq!(found[0].rows, [3, 4, 5]);
+        // Row 4: half of columns 0..2 of row 0 as `seen`, plus columns 3..5 as `item`.
+        assert_eq!(found[0].gradients, [0.0, 0.5, 0.0 + 3.0, 0.5 + 4.0, 11.0, 12.0]);
+        let before: Vec<f32> = embeddings.tables().next().unwrap().3.to_vec();
+        let rule = Rule { kind: Kind::Sgd, learning_rate: 1.0, ..Rule::default() };
+        embeddings.prepare(&rule);
+        embeddings.update(&rule, &found, 1, 1.0, 1.0);
+        let after = embeddings.tables().next().unwrap().3;
+        assert_eq!(&after[..6], &before[..6]);
+        assert_eq!(after[8], before[8] - 3.0);
+    }
+
+    #[test]
+    fn a_start_depends_on_seed_table_and_row_alone() {
+        let mut larger = layout();
+        larger.tables[0].rows = 100;
+        let small = Embeddings::new(&layout(), 1, 9, 0.1);
+        let large = Embeddings::new(&larger, 1, 9, 0.1);
+        assert_eq!(small.tables().next().unwrap().3, &large.tables().next().unwrap().3[..12]);
+        assert_eq!(&small.tables().next().unwrap().3[..2], &[0.0, 0.0]);
+    }
+}

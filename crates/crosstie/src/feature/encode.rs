@@ -1,0 +1,153 @@
+//! From rows to a batch.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::key::Keys;
+use super::numeric;
+use super::rate::Rates;
+use super::{Encoder, Features, Lookup, MISSING, Purpose, UNKNOWN, column_of};
+use crate::batch::{Batch, Ids};
+use crate::data::Rows;
+use crate::error::{Error, Result};
+use crate::schema::{Field, FieldKind, Rate, Schema};
+
+pub(super) fn encode(features: &Features, rows: &Rows, purpose: Purpose) -> Result<Batch> {
+    let schema = &features.schema;
+    let width = features.layout.dense_width();
+    let mut batch = Batch { rows: rows.len(), dense: vec![0.0; rows.len() * width], ..Batch::default() };
+    let mut start = 0;
+    for (field, encoder) in schema.fields.iter().zip(&features.encoders) {
+        match encoder {
+            Encoder::Token { table } => batch.ids.push(tokens(rows, column_of(field), &features.tables[*table])?),
+            Encoder::Tokens { table, separator } => {
+                batch.ids.push(lists(rows, column_of(field), separator, &features.tables[*table])?);
+            }
+            Encoder::Bucket { table } => {
+                let table = &features.tables[*table];
+                let numbers = rows.column(column_of(field))?.numbers()?;
+                let id = |x: Option<f64>| x.map_or(MISSING, |x| table.number(x));
+                batch.ids.push(Ids::One(numbers.into_iter().map(id).collect()));
+            }
+            Encoder::Number { log, scale } => {
+                let numbers = rows.column(column_of(field))?.numbers()?;
+                for (cell, x) in batch.dense.iter_mut().skip(start).step_by(width.max(1)).zip(numbers) {
+                    let x = if *log { x.map(numeric::log1p) } else { x };
+                    *cell = x.map_or(0.0, |x| scale.map_or_else(|| numeric::single(x), |scale| scale.apply(x)));
+                }
+                start += 1;
+            }
+            Encoder::Rates(rates) => {
+                let into = batch.dense.chunks_exact_mut(width.max(1)).map(|row| &mut row[start..]);
+                encode_rates(rates, field, rows, purpose, into)?;
+                start += schema.tasks.len() + 1;
+            }
+        }
+    }
+    batch.scenarios = match &schema.scenario {
+        Some(column) => scenarios(features, rows, column)?,
+        None => vec![0; rows.len()],
+    };
+    if purpose != Purpose::Scoring {
+        batch.labels = read_labels(schema, rows)?;
+        if let Some(weight) = &schema.weight {
+            batch.weights = rows.column(weight)?.weights()?;
+        }
+        if let Some(group) = &schema.group {
+            batch.groups = vec![0; rows.len()];
+            rows.column(group)?.each_text(|row, token| {
+                batch.groups[row] = token.map_or(0, |token| xxh3_64(token.as_bytes()));
+            })?;
+        }
+    }
+    Ok(batch)
+}
+
+fn tokens(rows: &Rows, column: &str, table: &Lookup) -> Result<Ids> {
+    let mut ids = vec![UNKNOWN; rows.len()];
+    rows.column(column)?.each_text(|row, token| ids[row] = token.map_or(MISSING, |token| table.token(token)))?;
+    Ok(Ids::One(ids))
+}
+
+fn lists(rows: &Rows, column: &str, separator: &str, table: &Lookup) -> Result<Ids> {
+    let mut offsets = vec![0u32; rows.len() + 1];
+    let mut values = Vec::new();
+    rows.column(column)?.each_list(separator, |row, token| {
+        values.push(table.token(token));
+        offsets[row + 1] += 1;
+    })?;
+    let mut end = 0;
+    for offset in &mut offsets {
+        end += *offset;
+        *offset = end;
+    }
+    Ok(Ids::Many { offsets, values })
+}
+
+fn scenarios(features: &Features, rows: &Rows, column: &str) -> Result<Vec<u32>> {
+    let mut scenarios = vec![0; rows.len()];
+    let known = &features.scenarios.tokens;
+    rows.column(column)?.each_text(|row, token| {
+        scenarios[row] = token.and_then(|token| known.find(token.as_bytes())).map_or(0, |number| number + 1);
+    })?;
+    Ok(scenarios)
+}
+
+fn encode_rates<'a>(
+    rates: &Rates,
+    field: &Field,
+    rows: &Rows,
+    purpose: Purpose,
+    into: impl Iterator<Item = &'a mut [f32]>,
+) -> Result<()> {
+    let FieldKind::Rate(rate) = &field.kind else { return Ok(()) };
+    let training = purpose == Purpose::Training;
+    if training && !rates.has_history() {
+        return Err(Error::Schema(format!(
+            "field `{}`: rates that were loaded know only the totals, and a training row must not see its own label \
+             in them; learn the features from the training files again",
+            field.name
+        )));
+    }
+    let keys = Keys::read(rows, &rate.key)?;
+    let times = if training { read_times(rows, rate)? } else { Vec::new() };
+    for (row, into) in into.enumerate() {
+        let key = keys.row(row);
+        let columns = if training {
+            let time = times.get(row).copied().unwrap_or(0.0);
+            rates.training(key, rows.file, rows.first_row + row as u64, time)
+        } else {
+            rates.full(key)
+        };
+        into[..columns.len()].copy_from_slice(columns);
+    }
+    Ok(())
+}
+
+/// The time of every row, or nothing where the rate names none.
+pub(super) fn read_times(rows: &Rows, rate: &Rate) -> Result<Vec<f64>> {
+    let Some(column) = &rate.time else { return Ok(Vec::new()) };
+    let times = rows.column(column)?.numbers()?;
+    let present = |(row, time): (usize, Option<f64>)| {
+        time.ok_or_else(|| Error::Cell {
+            path: rows.path.to_path_buf(),
+            row: rows.first_row + row as u64 + 1,
+            column: column.clone(),
+            found: "no value".into(),
+            expected: "a number: the time of a training row tells which rows came before it".into(),
+        })
+    };
+    times.into_iter().enumerate().map(present).collect()
+}
+
+/// Labels, `rows × tasks`.
+pub(super) fn read_labels(schema: &Schema, rows: &Rows) -> Result<Vec<f32>> {
+    let tasks = schema.tasks.len();
+    let mut labels = vec![0.0; rows.len() * tasks];
+    for (task, contract) in schema.tasks.iter().enumerate() {
+        let column = rows.column(contract.column())?.labels()?;
+        for (label, value) in labels.iter_mut().skip(task).step_by(tasks).zip(column) {
+            *label = value;
+        }
+    }
+    Ok(labels)
+}

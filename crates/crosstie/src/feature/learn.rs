@@ -1,0 +1,212 @@
+//! One streaming pass over the training files.
+
+use rayon::prelude::*;
+
+use super::encode::{read_labels, read_times};
+use super::key::Keys;
+use super::numeric::{self, Moments, Sample};
+use super::rate;
+use super::sums::Outcome;
+use super::vocabulary::Counts;
+use super::warning;
+use super::{Features, Learned, OTHER, Purpose, column_of, columns, table_name};
+use crate::data::{Rows, Source};
+use crate::error::{Error, Result};
+use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
+
+/// Up to this many numbers quantiles are exact, beyond it they are of a sample.
+const SAMPLE: usize = 1_000_000;
+
+/// Something to be learned; each is on its own, so they learn in parallel.
+enum Learner<'a> {
+    Vocabulary { table: &'a str, min_count: u64, fields: Vec<&'a Field>, counts: Counts },
+    Scale { field: &'a Field, log: bool, moments: Moments },
+    Quantile { field: &'a Field, buckets: u32, sample: Sample },
+    Rate { field: &'a Field, rate: &'a Rate, sums: rate::Learner },
+    Scenario { column: &'a str, counts: Counts },
+}
+
+fn learners(schema: &Schema) -> Vec<Learner<'_>> {
+    let mut learners = Vec::new();
+    for field in &schema.fields {
+        match &field.kind {
+            FieldKind::Categorical(Categorical { encoding: Encoding::Vocabulary { min_count }, .. })
+            | FieldKind::Multi(Multi {
+                categorical: Categorical { encoding: Encoding::Vocabulary { min_count }, .. },
+                ..
+            }) => {
+                let name = table_name(field);
+                let shared = learners.iter_mut().find_map(|learner| match learner {
+                    Learner::Vocabulary { table, fields, .. } if *table == name => Some(fields),
+                    _ => None,
+                });
+                match shared {
+                    Some(fields) => fields.push(field),
+                    None => learners.push(Learner::Vocabulary {
+                        table: name,
+                        min_count: *min_count,
+                        fields: vec![field],
+                        counts: Counts::default(),
+                    }),
+                }
+            }
+            FieldKind::Categorical(_) | FieldKind::Multi(_) | FieldKind::Numeric(Transform::None) => {}
+            FieldKind::Numeric(Transform::Quantile { buckets, .. }) => {
+                learners.push(Learner::Quantile { field, buckets: *buckets, sample: Sample::new(SAMPLE) });
+            }
+            FieldKind::Numeric(transform) => learners.push(Learner::Scale {
+                field,
+                log: *transform == Transform::Log1p,
+                moments: Moments::default(),
+            }),
+            FieldKind::Rate(rate) => {
+                learners.push(Learner::Rate { field, rate, sums: rate::Learner::new(rate, schema.tasks.len()) });
+            }
+        }
+    }
+    if let Some(column) = &schema.scenario {
+        learners.push(Learner::Scenario { column, counts: Counts::default() });
+    }
+    learners
+}
+
+impl Learner<'_> {
+    fn add(&mut self, rows: &Rows, outcomes: &[Outcome]) -> Result<()> {
+        match self {
+            Learner::Vocabulary { fields, counts, .. } => {
+                for field in fields {
+                    let column = rows.column(column_of(field))?;
+                    match &field.kind {
+                        FieldKind::Multi(multi) => column.each_list(&multi.separator, |_, token| {
+                            counts.add(token.as_bytes());
+                        })?,
+                        _ => column.each_text(|_, token| {
+                            if let Some(token) = token {
+                                counts.add(token.as_bytes());
+                            }
+                        })?,
+                    }
+                }
+            }
+            Learner::Scale { field, log, moments } => {
+                for x in rows.column(column_of(field))?.numbers()?.into_iter().flatten() {
+                    moments.add(if *log { numeric::log1p(x) } else { x }, 1.0);
+                }
+            }
+            Learner::Quantile { field, sample, .. } => {
+                for (row, x) in rows.column(column_of(field))?.numbers()?.into_iter().enumerate() {
+                    if let Some(x) = x {
+                        sample.add(x, rows.file, rows.first_row + row as u64);
+                    }
+                }
+            }
+            Learner::Rate { rate, sums, .. } => {
+                let keys = Keys::read(rows, &rate.key)?;
+                let times = read_times(rows, rate)?;
+                let tasks = outcomes.len() / rows.len();
+                for (row, outcomes) in outcomes.chunks(tasks).enumerate() {
+                    let time = times.get(row).copied().unwrap_or(0.0);
+                    sums.add(keys.row(row), rows.file, rows.first_row + row as u64, time, outcomes);
+                }
+            }
+            Learner::Scenario { column, counts } => rows.column(column)?.each_text(|_, token| {
+                // A scenario that is itself called `other` joins those pooled.
+                if let Some(token) = token.filter(|token| *token != OTHER) {
+                    counts.add(token.as_bytes());
+                }
+            })?,
+        }
+        Ok(())
+    }
+
+    /// Hands over what was learned.
+    fn finish(self, schema: &Schema, learned: &mut Learned) -> Result<()> {
+        match self {
+            Learner::Vocabulary { table, min_count, counts, .. } => {
+                let kept = counts.vocabulary(min_count);
+                learned.statistics.warnings.extend(warning::vocabulary(table, min_count, &counts, &kept));
+                learned.vocabularies.insert(table.into(), kept);
+            }
+            Learner::Scale { field, moments, .. } => {
+                let scale = moments.scale().ok_or_else(|| {
+                    Error::Schema(format!(
+                        "field `{}`: its numbers are too large to be standardised; `transform = \"log1p\"` or \
+                         `\"quantile\"` can take them",
+                        field.name
+                    ))
+                })?;
+                learned.statistics.scales.insert(field.name.clone(), scale);
+            }
+            Learner::Quantile { field, buckets, sample } => {
+                learned.statistics.cuts.insert(field.name.clone(), sample.cuts(buckets));
+            }
+            Learner::Rate { field, rate, sums } => {
+                let rates = sums.finish().ok_or_else(|| {
+                    Error::Schema(format!("field `{}`: `smoothing` {} is too small", field.name, rate.smoothing))
+                })?;
+                learned.rates.insert(field.name.clone(), rates);
+            }
+            Learner::Scenario { counts, .. } => {
+                let kept = counts.vocabulary(schema.scenario_min_rows.max(1));
+                learned.statistics.warnings.extend(warning::scenarios(schema.scenario_min_rows, &counts, &kept));
+                learned.scenarios = kept;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Learns from rows decoded `piece` at a time.
+pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Features> {
+    schema.check()?;
+    let funnel = schema.funnel();
+    let mut learners = learners(schema);
+    // Their sums are kept in 32 bits, since most memory goes into them.
+    let has_rates = learners.iter().any(|learner| matches!(learner, Learner::Rate { .. }));
+    let mut labels_seen = warning::Labels::new(schema);
+    let mut learned = Learned::default();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let columns = columns(schema, Purpose::Training);
+    // Better now than after reading all the files before the one that lacks it.
+    source.require(&columns)?;
+    for rows in source.rows(&columns, piece) {
+        let rows = rows?;
+        if rows.is_empty() {
+            continue;
+        }
+        learned.statistics.rows += rows.len() as u64;
+        if has_rates && learned.statistics.rows > u64::from(u32::MAX) {
+            let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
+            return Err(Error::file(&*rows.path, message));
+        }
+        let labels = read_labels(schema, &rows)?;
+        outcomes.clear();
+        for labels in labels.chunks(schema.tasks.len()) {
+            labels_seen.add(labels);
+            outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
+        }
+        // Collected, so that of several errors it is always the first that is told.
+        let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(&rows, &outcomes)).collect();
+        done.into_iter().collect::<Result<()>>()?;
+    }
+    let rows = learned.statistics.rows;
+    let Some(first) = source.files().first().filter(|_| rows == 0) else {
+        return finish(schema, learners, &labels_seen, learned);
+    };
+    let others = source.files().len() - 1;
+    let others = if others == 0 { String::new() } else { format!(", nor in the {others} other training files") };
+    Err(Error::file(first, format!("there are no rows to learn from{others}")))
+}
+
+fn finish(
+    schema: &Schema,
+    learners: Vec<Learner<'_>>,
+    labels: &warning::Labels,
+    mut learned: Learned,
+) -> Result<Features> {
+    learned.statistics.warnings = labels.warnings(schema);
+    for learner in learners {
+        learner.finish(schema, &mut learned)?;
+    }
+    Features::assemble(schema.clone(), learned).map_err(Error::Schema)
+}

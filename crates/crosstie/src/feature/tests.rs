@@ -1,0 +1,381 @@
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::batch::Ids;
+use crate::error::Error;
+
+const SCHEMA: &str = r#"
+    scenario = "tab"
+    scenario_min_rows = 2
+    group = "user"
+    weight = "w"
+    [[task]]
+    name = "click"
+    [[task]]
+    name = "like"
+    after = "click"
+    [[field]]
+    name = "user"
+    kind = "categorical"
+    min_count = 2
+    table = "ids"
+    [[field]]
+    name = "seen"
+    column = "tags"
+    kind = "multi"
+    separator = "|"
+    min_count = 2
+    table = "ids"
+    [[field]]
+    name = "hashed"
+    column = "user"
+    kind = "categorical"
+    buckets = 5
+    [[field]]
+    name = "plain"
+    column = "price"
+    kind = "numeric"
+    transform = "none"
+    [[field]]
+    name = "price"
+    kind = "numeric"
+    [[field]]
+    name = "log_price"
+    column = "price"
+    kind = "numeric"
+    transform = "log1p"
+    [[field]]
+    name = "price_bucket"
+    column = "price"
+    kind = "numeric"
+    transform = "quantile"
+    buckets = 3
+    width = 4
+    [[field]]
+    name = "user_rate"
+    kind = "rate"
+    key = ["user"]
+    folds = 3
+    [[field]]
+    name = "pair_rate"
+    kind = "rate"
+    key = ["user", "tab"]
+    time = "at"
+"#;
+
+const HEADER: &str = "user,tags,price,tab,at,w,click,like";
+
+/// A table with a file of its own.
+struct Table {
+    directory: TempDir,
+    path: PathBuf,
+}
+
+impl Table {
+    fn new(header: &str, lines: &[String]) -> Table {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.csv");
+        std::fs::write(&path, format!("{header}\n{}\n", lines.join("\n"))).unwrap();
+        Table { directory, path }
+    }
+
+    fn source(&self) -> Source {
+        Source::open(&[self.path.to_str().unwrap()]).unwrap()
+    }
+
+    fn learn(&self) -> Features {
+        Features::learn(&schema(), &self.source()).unwrap()
+    }
+
+    fn encode(&self, features: &Features, purpose: Purpose, piece: usize) -> Batch {
+        let mut whole = Batch::default();
+        for rows in self.source().rows(&features.columns(purpose), piece) {
+            whole.append(&features.encode(&rows.unwrap(), purpose).unwrap());
+        }
+        whole
+    }
+}
+
+fn schema() -> Schema {
+    Schema::parse(SCHEMA).unwrap()
+}
+
+fn lines(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| line.to_string()).collect()
+}
+
+fn small() -> Table {
+    Table::new(
+        HEADER,
+        &lines(&[
+            "ann,x|bob,1.5,home,1,1,1,1",
+            "bob,x,2,home,2,1,0,0",
+            "ann,,,feed,3,2,1,",
+            "cid,y|x,4,home,4,1,0,0",
+            ",rare,9,feed,5,1,,0",
+            "ann,x,1,solo,6,1,1,0",
+        ]),
+    )
+}
+
+#[test]
+fn cells_become_the_ids_that_the_rules_say() {
+    let table = small();
+    let features = table.learn();
+    let layout = features.layout();
+    // Counts over both fields: x 4, ann 3, bob 2, and cid, y, rare 1 each.
+    let rows: Vec<(&str, usize, usize)> =
+        layout.tables.iter().map(|table| (table.name.as_str(), table.rows, table.width)).collect();
+    assert_eq!(rows, [("ids", 5, 16), ("hashed", 7, 16), ("price_bucket", 5, 4)]);
+    let batch = table.encode(&features, Purpose::Training, 100);
+    assert_eq!(batch.ids[0], Ids::One(vec![3, 4, 3, 0, 1, 3]));
+    let many = Ids::Many { offsets: vec![0, 2, 3, 3, 5, 6, 7], values: vec![2, 4, 2, 0, 2, 0, 2] };
+    assert_eq!(batch.ids[1], many);
+    let Ids::One(hashed) = &batch.ids[2] else { panic!("one value per row") };
+    assert_eq!(hashed[0], 2 + (xxh3_64(b"ann") % 5) as u32);
+    assert_eq!(hashed[4], MISSING);
+    // Of 1, 1.5, 2, 4, 9 the cut points are those at 5/3 and 10/3: 1.5 and 4.
+    assert_eq!(batch.ids[3], Ids::One(vec![3, 3, 1, 4, 4, 2]));
+    assert_eq!(layout.scenarios, ["other", "home", "feed"]);
+    assert_eq!(batch.scenarios, [1, 1, 2, 1, 2, 0]);
+    assert_eq!(batch.weights, [1.0, 1.0, 2.0, 1.0, 1.0, 1.0]);
+    assert_eq!(batch.groups[0], xxh3_64(b"ann"));
+    assert_eq!(batch.groups[4], 0);
+    assert_eq!(batch.labels[..4], [1.0, 1.0, 0.0, 0.0]);
+    assert!(batch.labels[5].is_nan());
+}
+
+#[test]
+fn numbers_are_transformed_and_missing_ones_are_zero() {
+    let table = small();
+    let features = table.learn();
+    let width = features.layout().dense_width();
+    assert_eq!(width, 3 + 2 * 3);
+    let batch = table.encode(&features, Purpose::Scoring, 100);
+    let column = |column: usize| batch.dense.iter().skip(column).step_by(width).copied().collect::<Vec<f32>>();
+    assert_eq!(column(0), [1.5, 2.0, 0.0, 4.0, 9.0, 1.0]);
+    // Mean 3.5, variance (4 + 2.25 + 0.25 + 30.25 + 6.25) / 5 = 8.6.
+    let expected = [1.5f64, 2.0, 3.5, 4.0, 9.0, 1.0].map(|x| ((x - 3.5) / 8.6f64.sqrt()) as f32);
+    for (found, expected) in column(1).iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+    let logs = column(2);
+    assert!(logs[2] == 0.0 && logs[5] < logs[0] && logs[0] < logs[3] && logs[3] < logs[4]);
+    assert_eq!(numeric::log1p(-1.0), -(2f64.ln()));
+}
+
+#[test]
+fn the_first_row_of_a_key_in_time_sees_no_rows() {
+    let table = small();
+    let features = table.learn();
+    let width = features.layout().dense_width();
+    let batch = table.encode(&features, Purpose::Training, 100);
+    // Keys (ann, home), (bob, home), ... are all different: none has a past.
+    let unseen = |row: usize| batch.dense[row * width + 6..row * width + 9].to_vec();
+    assert!((1..6).all(|row| unseen(row) == unseen(0)));
+    let scored = table.encode(&features, Purpose::Evaluation, 100);
+    assert_ne!(scored.dense[6..9], batch.dense[6..9]);
+}
+
+#[test]
+fn scoring_reads_features_only() {
+    let features = small().learn();
+    assert_eq!(features.columns(Purpose::Scoring), ["user", "tags", "price", "tab"]);
+    assert_eq!(features.columns(Purpose::Evaluation), ["user", "tags", "price", "tab", "click", "like", "w"]);
+    assert!(features.columns(Purpose::Training).contains(&"at"));
+    let table = Table::new("user,tags,price,tab", &lines(&["zoe,x,1,nowhere", "ann,,,home"]));
+    let batch = table.encode(&features, Purpose::Scoring, 100);
+    assert_eq!(batch.ids[0], Ids::One(vec![UNKNOWN, 3]));
+    assert_eq!(batch.scenarios, [0, 1]);
+    assert!(batch.labels.is_empty() && batch.weights.is_empty() && batch.groups.is_empty());
+}
+
+#[test]
+fn without_a_scenario_field_there_is_one() {
+    let table = small();
+    let schema = Schema { scenario: None, ..schema() };
+    let features = Features::learn(&schema, &table.source()).unwrap();
+    assert_eq!(features.layout().scenarios, ["all"]);
+    assert_eq!(table.encode(&features, Purpose::Scoring, 100).scenarios, [0; 6]);
+}
+
+#[test]
+fn a_scenario_called_other_joins_those_pooled() {
+    let table = Table::new(HEADER, &["other", "other", "b", "b"].map(|tab| format!("ann,x,1,{tab},1,1,1,0")));
+    let features = table.learn();
+    assert_eq!(features.layout().scenarios, ["other", "b"]);
+    assert_eq!(table.encode(&features, Purpose::Scoring, 100).scenarios, [0, 0, 1, 1]);
+}
+
+#[test]
+fn what_was_saved_scores_the_same() {
+    let table = small();
+    let learned = table.learn();
+    let directory = table.directory.path().join("artifact [1]");
+    std::fs::create_dir(&directory).unwrap();
+    learned.save(&directory).unwrap();
+    let loaded = Features::load(&directory).unwrap();
+    assert_eq!(loaded.layout(), learned.layout());
+    assert_eq!(loaded.schema(), learned.schema());
+    assert_eq!(loaded.summary(), learned.summary());
+    let (one, other) = [&learned, &loaded].map(|features| table.encode(features, Purpose::Evaluation, 100)).into();
+    // NaN labels are not equal to themselves.
+    assert_eq!(Batch { labels: Vec::new(), ..one }, Batch { labels: Vec::new(), ..other });
+
+    let rows = table.source().rows(&loaded.columns(Purpose::Training), 100).next().unwrap().unwrap();
+    let said = loaded.encode(&rows, Purpose::Training).unwrap_err().to_string();
+    assert!(said.contains("`user_rate`") && said.contains("learn the features"), "{said}");
+
+    // Saved again, it is the same to the byte.
+    let again = table.directory.path().join("again");
+    std::fs::create_dir(&again).unwrap();
+    loaded.save(&again).unwrap();
+    for file in ["schema.toml", "features.json", "vocabulary/ids.parquet", "rate/pair_rate.parquet"] {
+        assert_eq!(std::fs::read(directory.join(file)).unwrap(), std::fs::read(again.join(file)).unwrap(), "{file}");
+    }
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let table = small();
+    let directory = table.directory.path().join("artifact");
+    std::fs::create_dir(&directory).unwrap();
+    table.learn().save(&directory).unwrap();
+    let refused = || Features::load(&directory).unwrap_err().to_string();
+
+    let json = directory.join("features.json");
+    let text = std::fs::read_to_string(&json).unwrap();
+    for (from, to, says) in [
+        ("\"cuts\"", "\"cits\"", "cits"),
+        ("\"price_bucket\"", "\"prize\"", "list of cuts"),
+        ("\"standard_deviation\": ", "\"standard_deviation\": -", "cannot be used"),
+        ("\"user_rate\"", "\"luser_rate\"", "`user_rate` are missing"),
+    ] {
+        std::fs::write(&json, text.replace(from, to)).unwrap();
+        let said = refused();
+        assert!(said.contains("features.json") && said.contains(says), "{said}");
+    }
+    std::fs::write(&json, text).unwrap();
+
+    let rates = directory.join("rate/user_rate.parquet");
+    std::fs::write(&rates, b"PAR1 and nothing else").unwrap();
+    assert!(refused().contains("user_rate.parquet"));
+    std::fs::remove_file(directory.join("vocabulary/ids.parquet")).unwrap();
+    assert!(refused().contains("ids.parquet"));
+}
+
+#[test]
+fn a_missing_column_is_told_with_the_nearest() {
+    let table = Table::new("user,tags,price,tab,at,w,clik,like", &lines(&["ann,x,1,home,1,1,1,0"]));
+    let said = Features::learn(&schema(), &table.source()).unwrap_err().to_string();
+    assert!(said.contains("log.csv") && said.contains("did you mean `clik`?"), "{said}");
+}
+
+#[test]
+fn bad_cells_are_told_by_row() {
+    for (line, column) in
+        [("ann,x,cheap,home,1,1,1,0", "price"), ("ann,x,1,home,1,1,2,0", "click"), ("ann,x,1,home,,1,1,0", "at")]
+    {
+        let table = Table::new(HEADER, &lines(&["ann,x,1,home,1,1,1,0", line]));
+        match Features::learn(&schema(), &table.source()) {
+            Err(Error::Cell { row: 2, column: found, .. }) => assert_eq!(found, column),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn no_rows_are_refused() {
+    let said = Features::learn(&schema(), &Table::new(HEADER, &[]).source()).unwrap_err().to_string();
+    assert!(said.contains("no rows to learn from"), "{said}");
+}
+
+#[test]
+fn warnings_tell_what_is_odd() {
+    let table = Table::new(HEADER, &["a", "b", "c"].map(|user| format!("{user},{user}{user},1,{user},1,1,0,1")));
+    let warnings = table.learn().warnings().join("\n");
+    for told in [
+        "task `click`: no positive label",
+        "task `like`: no label at all among the training rows where `click` is 1",
+        "3 training rows have label 1 although `click` is 0",
+        "vocabulary `ids`: 6 of 6 training values",
+        "3 of 3 scenarios have fewer than 2 training rows (`scenario_min_rows`), 3 together",
+    ] {
+        assert!(warnings.contains(told), "{told}\n{warnings}");
+    }
+    assert_eq!(small().learn().warnings().len(), 1, "{:?}", small().learn().warnings());
+}
+
+#[test]
+fn a_table_name_cannot_leave_the_directory() {
+    let table = small();
+    let schema = Schema::parse(&SCHEMA.replace("\"ids\"", "\"../ids\"")).unwrap();
+    let said = Features::learn(&schema, &table.source()).unwrap_err().to_string();
+    assert!(said.contains("table name `../ids`"), "{said}");
+}
+
+fn random_lines() -> impl Strategy<Value = Vec<String>> {
+    let line = (
+        ("[a-d]?", "[a-d]?(\\|[a-d]){0,2}", prop::option::of(-5i32..5), "[x-z]?"),
+        (0i32..4, prop::option::of(0..2), prop::option::of(0..2)),
+    );
+    let number = |x: Option<i32>| x.map(|x| x.to_string()).unwrap_or_default();
+    let line = line.prop_map(move |((user, tags, price, tab), (at, click, like))| {
+        format!("{user},{tags},{},{tab},{at},1,{},{}", number(price), number(click), number(like))
+    });
+    prop::collection::vec(line, 1..25)
+}
+
+/// Everything but the labels, where NaN is not equal to itself.
+fn without_labels(batch: Batch) -> Batch {
+    Batch { labels: Vec::new(), ..batch }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn nothing_depends_on_how_rows_are_split(lines in random_lines(), piece in 1usize..9) {
+        let table = Table::new(HEADER, &lines);
+        let whole = table.learn();
+        let split = learn::learn(&schema(), &table.source(), piece).unwrap();
+        prop_assert_eq!(whole.layout(), split.layout());
+        prop_assert_eq!(whole.summary(), split.summary());
+        for purpose in [Purpose::Training, Purpose::Evaluation, Purpose::Scoring] {
+            let expected = without_labels(table.encode(&whole, purpose, 100));
+            prop_assert_eq!(&expected, &without_labels(table.encode(&split, purpose, 100)));
+            // Row by row is the same as all at once.
+            prop_assert_eq!(&expected, &without_labels(table.encode(&whole, purpose, 1)));
+        }
+    }
+
+    #[test]
+    fn every_id_is_a_row_of_its_table(lines in random_lines(), others in random_lines()) {
+        let features = Table::new(HEADER, &lines).learn();
+        let layout = features.layout();
+        let batch = Table::new(HEADER, &others).encode(&features, Purpose::Evaluation, 100);
+        for (ids, field) in batch.ids.iter().zip(&layout.embedded) {
+            let (Ids::One(ids) | Ids::Many { values: ids, .. }) = ids;
+            prop_assert!(ids.iter().all(|id| (*id as usize) < layout.tables[field.table].rows));
+        }
+        prop_assert!(batch.scenarios.iter().all(|id| (*id as usize) < layout.scenarios.len()));
+        prop_assert_eq!(batch.dense.len(), others.len() * layout.dense_width());
+        prop_assert!(batch.dense.iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn ids_do_not_depend_on_row_order(
+        (lines, shuffled) in random_lines().prop_flat_map(|lines| (Just(lines.clone()), Just(lines).prop_shuffle())),
+    ) {
+        let (one, other) = (Table::new(HEADER, &lines).learn(), Table::new(HEADER, &shuffled).learn());
+        prop_assert_eq!(one.layout(), other.layout());
+        let table = Table::new(HEADER, &lines);
+        let (one, other) =
+            (table.encode(&one, Purpose::Scoring, 100), table.encode(&other, Purpose::Scoring, 100));
+        prop_assert_eq!(one.ids, other.ids);
+        prop_assert_eq!(one.scenarios, other.scenarios);
+    }
+}

@@ -1,0 +1,101 @@
+//! What about the training data a person should know before training on it.
+
+use super::vocabulary::Counts;
+use crate::schema::{Funnel, Schema};
+
+/// Labels seen, per task.
+pub(super) struct Labels {
+    funnel: Funnel,
+    tasks: Vec<Seen>,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    /// On the task's sample space.
+    positives: u64,
+    negatives: u64,
+    /// Label 1 although the parent's is 0.
+    orphans: u64,
+}
+
+impl Labels {
+    pub fn new(schema: &Schema) -> Labels {
+        Labels { funnel: schema.funnel(), tasks: vec![Seen::default(); schema.tasks.len()] }
+    }
+
+    /// Adds the labels of one row.
+    pub fn add(&mut self, labels: &[f32]) {
+        for (task, seen) in self.tasks.iter_mut().enumerate() {
+            match self.funnel.given_parent(labels, task) {
+                Some(true) => seen.positives += 1,
+                Some(false) => seen.negatives += 1,
+                None => {}
+            }
+            if labels[task] == 1.0 && self.funnel.parents[task].is_some_and(|parent| labels[parent] == 0.0) {
+                seen.orphans += 1;
+            }
+        }
+    }
+
+    pub fn warnings(&self, schema: &Schema) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (task, seen) in schema.tasks.iter().zip(&self.tasks) {
+            let space = match &task.after {
+                Some(parent) => format!("the training rows where `{parent}` is 1"),
+                None => "the training rows".into(),
+            };
+            let Seen { positives, negatives, orphans } = *seen;
+            if positives == 0 || negatives == 0 {
+                let what = match (positives, negatives) {
+                    (0, 0) => format!("no label at all among {space}"),
+                    (0, _) => format!("no positive label among {space} ({negatives} with a label)"),
+                    _ => format!("no negative label among {space} ({positives} with a label)"),
+                };
+                warnings.push(format!("task `{}`: {what}; there is nothing to learn for it", task.name));
+            }
+            if let (Some(parent), false, 1..) = (&task.after, task.direct, orphans) {
+                warnings.push(format!(
+                    "task `{}`: {orphans} training rows have label 1 although `{parent}` is 0 ({positives} have it \
+                     where `{parent}` is 1); they do not count. If this action also happens without its parent, set \
+                     `direct = true`",
+                    task.name
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+/// Says so where most values of a vocabulary's fields are too rare for it.
+pub(super) fn vocabulary(table: &str, min_count: u64, counted: &Counts, kept: &Counts) -> Option<String> {
+    let (all, known) = (counted.total(), kept.total());
+    (known * 2 < all).then(|| {
+        format!(
+            "vocabulary `{table}`: {} of {all} training values, more than half, are seen fewer than {min_count} times \
+             and share the unknown row; a lower `min_count`, or `buckets`, would tell them apart",
+            all - known
+        )
+    })
+}
+
+/// Says which scenarios are too small to stand alone.
+pub(super) fn scenarios(least: u64, counted: &Counts, kept: &Counts) -> Option<String> {
+    let pooled: Vec<(String, u64)> =
+        counted.vocabulary(1).iter().filter(|(token, _)| kept.tokens.find(token.as_bytes()).is_none()).collect();
+    if pooled.is_empty() {
+        return None;
+    }
+    let rows: u64 = pooled.iter().map(|(_, count)| count).sum();
+    let mut names: Vec<&str> = pooled.iter().take(20).map(|(token, _)| token.as_str()).collect();
+    if pooled.len() > names.len() {
+        names.push("...");
+    }
+    Some(format!(
+        "{} of {} scenarios have fewer than {least} training rows (`scenario_min_rows`), {rows} together, and are \
+         pooled as `{}`: {}",
+        pooled.len(),
+        counted.tokens.len(),
+        super::OTHER,
+        names.join(", ")
+    ))
+}

@@ -1,0 +1,291 @@
+//! The pieces that papers speak of, in terms of the graph: networks, experts,
+//! gates, towers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::compute::op::{Activation, BatchNorm, Concat, Dropout, LayerNorm, Linear, Mix, Multiply, Softmax, Sum};
+use crate::compute::{Graph, Init, Node};
+use crate::error::{Error, Result};
+
+/// The `[network]` section: what all hidden layers have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Style {
+    /// After every hidden layer.
+    pub activation: Activation,
+    /// Probability of a zero after every hidden layer, in training.
+    pub dropout: f32,
+    /// Normalisation of every hidden layer.
+    pub norm: Norm,
+}
+
+/// Normalisation of hidden layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// None.
+    #[default]
+    None,
+    /// Over each row.
+    Layer,
+    /// Over the batch in training, by moving averages in scoring.
+    Batch,
+}
+
+impl Default for Style {
+    fn default() -> Style {
+        Style { activation: Activation::Relu, dropout: 0.0, norm: Norm::None }
+    }
+}
+
+impl Style {
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<()> {
+        if !(0.0..1.0).contains(&self.dropout) {
+            let found = self.dropout;
+            return Err(Error::Config(format!("network.dropout must be at least 0 and below 1, found {found}")));
+        }
+        Ok(())
+    }
+}
+
+/// Several networks side by side in one node, all of one width.
+#[derive(Clone, Copy, Debug)]
+pub struct Experts {
+    /// Their outputs, side by side.
+    pub node: Node,
+    /// How many.
+    pub count: usize,
+}
+
+/// A graph under declaration, with the style of its layers.
+pub struct Net<'a> {
+    graph: &'a mut Graph,
+    style: &'a Style,
+    routed: bool,
+}
+
+impl<'a> Net<'a> {
+    /// Declares into `graph`.
+    pub fn new(graph: &'a mut Graph, style: &'a Style) -> Net<'a> {
+        Net { graph, style, routed: false }
+    }
+
+    /// The graph itself, for operations that no layer covers.
+    pub fn graph(&mut self) -> &mut Graph {
+        self.graph
+    }
+
+    /// What is declared through this has weights of its own for each
+    /// scenario, and a row meets those of its own scenario only.
+    pub fn per_scenario(&mut self) -> Net<'_> {
+        Net { graph: self.graph, style: self.style, routed: true }
+    }
+
+    /// One affine layer: `f(x W + b)`.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × `width`.
+    pub fn linear(&mut self, name: &str, x: Node, width: usize, activation: Activation) -> Node {
+        self.affine(name, x, 1, width, activation, true)
+    }
+
+    /// A network of hidden layers.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × the last of `units` (x itself if empty).
+    pub fn mlp(&mut self, name: &str, x: Node, units: &[usize]) -> Node {
+        self.parallel(name, x, 1, units)
+    }
+
+    /// `count` networks that each read all of x. Their first layers are one
+    /// product.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × (count · the last of `units`).
+    pub fn experts(&mut self, name: &str, x: Node, count: usize, units: &[usize]) -> Experts {
+        let (first, rest) = units.split_first().expect("experts have at least one layer");
+        let hidden = self.hidden(&format!("{name}.0"), x, 1, count * first, count);
+        Experts { node: self.layers(name, hidden, count, rest, 1), count }
+    }
+
+    /// `groups` networks, each reading its own equal part of x.
+    ///
+    /// # Shapes
+    /// x: rows × (groups · d); output: rows × (groups · the last of `units`).
+    pub fn parallel(&mut self, name: &str, x: Node, groups: usize, units: &[usize]) -> Node {
+        self.layers(name, x, groups, units, 0)
+    }
+
+    /// `groups` families of `count` networks; those of one family read the
+    /// same part of x.
+    ///
+    /// # Shapes
+    /// x: rows × (groups · d); output: rows × (groups · count · the last of `units`).
+    pub fn families(&mut self, name: &str, x: Node, groups: usize, count: usize, units: &[usize]) -> Experts {
+        let (first, rest) = units.split_first().expect("experts have at least one layer");
+        let hidden = self.hidden(&format!("{name}.0"), x, groups, count * first, groups * count);
+        Experts { node: self.layers(name, hidden, groups * count, rest, 1), count: groups * count }
+    }
+
+    /// Gates: for each of `sizes`, softmax weights over so many experts,
+    /// `softmax(x W)`, without a bias as in the papers.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × Σ sizes.
+    pub fn gates(&mut self, name: &str, x: Node, sizes: &[usize]) -> Node {
+        let width = sizes.iter().sum();
+        let logits = self.affine(name, x, 1, width, Activation::None, false);
+        self.graph.push(name, Softmax { groups: sizes.to_vec() }, &[logits], &[], width)
+    }
+
+    /// Gates of which each reads its own equal part of x; all of one size.
+    ///
+    /// # Shapes
+    /// x: rows × (groups · d); output: rows × (groups · size).
+    pub fn parallel_gates(&mut self, name: &str, x: Node, groups: usize, size: usize) -> Node {
+        let logits = self.affine(name, x, groups, size, Activation::None, false);
+        self.graph.push(name, Softmax { groups: vec![size; groups] }, &[logits], &[], groups * size)
+    }
+
+    /// Mixes experts by gate weights. `choices` names, per output, the experts
+    /// it may use as (place in `experts`, which of them).
+    ///
+    /// # Shapes
+    /// gates: rows × Σ choices; output: rows × (outputs · width of an expert).
+    pub fn mix(&mut self, name: &str, gates: Node, experts: &[Experts], choices: Vec<Vec<(usize, usize)>>) -> Node {
+        let width = experts[0].node.width() / experts[0].count;
+        let inputs: Vec<Node> = std::iter::once(gates).chain(experts.iter().map(|experts| experts.node)).collect();
+        let outputs = choices.len() * width;
+        self.graph.push(name, Mix { choices, width }, &inputs, &[], outputs)
+    }
+
+    /// Towers: `heads` networks, each reading its own equal part of x and
+    /// ending in one logit.
+    ///
+    /// # Shapes
+    /// x: rows × (heads · d); output: rows × heads.
+    pub fn towers(&mut self, name: &str, x: Node, heads: usize, units: &[usize]) -> Node {
+        let hidden = self.parallel(name, x, heads, units);
+        self.affine(&format!("{name}.{}", units.len()), hidden, heads, 1, Activation::None, true)
+    }
+
+    /// `heads` networks that all read x, each ending in one logit.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × heads.
+    pub fn towers_over(&mut self, name: &str, x: Node, heads: usize, units: &[usize]) -> Node {
+        if units.is_empty() {
+            return self.affine(&format!("{name}.0"), x, 1, heads, Activation::None, true);
+        }
+        let hidden = self.experts(name, x, heads, units);
+        self.affine(&format!("{name}.{}", units.len()), hidden.node, heads, 1, Activation::None, true)
+    }
+
+    /// Nodes side by side; copies unless there is only one.
+    pub fn concat(&mut self, name: &str, nodes: &[Node]) -> Node {
+        if let [node] = nodes {
+            return *node;
+        }
+        let width = nodes.iter().map(Node::width).sum();
+        self.graph.push(name, Concat { inputs: nodes.len() }, nodes, &[], width)
+    }
+
+    /// `a ⊙ b`; a `b` of one column scales whole rows.
+    pub fn multiply(&mut self, name: &str, a: Node, b: Node) -> Node {
+        self.graph.push(name, Multiply, &[a, b], &[], a.width())
+    }
+
+    /// `Σ scale_i · x_i`.
+    pub fn sum(&mut self, name: &str, terms: &[(f32, Node)]) -> Node {
+        let (scales, nodes): (Vec<f32>, Vec<Node>) = terms.iter().copied().unzip();
+        self.graph.push(name, Sum { scales }, &nodes, &[], nodes[0].width())
+    }
+
+    fn layers(&mut self, name: &str, x: Node, groups: usize, units: &[usize], first: usize) -> Node {
+        let mut hidden = x;
+        for (index, width) in units.iter().enumerate() {
+            hidden = self.hidden(&format!("{name}.{}", first + index), hidden, groups, *width, groups);
+        }
+        hidden
+    }
+
+    /// One hidden layer in the net's style. `parts` are normalised apart.
+    fn hidden(&mut self, name: &str, x: Node, groups: usize, width: usize, parts: usize) -> Node {
+        let Style { activation, dropout, norm } = *self.style;
+        let total = groups * width;
+        let mut hidden = match norm {
+            Norm::None => self.affine(name, x, groups, width, activation, true),
+            Norm::Layer | Norm::Batch => {
+                let linear = self.affine(name, x, groups, width, Activation::None, true);
+                let gamma = self.graph.parameter(&format!("{name}.norm.scale"), &[total], Init::Constant(1.0));
+                let beta = self.graph.parameter(&format!("{name}.norm.shift"), &[total], Init::Constant(0.0));
+                let normal = if norm == Norm::Layer {
+                    self.graph.push(name, LayerNorm { groups: parts }, &[linear], &[gamma, beta], total)
+                } else {
+                    let mean = self.graph.statistic(&format!("{name}.norm.mean"), &[total], 0.0);
+                    let variance = self.graph.statistic(&format!("{name}.norm.variance"), &[total], 1.0);
+                    let op = BatchNorm { width: total, momentum: 0.9 };
+                    self.graph.push(name, op, &[linear], &[gamma, beta, mean, variance], total)
+                };
+                self.activate(name, normal, activation, 1.0)
+            }
+        };
+        if dropout > 0.0 {
+            hidden = self.graph.push(name, Dropout { rate: dropout }, &[hidden], &[], total);
+        }
+        hidden
+    }
+
+    /// `scale · f(x)`.
+    pub fn activate(&mut self, name: &str, x: Node, activation: Activation, scale: f32) -> Node {
+        self.graph.push(name, crate::compute::op::Activate { activation, scale }, &[x], &[], x.width())
+    }
+
+    fn affine(
+        &mut self,
+        name: &str,
+        x: Node,
+        groups: usize,
+        outputs: usize,
+        activation: Activation,
+        bias: bool,
+    ) -> Node {
+        let inputs = x.width() / groups;
+        assert_eq!(inputs * groups, x.width(), "{name}: {groups} equal parts of {}", x.width());
+        let scenarios = if self.routed { self.graph.scenarios() } else { 1 };
+        let init = match activation {
+            Activation::Relu | Activation::LeakyRelu => Init::He { inputs },
+            _ => Init::Glorot { inputs, outputs },
+        };
+        let mut shape = vec![groups, inputs, outputs];
+        let mut bias_shape = vec![groups * outputs];
+        if self.routed {
+            shape.insert(0, scenarios);
+            bias_shape.insert(0, scenarios);
+        }
+        let mut parameters = vec![self.graph.parameter(&format!("{name}.weight"), &shape, init)];
+        if bias {
+            parameters.push(self.graph.parameter(&format!("{name}.bias"), &bias_shape, Init::Constant(0.0)));
+        }
+        let op = Linear { groups, inputs, outputs, activation, bias, routed: self.routed };
+        self.graph.push(name, op, &[x], &parameters, groups * outputs)
+    }
+}
+
+/// Refuses an empty list of layer widths, or a width of zero.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub fn check_units(key: &str, units: &[usize], may_be_empty: bool) -> Result<()> {
+    if units.is_empty() && !may_be_empty {
+        return Err(Error::Config(format!("{key} needs at least one layer, for example [128, 64]")));
+    }
+    if units.contains(&0) {
+        return Err(Error::Config(format!("{key} has a layer of width 0: {units:?}")));
+    }
+    Ok(())
+}

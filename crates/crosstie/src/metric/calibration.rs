@@ -1,0 +1,102 @@
+//! Figures that read the scores as probabilities.
+
+use super::row::{Row, by_score, masses, rows};
+
+/// Bins of the expected calibration error in reports.
+pub const ECE_BINS: usize = 20;
+
+/// Probabilities are kept this far from 0 and 1 in logarithms.
+pub(super) const CLIP: f64 = 1e-15;
+
+/// Mean of -log of the probability given to what happened, in nats.
+/// Probabilities of 0 and 1 are clipped by 1e-15 (scikit-learn's own `log_loss`
+/// did the same up to version 1.2). `None` without rows.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn log_loss(labels: &[bool], probabilities: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    log_loss_of(&rows(labels, probabilities, weights, None)?)
+}
+
+/// Log-loss as a share of what predicting the mean label everywhere would
+/// cost: below 1 is better than that (He et al., "Practical Lessons from
+/// Predicting Clicks on Ads at Facebook", 2014). `None` for one class.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn normalized_entropy(labels: &[bool], probabilities: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    normalized_entropy_of(&rows(labels, probabilities, weights, None)?)
+}
+
+/// Mean prediction over mean label ("predicted click over click"): 1 is
+/// unbiased, above 1 promises too much. `None` without positives.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn pcoc(labels: &[bool], probabilities: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    pcoc_of(&rows(labels, probabilities, weights, None)?)
+}
+
+/// Expected calibration error of the positive class: the rows, in the order
+/// of their probability, are cut into bins of equal mass, and |mean
+/// prediction - mean label| is averaged over the bins by mass. Rows of equal
+/// probability share the bin that the middle of their mass lies in, so the
+/// order of the rows does not matter. Reports use [`ECE_BINS`]. `None`
+/// without rows or bins.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn ece(labels: &[bool], probabilities: &[f64], weights: Option<&[f64]>, bins: usize) -> Option<f64> {
+    let mut rows = rows(labels, probabilities, weights, None)?;
+    rows.sort_unstable_by(by_score);
+    sorted_ece(&rows, bins)
+}
+
+pub(super) fn log_loss_of(rows: &[Row]) -> Option<f64> {
+    let (mut sum, mut mass) = (0.0, 0.0);
+    for row in rows {
+        sum += row.weight * surprise(row.score, row.label);
+        mass += row.weight;
+    }
+    (mass > 0.0).then(|| sum / mass)
+}
+
+/// -log of the probability given to the outcome, in nats.
+pub(super) fn surprise(probability: f64, outcome: bool) -> f64 {
+    let probability = probability.clamp(CLIP, 1.0 - CLIP);
+    if outcome { -probability.ln() } else { -(-probability).ln_1p() }
+}
+
+pub(super) fn normalized_entropy_of(rows: &[Row]) -> Option<f64> {
+    let (positive, all) = masses(rows);
+    let rate = positive / all;
+    let entropy = -(rate * rate.ln() + (1.0 - rate) * (-rate).ln_1p());
+    // One class gives 0 × -infinity, no rows 0 / 0: NaN, which is not above 0.
+    if entropy > 0.0 { log_loss_of(rows).map(|loss| loss / entropy) } else { None }
+}
+
+pub(super) fn pcoc_of(rows: &[Row]) -> Option<f64> {
+    let (positive, _) = masses(rows);
+    let predicted: f64 = rows.iter().map(|row| row.weight * row.score).sum();
+    (positive > 0.0).then(|| predicted / positive)
+}
+
+/// Expected calibration error of rows sorted by score.
+pub(super) fn sorted_ece(rows: &[Row], bins: usize) -> Option<f64> {
+    let (_, all) = masses(rows);
+    if !(all > 0.0 && bins > 0) {
+        return None;
+    }
+    // Per bin the weighted sums of predictions and of labels.
+    let mut sums = vec![(0.0, 0.0); bins];
+    let mut before = 0.0;
+    for tie in rows.chunk_by(|a, b| a.score == b.score) {
+        let (positive, mass) = masses(tie);
+        let bin = (bins as f64 * (before + mass / 2.0) / all) as usize;
+        let (predicted, happened) = &mut sums[bin.min(bins - 1)];
+        *predicted += mass * tie[0].score;
+        *happened += positive;
+        before += mass;
+    }
+    Some(sums.iter().map(|(predicted, happened)| (predicted - happened).abs()).sum::<f64>() / all)
+}

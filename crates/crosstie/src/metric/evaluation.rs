@@ -1,0 +1,168 @@
+//! From batches of scores to a report.
+
+use rayon::prelude::*;
+
+use super::report::{Figures, Meanings, Report, Scenario};
+use super::row::{Row, by_score};
+use crate::batch::Batch;
+use crate::schema::Funnel;
+
+/// Collects scores batch by batch, then reports. Its memory grows with the
+/// rows (about 16 bytes each and 18 more per task, and while reporting 64 per
+/// thread): an exact AUC needs all of them. The report depends neither on the order of the rows nor on how they
+/// were cut into batches.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    tasks: Vec<String>,
+    funnel: Funnel,
+    scenario_names: Vec<String>,
+    /// Per row.
+    weights: Vec<f32>,
+    /// Per row.
+    scenarios: Vec<u32>,
+    /// Per row, or empty without a group field.
+    groups: Vec<u64>,
+    /// Per task.
+    given_parent: Vec<Sample>,
+    /// Per task.
+    from_impression: Vec<Sample>,
+}
+
+/// Labels and scores of one task in one meaning.
+#[derive(Clone, Debug, Default)]
+struct Sample {
+    /// Per row of the evaluation; `None` where the row does not count.
+    labels: Vec<Option<bool>>,
+    /// One per row that counts.
+    scores: Vec<f64>,
+}
+
+impl Sample {
+    fn push(&mut self, label: Option<bool>, score: f64) {
+        self.labels.push(label);
+        if label.is_some() {
+            self.scores.push(score);
+        }
+    }
+}
+
+impl Evaluation {
+    /// Starts without rows. The tasks' relations are the schema's, the
+    /// scenarios' names those of the layout.
+    pub fn new(tasks: &[String], funnel: &Funnel, scenarios: &[String]) -> Evaluation {
+        Evaluation {
+            tasks: tasks.to_vec(),
+            funnel: funnel.clone(),
+            scenario_names: scenarios.to_vec(),
+            weights: Vec::new(),
+            scenarios: Vec::new(),
+            groups: Vec::new(),
+            given_parent: vec![Sample::default(); tasks.len()],
+            from_impression: vec![Sample::default(); tasks.len()],
+        }
+    }
+
+    /// Adds a batch and its predictions, `rows × tasks` probabilities each,
+    /// row-major. NaN says that the model does not define that probability.
+    /// A batch without labels counts as one where all of them are missing.
+    ///
+    /// # Panics
+    /// If a slice is not `rows × tasks` long, or a row's scenario is not one
+    /// of those that the evaluation was made for.
+    pub fn add(&mut self, batch: &Batch, given_parent: &[f64], from_impression: &[f64]) {
+        let tasks = self.tasks.len();
+        let lengths = [given_parent.len(), from_impression.len()];
+        assert_eq!(lengths, [batch.rows * tasks; 2], "predictions must be rows × tasks");
+        let known = |scenario: &u32| (*scenario as usize) < self.scenario_names.len();
+        assert!(batch.scenarios.iter().all(known), "a row's scenario must be one of the evaluation's");
+        let missing = vec![f32::NAN; tasks];
+        for row in 0..batch.rows {
+            let cells = row * tasks..(row + 1) * tasks;
+            let labels = if batch.labels.is_empty() { &missing[..] } else { &batch.labels[cells.clone()] };
+            for (task, cell) in cells.enumerate() {
+                self.given_parent[task].push(self.funnel.given_parent(labels, task), given_parent[cell]);
+                self.from_impression[task].push(self.funnel.from_impression(labels, task), from_impression[cell]);
+            }
+        }
+        self.scenarios.extend_from_slice(&batch.scenarios);
+        self.groups.extend_from_slice(&batch.groups);
+        if batch.weights.is_empty() {
+            self.weights.resize(self.weights.len() + batch.rows, 1.0);
+        } else {
+            self.weights.extend_from_slice(&batch.weights);
+        }
+    }
+
+    /// The figures of all rows so far: overall and, where there are at least
+    /// two scenarios, per scenario.
+    pub fn report(&self) -> Report {
+        let samples: Vec<&Sample> = self.given_parent.iter().chain(&self.from_impression).collect();
+        // Per sample: overall, then each scenario.
+        let figures: Vec<Vec<Figures>> = samples.into_par_iter().map(|sample| self.figures(sample)).collect();
+        let (given_parent, from_impression) = figures.split_at(self.tasks.len());
+        let tasks = |part: usize| {
+            let meanings = given_parent.iter().zip(from_impression).map(|(given_parent, from_impression)| Meanings {
+                given_parent: given_parent[part],
+                from_impression: from_impression[part],
+            });
+            self.tasks.iter().cloned().zip(meanings).collect()
+        };
+        let mut rows = vec![0; self.scenario_names.len()];
+        for scenario in &self.scenarios {
+            rows[*scenario as usize] += 1;
+        }
+        let scenarios = self.reported_scenarios().iter().zip(rows).enumerate();
+        Report {
+            rows: self.weights.len() as u64,
+            tasks: tasks(0),
+            scenarios: scenarios
+                .map(|(index, (name, rows))| (name.clone(), Scenario { rows, tasks: tasks(index + 1) }))
+                .collect(),
+        }
+    }
+
+    /// A single scenario would only repeat the whole.
+    fn reported_scenarios(&self) -> &[String] {
+        if self.scenario_names.len() > 1 { &self.scenario_names } else { &[] }
+    }
+
+    /// Figures overall, then of each reported scenario. The rows are sorted
+    /// by score once; stable sorts then split them without losing that order.
+    fn figures(&self, sample: &Sample) -> Vec<Figures> {
+        let grouped = !self.groups.is_empty();
+        let mut rows = self.rows(sample);
+        rows.sort_unstable_by(by_score);
+        let mut parts = if self.reported_scenarios().is_empty() { Vec::new() } else { rows.clone() };
+        let mut figures = vec![Figures::of(&mut rows, grouped)];
+        parts.sort_by_key(|row| row.scenario);
+        let mut rest = &mut parts[..];
+        for scenario in 0..self.reported_scenarios().len() {
+            let end = rest.partition_point(|row| row.scenario as usize <= scenario);
+            let (part, after) = rest.split_at_mut(end);
+            figures.push(Figures::of(part, grouped));
+            rest = after;
+        }
+        figures
+    }
+
+    /// The rows that count: those with a label and a weight other than 0.
+    fn rows(&self, sample: &Sample) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(sample.scores.len());
+        let mut scores = sample.scores.iter();
+        for (index, label) in sample.labels.iter().enumerate() {
+            let Some(label) = *label else { continue };
+            let Some(score) = scores.next() else { break };
+            let weight = f64::from(self.weights[index]);
+            if weight != 0.0 {
+                rows.push(Row {
+                    score: *score,
+                    weight,
+                    group: self.groups.get(index).copied().unwrap_or_default(),
+                    scenario: self.scenarios[index],
+                    label,
+                });
+            }
+        }
+        rows
+    }
+}

@@ -1,0 +1,134 @@
+//! Names of figures, for early stopping and for comparing runs.
+
+use super::report::{Figures, Meaning, Report};
+use crate::spelling;
+use crate::{Error, Result};
+
+/// A figure that can be named.
+#[derive(Debug)]
+struct Kind {
+    name: &'static str,
+    /// `None` where the best value is neither the highest nor the lowest.
+    higher_is_better: Option<bool>,
+    of: fn(&Figures) -> Option<f64>,
+}
+
+static KINDS: [Kind; 6] = [
+    Kind { name: "auc", higher_is_better: Some(true), of: |figures| figures.auc },
+    Kind { name: "gauc", higher_is_better: Some(true), of: |figures| figures.gauc },
+    Kind { name: "logloss", higher_is_better: Some(false), of: |figures| figures.logloss },
+    Kind { name: "ne", higher_is_better: Some(false), of: |figures| figures.ne },
+    Kind { name: "pcoc", higher_is_better: None, of: |figures| figures.pcoc },
+    Kind { name: "ece", higher_is_better: Some(false), of: |figures| figures.ece },
+];
+
+const MEANINGS: [(&str, Meaning); 2] =
+    [("given_parent", Meaning::GivenParent), ("from_impression", Meaning::FromImpression)];
+
+/// The name of one overall number of a [`Report`], read: the path to it in
+/// `metrics.json`, of which the task and the meaning may be left out.
+///
+/// | name | stands for |
+/// |---|---|
+/// | `auc` | mean of the tasks' AUC given the parent |
+/// | `from_impression.auc` | mean of the tasks' AUC from the impression |
+/// | `buy.auc` | the task's AUC given the parent |
+/// | `buy.from_impression.auc` | the task's AUC from the impression |
+/// | `mean.auc`, `mean.from_impression.auc` | the means, said aloud |
+///
+/// The last part is one of `auc`, `gauc`, `logloss`, `ne`, `pcoc`, `ece`. A
+/// mean leaves out the tasks where the figure is not defined.
+#[derive(Clone, Debug)]
+pub struct FigureName {
+    /// `None` for the mean over tasks.
+    task: Option<String>,
+    meaning: Meaning,
+    kind: &'static Kind,
+}
+
+impl FigureName {
+    /// Reads a name, given the tasks that there are.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the wrong part and the nearest right one.
+    pub fn parse<'a>(name: &str, tasks: impl IntoIterator<Item = &'a str>) -> Result<FigureName> {
+        let tasks: Vec<&str> = tasks.into_iter().collect();
+        let wrong = |message: String| Err(Error::Config(format!("figure `{name}`: {message}")));
+        let parts: Vec<&str> = name.split('.').collect();
+        let (subject, meaning, figure) = match parts[..] {
+            [figure] => ("mean", None, figure),
+            [first, figure] if MEANINGS.iter().any(|(meaning, _)| *meaning == first) => ("mean", Some(first), figure),
+            [task, figure] => (task, None, figure),
+            [task, meaning, figure] => (task, Some(meaning), figure),
+            _ => return wrong("expected at most three parts, task.meaning.figure".into()),
+        };
+        let task = match tasks.iter().find(|task| **task == subject) {
+            // `auc` is always the mean, even next to a task of the name `mean`.
+            Some(task) if parts[0] == subject => Some((*task).to_string()),
+            _ if subject == "mean" => None,
+            _ => {
+                let meanings = MEANINGS.iter().map(|(meaning, _)| *meaning).filter(|_| parts.len() == 2);
+                let known = tasks.iter().copied().chain(["mean"]).chain(meanings);
+                return wrong(format!("there is no task `{subject}`{}", spelling::hint(subject, known)));
+            }
+        };
+        let meaning = match meaning {
+            None => Meaning::GivenParent,
+            Some(found) => match MEANINGS.iter().find(|(meaning, _)| *meaning == found) {
+                Some((_, meaning)) => *meaning,
+                None => {
+                    let hint = spelling::hint(found, MEANINGS.iter().map(|(meaning, _)| *meaning));
+                    return wrong(format!("`{found}` is no meaning of a prediction{hint}"));
+                }
+            },
+        };
+        match kind(figure) {
+            Ok(kind) => Ok(FigureName { task, meaning, kind }),
+            Err(_) if tasks.contains(&figure) || MEANINGS.iter().any(|(meaning, _)| *meaning == figure) => {
+                wrong(format!("the figure is left out; write for example `{name}.auc`"))
+            }
+            Err(message) => wrong(message),
+        }
+    }
+
+    /// Whether a higher value is a better one; `None` for `pcoc`, which is
+    /// best at 1.
+    pub fn higher_is_better(&self) -> Option<bool> {
+        self.kind.higher_is_better
+    }
+
+    /// The number in a report; `None` where it is not defined.
+    pub fn of(&self, report: &Report) -> Option<f64> {
+        let value = |meanings: &super::Meanings| (self.kind.of)(meanings.get(self.meaning));
+        match &self.task {
+            Some(task) => report.tasks.get(task).and_then(value),
+            None => {
+                let values: Vec<f64> = report.tasks.values().filter_map(value).collect();
+                (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+            }
+        }
+    }
+}
+
+/// Whether a higher value of the named figure (as in [`FigureName`]) is a
+/// better one.
+///
+/// # Errors
+/// [`Error::Config`] for an unknown figure, and for `pcoc`, which is best
+/// at 1.
+pub fn higher_is_better(name: &str) -> Result<bool> {
+    let wrong = |message: String| Error::Config(format!("figure `{name}`: {message}"));
+    let figure = name.rsplit('.').next().unwrap_or_default();
+    kind(figure).map_err(wrong)?.higher_is_better.ok_or_else(|| {
+        let others: Vec<&str> =
+            KINDS.iter().filter(|kind| kind.higher_is_better.is_some()).map(|kind| kind.name).collect();
+        wrong(format!("`{figure}` is best at 1, so neither high nor low is good; choose one of {}", others.join(", ")))
+    })
+}
+
+fn kind(figure: &str) -> Result<&'static Kind, String> {
+    KINDS
+        .iter()
+        .find(|kind| kind.name == figure)
+        .ok_or_else(|| format!("`{figure}` is no figure{}", spelling::hint(figure, KINDS.iter().map(|kind| kind.name))))
+}

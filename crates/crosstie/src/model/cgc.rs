@@ -1,0 +1,55 @@
+//! CGC: customised gate control, one level of PLE.
+//!
+//! Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section
+//! 4.1; methods 5. The network is that of [PLE](super::Ple) with one level:
+//!
+//! ```text
+//! S_k     = [expert_k,1 .. expert_k,m ; shared_1 .. shared_n](e)    (2)
+//! f_k     = softmax(W_k e) S_k                                       (1), (3)
+//! logit_k = tower_k(f_k)                                             (4)
+//! ```
+//!
+//! # Deviations and reconstructions
+//! - None in the equations. Sizes are ours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Inputs, Model, Ple};
+use crate::compute::Node;
+use crate::error::Result;
+use crate::layer::Net;
+
+pub(super) const ABOUT: About = About {
+    name: "cgc",
+    paper: "Tang et al., RecSys 2020, section 4.1",
+    when: "tasks that harm each other under MMoE: own experts beside shared ones",
+};
+
+/// Settings of CGC.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cgc {
+    /// Experts of each task.
+    pub task_experts: usize,
+    /// Experts shared by all tasks.
+    pub shared_experts: usize,
+    /// Hidden layers of each expert.
+    pub expert_units: Vec<usize>,
+    /// Hidden layers of each tower.
+    pub tower_units: Vec<usize>,
+}
+
+impl Default for Cgc {
+    fn default() -> Cgc {
+        Cgc { task_experts: 1, shared_experts: 2, expert_units: vec![128, 64], tower_units: vec![32] }
+    }
+}
+
+impl Model for Cgc {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+        let level = self.expert_units.clone();
+        let (task_experts, shared_experts) = (self.task_experts, self.shared_experts);
+        Ple { task_experts, shared_experts, levels: vec![level], tower_units: self.tower_units.clone() }
+            .declare(net, inputs)
+    }
+}

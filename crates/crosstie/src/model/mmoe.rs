@@ -1,0 +1,62 @@
+//! MMoE: multi-gate mixture-of-experts.
+//!
+//! Ma et al., "Modeling Task Relationships in Multi-task Learning with
+//! Multi-gate Mixture-of-Experts", KDD 2018, section 4.2; methods 5.
+//!
+//! ```text
+//! g_k     = softmax(W_k e)                         (7)
+//! f_k     = Σ_i g_k,i · expert_i(e)                (6)
+//! logit_k = tower_k(f_k)
+//! ```
+//!
+//! # Deviations and reconstructions
+//! - None in the equations. Experts may have several layers; sizes are ours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Inputs, Model};
+use crate::compute::Node;
+use crate::error::{Error, Result};
+use crate::layer::{Net, check_units};
+
+pub(super) const ABOUT: About = About {
+    name: "mmoe",
+    paper: "Ma et al., KDD 2018",
+    when: "several tasks of doubtful kinship: each mixes the shared experts in its own way",
+};
+
+/// Settings of MMoE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mmoe {
+    /// Number of experts, shared by all tasks.
+    pub experts: usize,
+    /// Hidden layers of each expert.
+    pub expert_units: Vec<usize>,
+    /// Hidden layers of each tower.
+    pub tower_units: Vec<usize>,
+}
+
+impl Default for Mmoe {
+    fn default() -> Mmoe {
+        Mmoe { experts: 6, expert_units: vec![128, 64], tower_units: vec![32] }
+    }
+}
+
+impl Model for Mmoe {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+        if self.experts == 0 {
+            return Err(Error::Config("model.experts must be at least 1".into()));
+        }
+        check_units("model.expert_units", &self.expert_units, false)?;
+        check_units("model.tower_units", &self.tower_units, true)?;
+        let heads = inputs.heads().len();
+        let features = inputs.features(net);
+        let experts = net.experts("expert", features.main(), self.experts, &self.expert_units);
+        let gates = net.gates("gate", features.main(), &vec![self.experts; heads]);
+        let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
+        let mixed = net.mix("mix", gates, &[experts], vec![every; heads]);
+        let logits = net.towers("tower", mixed, heads, &self.tower_units);
+        Ok(inputs.add_bias(net, "bias", &features, logits))
+    }
+}

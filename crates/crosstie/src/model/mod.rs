@@ -1,0 +1,237 @@
+//! Models: one file per paper. A model declares its network in terms of
+//! [layers](crate::layer) over the embedded fields and returns one logit per
+//! head; what the heads mean is the [objective](crate::objective)'s business.
+
+mod cgc;
+mod esmm;
+mod mmoe;
+mod ple;
+mod shared_bottom;
+mod single_task;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+pub use cgc::Cgc;
+pub use esmm::Esmm;
+pub use mmoe::Mmoe;
+pub use ple::Ple;
+pub use shared_bottom::SharedBottom;
+pub use single_task::SingleTask;
+
+use crate::batch::Layout;
+use crate::compute::{Graph, Node, Program};
+use crate::embedding::Columns;
+use crate::error::{Error, Result};
+use crate::layer::{Net, Style};
+use crate::objective::{FunnelLoss, Head, Objective, Space};
+use crate::schema::Side;
+
+/// A network for any list of heads.
+pub trait Model {
+    /// Declares the network.
+    ///
+    /// # Shapes
+    /// The returned node: rows × heads, one logit each.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that make no sense.
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node>;
+
+    /// Where the paper counts the tasks' losses.
+    fn space(&self) -> Space {
+        Space::Parent
+    }
+}
+
+/// The `[model]` section: a name, and the settings of that model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum ModelConfig {
+    SingleTask(SingleTask),
+    SharedBottom(SharedBottom),
+    Esmm(Esmm),
+    Mmoe(Mmoe),
+    Cgc(Cgc),
+    Ple(Ple),
+}
+
+/// What a user reads about a model.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Its name in the config.
+    pub name: &'static str,
+    /// The paper.
+    pub paper: &'static str,
+    /// When to use it.
+    pub when: &'static str,
+}
+
+/// All models.
+pub const MODELS: [About; 6] =
+    [single_task::ABOUT, shared_bottom::ABOUT, esmm::ABOUT, mmoe::ABOUT, cgc::ABOUT, ple::ABOUT];
+
+impl ModelConfig {
+    /// The model of a name, with its default settings.
+    pub fn named(name: &str) -> Option<ModelConfig> {
+        Some(match name {
+            "single-task" => ModelConfig::SingleTask(SingleTask::default()),
+            "shared-bottom" => ModelConfig::SharedBottom(SharedBottom::default()),
+            "esmm" => ModelConfig::Esmm(Esmm::default()),
+            "mmoe" => ModelConfig::Mmoe(Mmoe::default()),
+            "cgc" => ModelConfig::Cgc(Cgc::default()),
+            "ple" => ModelConfig::Ple(Ple::default()),
+            _ => return None,
+        })
+    }
+
+    /// The model itself.
+    pub fn model(&self) -> &dyn Model {
+        match self {
+            ModelConfig::SingleTask(model) => model,
+            ModelConfig::SharedBottom(model) => model,
+            ModelConfig::Esmm(model) => model,
+            ModelConfig::Mmoe(model) => model,
+            ModelConfig::Cgc(model) => model,
+            ModelConfig::Ple(model) => model,
+        }
+    }
+}
+
+/// The embedded fields, as columns of one node.
+#[derive(Clone, Debug)]
+pub struct Features {
+    node: Node,
+    main: Range<usize>,
+    sides: [Range<usize>; 3],
+    bias: Range<usize>,
+}
+
+impl Features {
+    /// All fields but those with the role `bias`.
+    pub fn main(&self) -> Node {
+        self.node.columns(self.main.start, self.main.len())
+    }
+
+    /// The main fields of one side; `None` if there are none.
+    pub fn side(&self, side: Side) -> Option<Node> {
+        let range = &self.sides[side as usize];
+        (!range.is_empty()).then(|| self.node.columns(range.start, range.len()))
+    }
+
+    /// The fields with the role `bias`; `None` if there are none.
+    pub fn bias(&self) -> Option<Node> {
+        (!self.bias.is_empty()).then(|| self.node.columns(self.bias.start, self.bias.len()))
+    }
+}
+
+/// What a model may build upon.
+pub struct Inputs<'a> {
+    objective: &'a Objective,
+    columns: &'a Columns,
+    sets: Vec<Node>,
+}
+
+impl Inputs<'_> {
+    /// The logits wanted, in order.
+    pub fn heads(&self) -> &[Head] {
+        self.objective.heads()
+    }
+
+    /// Number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.objective.funnel().tasks()
+    }
+
+    /// The fields looked up in a set of tables of their own. Models that share
+    /// embeddings call this once.
+    pub fn features(&mut self, net: &mut Net<'_>) -> Features {
+        let name = format!("features {}", self.sets.len());
+        let node = net.graph().source(&name, self.columns.width(), true);
+        self.sets.push(node);
+        let columns = self.columns;
+        Features {
+            node,
+            main: columns.main(),
+            sides: [Side::User, Side::Item, Side::Context].map(|side| columns.side(side)),
+            bias: columns.bias(),
+        }
+    }
+
+    /// Adds the bias network of Calibration4CVR's baseline (methods 3.2): one
+    /// shallow tower per head over the bias fields, added to the logits. A
+    /// model calls this for the heads that read these features.
+    ///
+    /// # Shapes
+    /// logits: rows × heads.
+    pub fn add_bias(&self, net: &mut Net<'_>, name: &str, features: &Features, logits: Node) -> Node {
+        let Some(bias) = features.bias() else { return logits };
+        let bias = net.towers_over(name, bias, logits.width(), &[BIAS_UNITS]);
+        net.sum(name, &[(1.0, logits), (1.0, bias)])
+    }
+}
+
+/// Width of the bias network's one hidden layer: it is meant to be shallow.
+const BIAS_UNITS: usize = 16;
+
+/// What a source of an assembled network holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The fields, looked up in a set of tables.
+    Features {
+        /// Which set.
+        set: usize,
+    },
+    /// Labels, rows × tasks.
+    Labels,
+    /// Row weights, rows × 1.
+    Weights,
+}
+
+/// A model, its heads and its losses, ready to run.
+#[derive(Debug)]
+pub struct Network {
+    /// The compiled graph.
+    pub program: Program,
+    /// What each source of the graph holds, in order.
+    pub sources: Vec<Source>,
+    /// The nodes of the feature sets.
+    pub sets: Vec<Node>,
+    /// The logits, rows × heads.
+    pub logits: Node,
+    /// What the logits mean.
+    pub objective: Objective,
+}
+
+impl Network {
+    /// Declares and compiles a model for a layout and an objective.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that make no sense.
+    pub fn new(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
+        style.check()?;
+        let columns = Columns::new(layout);
+        if columns.main().is_empty() {
+            return Err(Error::Config("every field has the role `bias`: the model has nothing to read".into()));
+        }
+        let mut graph = Graph::new(layout.scenarios.len());
+        let mut inputs = Inputs { objective: &objective, columns: &columns, sets: Vec::new() };
+        let logits = model.declare(&mut Net::new(&mut graph, style), &mut inputs)?;
+        let sets = inputs.sets;
+        assert_eq!(logits.width(), objective.heads().len(), "one logit per head");
+        graph.output(logits);
+        let tasks = objective.names().len();
+        let labels = graph.source("labels", tasks, false);
+        let weights = graph.source("weights", 1, false);
+        let loss = FunnelLoss { objective: objective.clone() };
+        let losses = graph.push("loss", loss, &[logits, labels, weights], &[], tasks);
+        for (task, name) in objective.names().iter().enumerate() {
+            graph.loss(name, losses.columns(task, 1));
+        }
+        let mut sources: Vec<Source> = (0..sets.len()).map(|set| Source::Features { set }).collect();
+        sources.extend([Source::Labels, Source::Weights]);
+        Ok(Network { program: graph.compile()?, sources, sets, logits, objective })
+    }
+}

@@ -1,0 +1,52 @@
+//! Shared-Bottom: one network for all tasks, then a tower for each.
+//!
+//! Caruana, "Multitask Learning", Machine Learning 28, 1997; as the baseline of
+//! Ma et al., KDD 2018, section 3.1. methods 5.
+//!
+//! ```text
+//! h       = MLP_bottom(e)
+//! logit_k = tower_k(h)
+//! ```
+//!
+//! # Deviations and reconstructions
+//! - None in the equations. Sizes are ours.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Inputs, Model};
+use crate::compute::Node;
+use crate::error::Result;
+use crate::layer::{Net, check_units};
+
+pub(super) const ABOUT: About = About {
+    name: "shared-bottom",
+    paper: "Caruana, Machine Learning 1997; Ma et al., KDD 2018, section 3.1",
+    when: "few data, tasks that agree; the cheapest model here",
+};
+
+/// Settings of Shared-Bottom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SharedBottom {
+    /// Hidden layers of the bottom.
+    pub bottom_units: Vec<usize>,
+    /// Hidden layers of each tower.
+    pub tower_units: Vec<usize>,
+}
+
+impl Default for SharedBottom {
+    fn default() -> SharedBottom {
+        SharedBottom { bottom_units: vec![256, 128], tower_units: vec![32] }
+    }
+}
+
+impl Model for SharedBottom {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+        check_units("model.bottom_units", &self.bottom_units, false)?;
+        check_units("model.tower_units", &self.tower_units, true)?;
+        let features = inputs.features(net);
+        let bottom = net.mlp("bottom", features.main(), &self.bottom_units);
+        let logits = net.towers_over("tower", bottom, inputs.heads().len(), &self.tower_units);
+        Ok(inputs.add_bias(net, "bias", &features, logits))
+    }
+}

@@ -1,0 +1,63 @@
+//! Single-task: one network per task, sharing nothing, not even embeddings.
+//!
+//! The baseline that every multi-task model has to beat. With fields of the
+//! role `bias` it is the single-task baseline of Calibration4CVR (X. Xiao,
+//! DataFunSummit 2022; methods 3.1, 3.2), whose bias network follows the
+//! shallow tower of Zhao et al., RecSys 2019.
+//!
+//! Equations, for every head of task t:
+//!
+//! ```text
+//! e_t   = embeddings of task t
+//! logit = w · MLP_t(e_t) + b  [+ shallow network of the bias fields]
+//! ```
+//!
+//! # Deviations and reconstructions
+//! - The networks are trained side by side in one graph, so early stopping
+//!   looks at all of them together. With a fixed number of steps they are the
+//!   same as if trained apart.
+//! - The shallow network's width (16) is ours; the source gives none.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Inputs, Model};
+use crate::compute::Node;
+use crate::error::Result;
+use crate::layer::{Net, check_units};
+
+pub(super) const ABOUT: About = About {
+    name: "single-task",
+    paper: "baseline; with bias fields, that of Calibration4CVR (Xiao, DataFunSummit 2022)",
+    when: "the yardstick: what each task reaches alone",
+};
+
+/// Settings of single-task networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SingleTask {
+    /// Hidden layers of each task's network.
+    pub units: Vec<usize>,
+}
+
+impl Default for SingleTask {
+    fn default() -> SingleTask {
+        SingleTask { units: vec![128, 64] }
+    }
+}
+
+impl Model for SingleTask {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+        check_units("model.units", &self.units, false)?;
+        let heads = inputs.heads().to_vec();
+        let mut logits = Vec::new();
+        for task in 0..inputs.tasks() {
+            let of_task: Vec<_> = heads.iter().filter(|head| head.task == task).collect();
+            let name = &of_task[0].name;
+            let features = inputs.features(net);
+            let own = net.towers_over(&format!("network.{name}"), features.main(), of_task.len(), &self.units);
+            logits.push(inputs.add_bias(net, &format!("bias.{name}"), &features, own));
+        }
+        // Heads are listed task by task, so the parts stand in order.
+        Ok(net.concat("logits", &logits))
+    }
+}

@@ -1,0 +1,283 @@
+//! Update rules, element by element.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::compute::kernel::vectorised;
+use crate::error::{Error, Result};
+
+/// The family of an update rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// w -= rate · g.
+    Sgd,
+    /// Kingma and Ba, ICLR 2015.
+    #[default]
+    Adam,
+    /// Adam with decay of the weights apart from the gradient (Loshchilov and
+    /// Hutter, ICLR 2019).
+    Adamw,
+    /// Duchi, Hazan and Singer, JMLR 2011.
+    Adagrad,
+}
+
+/// An update rule with its settings. A setting that a kind does not use is
+/// ignored by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rule {
+    /// The family.
+    #[serde(rename = "name")]
+    pub kind: Kind,
+    /// Step size.
+    pub learning_rate: f64,
+    /// Adam: memory of the mean gradient.
+    pub beta1: f64,
+    /// Adam: memory of the mean squared gradient.
+    pub beta2: f64,
+    /// Adam, Adagrad: added to the root.
+    pub epsilon: f32,
+    /// Adagrad: the sum of squares before the first step.
+    pub initial: f32,
+    /// AdamW: share of a weight that a step of rate 1 takes away.
+    pub decay: f32,
+    /// Strength of the penalty l2/2 · w². Dense parameters: weights, not
+    /// biases, at every step. Rows: each time a row is seen.
+    pub l2: f32,
+}
+
+impl Default for Rule {
+    fn default() -> Rule {
+        Rule {
+            kind: Kind::Adam,
+            learning_rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            initial: 0.1,
+            decay: 0.01,
+            l2: 0.0,
+        }
+    }
+}
+
+/// What a rule remembers of each element.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Adam: mean gradient. Otherwise empty.
+    pub first: Vec<f32>,
+    /// Adam: mean squared gradient; Adagrad: sum of squares. Otherwise empty.
+    pub second: Vec<f32>,
+}
+
+/// The numbers of one step, the same for every element.
+#[derive(Clone, Copy)]
+struct Now {
+    rate: f32,
+    /// Adam: 1 / (1 - β₁ᵗ) and 1 / (1 - β₂ᵗ).
+    correction: (f32, f32),
+}
+
+impl Rule {
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key under `section`.
+    pub fn check(&self, section: &str) -> Result<()> {
+        let wrong = |key: &str, found: f64, expected: &str| {
+            Err(Error::Config(format!("{section}.{key} must be {expected}, found {found}")))
+        };
+        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            return wrong("learning_rate", self.learning_rate, "0 or more");
+        }
+        for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return wrong(key, beta, "at least 0 and below 1");
+            }
+        }
+        let numbers = [("epsilon", self.epsilon), ("initial", self.initial), ("decay", self.decay), ("l2", self.l2)];
+        for (key, value) in numbers {
+            if !(value.is_finite() && value >= 0.0) {
+                return wrong(key, value.into(), "0 or more");
+            }
+        }
+        Ok(())
+    }
+
+    /// Memory for so many elements.
+    pub fn moments(&self, elements: usize) -> Moments {
+        let adam = matches!(self.kind, Kind::Adam | Kind::Adamw);
+        let first = if adam { vec![0.0; elements] } else { Vec::new() };
+        let second = match self.kind {
+            Kind::Sgd => Vec::new(),
+            Kind::Adagrad => vec![self.initial; elements],
+            Kind::Adam | Kind::Adamw => vec![0.0; elements],
+        };
+        Moments { first, second }
+    }
+
+    fn now(&self, step: u64, factor: f64) -> Now {
+        let correction = |beta: f64| (1.0 / (1.0 - beta.powf(step as f64))) as f32;
+        Now { rate: (self.learning_rate * factor) as f32, correction: (correction(self.beta1), correction(self.beta2)) }
+    }
+
+    /// Moves all elements. `step` counts from 1; `factor` is the schedule's;
+    /// `scale` multiplies every gradient; `penalised` tells the elements that L2
+    /// and decay shrink.
+    #[allow(clippy::too_many_arguments)]
+    pub fn update(
+        &self,
+        weights: &mut [f32],
+        gradients: &[f32],
+        moments: &mut Moments,
+        penalised: &[bool],
+        step: u64,
+        factor: f64,
+        scale: f32,
+    ) {
+        const PIECE: usize = 1 << 14;
+        let now = self.now(step, factor);
+        let pieces = weights.len().div_ceil(PIECE);
+        let mut first: Vec<&mut [f32]> = moments.first.chunks_mut(PIECE).collect();
+        let mut second: Vec<&mut [f32]> = moments.second.chunks_mut(PIECE).collect();
+        first.resize_with(pieces, Default::default);
+        second.resize_with(pieces, Default::default);
+        let work = weights.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE)).zip(penalised.par_chunks(PIECE));
+        work.zip(first).zip(second).for_each(|((((weights, gradients), penalised), first), second)| {
+            self.elements(weights, gradients, first, second, penalised, now, scale);
+        });
+    }
+
+    /// Moves one row of a table. `missed` is the number of steps in which the
+    /// row was not seen: Adam's moments decay by them now, and the weights stay
+    /// where they were.
+    #[allow(clippy::too_many_arguments)]
+    pub fn update_row(
+        &self,
+        weights: &mut [f32],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        missed: u64,
+        step: u64,
+        factor: f64,
+        scale: f32,
+    ) {
+        if missed > 0 && !first.is_empty() {
+            let (decay1, decay2) = (self.beta1.powf(missed as f64) as f32, self.beta2.powf(missed as f64) as f32);
+            first.iter_mut().for_each(|m| *m *= decay1);
+            second.iter_mut().for_each(|v| *v *= decay2);
+        }
+        self.elements(weights, gradient, first, second, &[], self.now(step, factor), scale);
+    }
+
+    /// An empty `penalised` means that every element is.
+    #[allow(clippy::too_many_arguments)]
+    fn elements(
+        &self,
+        weights: &mut [f32],
+        gradients: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        penalised: &[bool],
+        now: Now,
+        scale: f32,
+    ) {
+        let (rate, epsilon) = (now.rate, self.epsilon);
+        let penalty = |index: usize, strength: f32| match penalised.get(index) {
+            Some(false) => 0.0,
+            _ => strength,
+        };
+        match self.kind {
+            Kind::Sgd => vectorised(
+                #[inline(always)]
+                || {
+                    for (index, (w, g)) in weights.iter_mut().zip(gradients).enumerate() {
+                        *w -= rate * (g * scale + penalty(index, self.l2) * *w);
+                    }
+                },
+            ),
+            Kind::Adagrad => vectorised(
+                #[inline(always)]
+                || {
+                    for (index, ((w, g), v)) in weights.iter_mut().zip(gradients).zip(second).enumerate() {
+                        let g = g * scale + penalty(index, self.l2) * *w;
+                        *v += g * g;
+                        *w -= rate * g / (v.sqrt() + epsilon);
+                    }
+                },
+            ),
+            Kind::Adam | Kind::Adamw => {
+                let (beta1, beta2) = (self.beta1 as f32, self.beta2 as f32);
+                let (rest1, rest2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
+                let decay = if self.kind == Kind::Adamw { rate * self.decay } else { 0.0 };
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let moments = first.iter_mut().zip(second);
+                        for (index, ((w, g), (m, v))) in weights.iter_mut().zip(gradients).zip(moments).enumerate() {
+                            let g = g * scale + penalty(index, self.l2) * *w;
+                            *m = beta1 * *m + rest1 * g;
+                            *v = beta2 * *v + rest2 * g * g;
+                            *w -= penalty(index, decay) * *w;
+                            *w -= rate * (*m * now.correction.0) / ((*v * now.correction.1).sqrt() + epsilon);
+                        }
+                    },
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_steps(rule: Rule) -> Vec<f32> {
+        let mut moments = rule.moments(2);
+        let mut weights = vec![1.0, -2.0];
+        for (step, gradient) in [(1, [0.5, -0.1]), (2, [-0.2, -0.3])] {
+            rule.update(&mut weights, &gradient, &mut moments, &[true, true], step, 1.0, 1.0);
+        }
+        weights
+    }
+
+    /// Values of torch.optim (2.15) for the same two gradients; the script is
+    /// tests/golden/optimizers.py.
+    #[test]
+    fn two_steps_equal_those_of_pytorch() {
+        let expected = [
+            (Kind::Sgd, 0.0, [0.97, -1.96]),
+            (Kind::Adam, 0.0, [0.865_439_5, -1.808_221_8]),
+            (Kind::Adam, 0.1, [0.847_519_1, -1.801_552_9]),
+            (Kind::Adamw, 0.0, [0.863_540_5, -1.804_323_9]),
+            (Kind::Adagrad, 0.0, [0.947_510_2, -1.902_766_8]),
+        ];
+        for (kind, l2, expected) in expected {
+            let rule = Rule { kind, learning_rate: 0.1, l2, ..Rule::default() };
+            let found = two_steps(rule);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{kind:?}, l2 {l2}: {found} instead of {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_not_seen_decays_its_moments_and_keeps_its_weights() {
+        let rule = Rule { kind: Kind::Adam, learning_rate: 0.1, ..Rule::default() };
+        let mut moments = rule.moments(1);
+        let mut dense = vec![1.0];
+        for step in 1..=4 {
+            let gradient = if step == 1 || step == 4 { 0.5 } else { 0.0 };
+            rule.update(&mut dense, &[gradient], &mut moments, &[true], step, 1.0, 1.0);
+        }
+        let mut row = [1.0f32];
+        let (mut first, mut second) = ([0.0], [0.0]);
+        rule.update_row(&mut row, &[0.5], &mut first, &mut second, 0, 1, 1.0, 1.0);
+        let after_one = row[0];
+        rule.update_row(&mut row, &[0.5], &mut first, &mut second, 2, 4, 1.0, 1.0);
+        assert!((first[0] - moments.first[0]).abs() < 1e-7 && (second[0] - moments.second[0]).abs() < 1e-9);
+        assert!(row[0] < after_one && dense[0] < row[0], "{row:?} {dense:?}");
+    }
+}
