@@ -385,3 +385,90 @@ fn piece(world: &World, columns: &SchemaRef, rows: std::ops::Range<u64>, tasks: 
     }
     RecordBatch::try_new(columns.clone(), arrays).expect("every column has its type and one value per row")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Source;
+
+    fn small() -> Synth {
+        Synth { rows: 3_000, seed: 7, scenarios: 3, relation: Relation::TwoGroups, direct_rate: 0.2 }
+    }
+
+    fn files(synth: &Synth) -> Vec<Vec<u8>> {
+        let directory = tempfile::tempdir().unwrap();
+        synth.write(directory.path()).unwrap();
+        FILES.iter().chain(&["schema.toml"]).map(|file| std::fs::read(directory.path().join(file)).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_same_values_give_the_same_bytes_and_another_seed_others() {
+        let first = files(&small());
+        assert!(first == files(&small()));
+        let other = files(&Synth { seed: 8, ..small() });
+        assert!(first[..3].iter().zip(&other[..3]).all(|(one, other)| one != other));
+    }
+
+    #[test]
+    fn the_files_hold_what_the_schema_and_the_report_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let report = small().write(directory.path()).unwrap();
+        let schema = Schema::read(directory.path().join("schema.toml")).unwrap();
+        assert_eq!(schema, small().schema());
+        assert_eq!(report.rows, [2_400, 300, 300]);
+
+        let path = |file: &&str| directory.path().join(file).to_str().unwrap().to_string();
+        let source = Source::open(&FILES.iter().map(path).collect::<Vec<_>>()).unwrap();
+        let mut wanted: Vec<&str> = schema.feature_columns();
+        wanted.extend(schema.tasks.iter().map(|task| task.column()));
+        wanted.extend(schema.never.iter().map(String::as_str));
+        wanted.extend(schema.group.as_deref());
+        source.require(&wanted).unwrap();
+        let mut positives = vec![0; schema.tasks.len()];
+        for rows in source.rows(&wanted, 1000) {
+            let rows = rows.unwrap();
+            for (task, count) in schema.tasks.iter().zip(&mut positives) {
+                *count += rows.column(task.column()).unwrap().labels().unwrap().iter().filter(|l| **l == 1.0).count();
+            }
+        }
+        for (task, count) in report.tasks.iter().zip(positives) {
+            assert_eq!(task.positives + task.direct, count as u64, "{}", task.name);
+        }
+    }
+
+    #[test]
+    fn tasks_are_direct_only_where_a_direct_rate_is_set() {
+        let direct = |synth: Synth| -> Vec<String> {
+            synth.schema().tasks.into_iter().filter(|task| task.direct).map(|task| task.name).collect()
+        };
+        assert_eq!(direct(small()), ["like", "follow"]);
+        assert!(direct(Synth { direct_rate: 0.0, ..small() }).is_empty());
+    }
+
+    #[test]
+    fn the_truth_is_no_feature() {
+        let schema = small().schema();
+        for task in &schema.tasks {
+            let truth = truth_columns(&task.name);
+            assert!(schema.never.contains(&truth.given_parent) && schema.never.contains(&truth.from_impression));
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let refused = |synth: Synth| synth.write(directory.path()).unwrap_err().to_string();
+        assert!(refused(Synth { rows: 9, ..small() }).contains("at least 10"));
+        assert!(refused(Synth { scenarios: 0, ..small() }).contains("found 0"));
+        assert!(refused(Synth { direct_rate: 0.95, ..small() }).contains("found 0.95"));
+        assert!(refused(Synth { direct_rate: f64::NAN, ..small() }).contains("found NaN"));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_misspelt_relation_is_named_with_the_nearest() {
+        assert_eq!("two-groups".parse::<Relation>().unwrap(), Relation::TwoGroups);
+        let said = "unrelatd".parse::<Relation>().unwrap_err().to_string();
+        assert!(said.contains("did you mean `unrelated`?"), "{said}");
+    }
+}

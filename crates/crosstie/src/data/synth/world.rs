@@ -7,14 +7,14 @@
 //! direction p of task t in scenario k, and the appeal
 //!
 //! ```text
-//! h = 0.6 z₁ + 0.7 w₁ + 0.5 z₁w₁
+//! h = 0.6 z₁ + 0.7 w₁ + 0.4 z₁w₁
 //! ```
 //!
 //! the log-odds are
 //!
 //! ```text
-//! click       b + s (p·z + p·w + 0.7 (p·z)(p·w)) + 0.75 h + position, hour, device, activity, price
-//! conversion  b + s (p·z + p·w + 0.7 (p·z)(p·w)) + c h + price
+//! click       b + s (p·z + p·w + 0.6 (p·z)(p·w)) + 0.95 h + position, hour, device, activity, price
+//! conversion  b + s (p·z + p·w + 0.6 (p·z)(p·w)) + c h + price
 //! ```
 //!
 //! The appeal is the selection bias: it decides who clicks and, with the sign
@@ -33,11 +33,11 @@ pub(super) const DIRECT: [bool; 5] = [false, true, true, false, false];
 /// Mean of each task on its own sample space.
 const RATES: [f64; 5] = [0.20, 0.08, 0.02, 0.10, 0.12];
 /// What the appeal does to each task's log-odds; buyers are less easily charmed.
-const APPEAL: [f64; 5] = [0.75, 0.9, 0.9, 0.9, -0.3];
+const APPEAL: [f64; 5] = [0.95, 1.1, 1.1, 1.1, -0.4];
 /// What the price's logarithm, standardised, does to them.
 const PRICE: [f64; 5] = [-0.1, 0.0, 0.0, -0.2, -0.4];
 /// Scale of each task's preference.
-const PREFERENCE: [f64; 5] = [0.5, 0.6, 0.6, 0.6, 0.6];
+const PREFERENCE: [f64; 5] = [0.42, 0.65, 0.65, 0.65, 0.75];
 
 /// Numbers in a taste: click's direction, the appeal's, two that conversions
 /// may share, and one of its own for each conversion.
@@ -198,7 +198,7 @@ impl World {
             let (z, w) = (dot(&directions[task], &user.taste), dot(&directions[task], &item.taste));
             self.intercepts[task]
                 + self.offsets[impression.scenario][task]
-                + PREFERENCE[task] * (z + w + 0.7 * z * w)
+                + PREFERENCE[task] * (z + w + 0.6 * z * w)
                 + APPEAL[task] * appeal
                 + PRICE[task] * price
         });
@@ -257,7 +257,7 @@ fn add(to: &mut Taste, scale: f64, taste: &Taste) {
 
 fn appeal(user: &Taste, item: &Taste) -> f64 {
     let (z, w) = (user[APPEAL_DIRECTION], item[APPEAL_DIRECTION]);
-    0.6 * z + 0.7 * w + 0.5 * z * w
+    0.6 * z + 0.7 * w + 0.4 * z * w
 }
 
 /// From -1 at two at night to 1 at two in the afternoon.
@@ -434,3 +434,6 @@ impl Weights {
         self.cumulative.partition_point(|sum| *sum <= at).min(last)
     }
 }
+
+#[cfg(test)]
+mod tests;
