@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod artifact;
 pub mod batch;
 pub mod compute;
 pub mod config;

@@ -1,0 +1,145 @@
+//! A small training from files to artifact, and what may go wrong with either.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use crosstie::artifact;
+use crosstie::config::Config;
+use crosstie::data::Source;
+use crosstie::data::synth::Synth;
+use crosstie::schema::Schema;
+use crosstie::scorer::Scorer;
+use crosstie::train::{Event, Reason, Trained, train};
+
+fn synth(directory: &Path) {
+    Synth { rows: 4000, scenarios: 3, ..Synth::default() }.write(directory).expect("synth writes");
+}
+
+fn config(directory: &Path, model: &str, settings: &[&str]) -> Config {
+    let text = format!("[data]\ndir = {:?}\n[model]\nname = \"{model}\"\n", directory.display().to_string());
+    let mut overrides: Vec<String> =
+        ["train.epochs=2", "train.batch_size=500"].iter().chain(settings).map(|text| text.to_string()).collect();
+    overrides.dedup();
+    Config::parse(&text, &overrides).expect("the configuration is right")
+}
+
+fn run(config: &Config) -> crosstie::Result<Trained> {
+    let schema = Schema::read(config.data.schema())?;
+    let (training, valid) = (Source::open(&config.data.train)?, Source::open(&config.data.valid)?);
+    train(config, &schema, &training, &valid, &mut |_| {}, &AtomicBool::new(false))
+}
+
+fn weights(scorer: &Scorer) -> Vec<u32> {
+    let tables = scorer.embeddings().tables().flat_map(|(.., weights)| weights);
+    scorer.parameters().iter().chain(tables).map(|weight| weight.to_bits()).collect()
+}
+
+#[test]
+fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    for (model, extra) in [("mmoe", "network.dropout=0.2"), ("single-task", "network.norm=batch"), ("ple", "optimizer.clip=0.1")] {
+        let trained = |threads: usize| {
+            let threads = format!("train.threads={threads}");
+            weights(&run(&config(directory.path(), model, &[&threads, extra])).unwrap().scorer)
+        };
+        let one = trained(1);
+        assert!(one == trained(2) && one == trained(8), "{model} depends on the number of threads");
+    }
+}
+
+#[test]
+fn a_cache_that_does_not_fit_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let trained = |cache: &str| weights(&run(&config(directory.path(), "esmm", &[cache])).unwrap().scorer);
+    assert!(trained("train.cache_mib=0") == trained("train.cache_mib=100"));
+}
+
+#[test]
+fn an_artifact_scores_as_the_model_did_and_any_damage_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let config = config(directory.path(), "cgc", &["network.norm=layer"]);
+    let trained = run(&config).unwrap();
+    let (test, path) = (Source::open(&config.data.test).unwrap(), directory.path().join("artifact"));
+    artifact::save(&trained.scorer, &test, &path).unwrap();
+    let loaded = artifact::load(&path).unwrap();
+    assert_eq!(loaded.evaluate(&test).unwrap(), trained.scorer.evaluate(&test).unwrap());
+    assert_eq!(weights(&loaded), weights(&trained.scorer));
+
+    let names = || artifact::Manifest::read(&path.join("manifest.json")).unwrap().files.into_keys();
+    assert!(names().count() > 8);
+    for name in names() {
+        let file = path.join(&name);
+        let good = fs::read(&file).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 4;
+        for bad in [flipped, good[..good.len() - 1].to_vec()] {
+            fs::write(&file, bad).unwrap();
+            let said = artifact::load(&path).unwrap_err().to_string();
+            assert!(said.contains(file.file_name().unwrap().to_str().unwrap()), "{said}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(artifact::load(&path).unwrap_err().to_string().contains(file.file_name().unwrap().to_str().unwrap()));
+        fs::write(&file, good).unwrap();
+    }
+    artifact::load(&path).unwrap();
+
+    let manifest = path.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
+    let said = artifact::load(&path).unwrap_err().to_string();
+    assert!(said.contains("manifest.json") && said.contains("use a newer crosstie"), "{said}");
+    fs::write(&manifest, &text[..text.len() / 2]).unwrap();
+    assert!(artifact::load(&path).unwrap_err().to_string().contains("damaged"));
+}
+
+#[test]
+fn the_best_state_is_kept_not_the_last() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    // A learning rate far too high makes later epochs worse than the first.
+    let settings = ["train.epochs=6", "train.patience=9", "optimizer.dense.learning_rate=0.05"];
+    let config = config(directory.path(), "shared-bottom", &settings);
+    let schema = Schema::read(config.data.schema()).unwrap();
+    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
+    let mut figures = Vec::new();
+    let mut observer = |event: &Event| {
+        if let Event::Evaluated { step, figure: Some(figure), .. } = event {
+            figures.push((*step, *figure));
+        }
+    };
+    let trained = train(&config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).unwrap();
+    let (step, best) = figures.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    assert!(step < trained.steps, "the test needs a best state before the last: {figures:?}");
+    let again = trained.scorer.evaluate(&valid).unwrap();
+    assert_eq!((trained.best_step, again.figure("auc").unwrap()), (step, Some(best)));
+}
+
+#[test]
+fn asked_to_stop_it_ends_with_what_was_reached() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let config = config(directory.path(), "esmm", &["train.epochs=50"]);
+    let schema = Schema::read(config.data.schema()).unwrap();
+    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
+    let stop = AtomicBool::new(false);
+    let mut observer = |event: &Event| {
+        if matches!(event, Event::Step { step: 3, .. }) {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let trained = train(&config, &schema, &training, &valid, &mut observer, &stop).unwrap();
+    assert_eq!((trained.reason, trained.steps, trained.best_step), (Reason::Asked, 3, 3));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_with_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let config = config(directory.path(), "mmoe", &["optimizer.dense.name=sgd", "optimizer.dense.learning_rate=1e12"]);
+    let said = run(&config).unwrap_err().to_string();
+    assert!(said.starts_with("step ") && said.contains("is not finite") && said.contains("task `"), "{said}");
+}
