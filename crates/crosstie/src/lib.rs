@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod compute;
+pub mod config;
 pub mod data;
 pub mod embedding;
 pub mod error;
@@ -19,6 +20,8 @@ pub mod objective;
 pub mod optim;
 pub mod random;
 pub mod schema;
+pub mod scorer;
 pub mod spelling;
+pub mod train;
 
 pub use error::{Error, Result};

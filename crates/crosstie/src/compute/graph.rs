@@ -145,6 +145,11 @@ impl Graph {
         self.scenarios
     }
 
+    /// Whether any operation so far treats the scenarios apart.
+    pub fn routed(&self) -> bool {
+        self.steps.iter().any(|step| step.op.routed())
+    }
+
     /// Numbers given from outside with every batch. With `learns`, the
     /// gradient with respect to them is computed too.
     pub fn source(&mut self, name: &str, width: usize, learns: bool) -> Node {
@@ -355,6 +360,11 @@ impl Program {
     /// The parameters, in the order of the flat vector.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// Number of scenarios.
+    pub fn scenarios(&self) -> usize {
+        self.scenarios
     }
 
     /// Length of the flat vector of parameters.

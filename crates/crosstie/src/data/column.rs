@@ -289,3 +289,120 @@ fn quoted(text: &str) -> Cow<'static, str> {
         None => format!("{text:?}").into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::*;
+    use arrow::datatypes::{Field, Int32Type};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::tests::table;
+
+    #[test]
+    fn numbers_of_every_type_and_what_is_none() {
+        let keys = Int8Array::from(vec![Some(1), None, Some(0)]);
+        let batch = table(vec![
+            ("int", Arc::new(UInt16Array::from(vec![Some(1), None, Some(65535)])) as ArrayRef),
+            ("float", Arc::new(Float32Array::from(vec![Some(0.5), Some(f32::NAN), Some(-0.0)]))),
+            ("text", Arc::new(StringArray::from(vec![Some(" 1e3 "), Some(""), Some("nan")]))),
+            ("dictionary", Arc::new(DictionaryArray::new(keys, Arc::new(Float64Array::from(vec![7.0, 8.5]))))),
+            ("day", Arc::new(arrow::array::Date32Array::from(vec![Some(1), None, Some(-1)]))),
+            ("time", {
+                let time = arrow::array::TimestampMillisecondArray::from(vec![Some(1500), None, Some(0)]);
+                Arc::new(time.with_timezone("Europe/Berlin"))
+            }),
+        ]);
+        let rows = Rows::new(batch, "made");
+        let numbers = |name: &str| rows.column(name).unwrap().numbers().unwrap();
+        assert_eq!(numbers("int"), [Some(1.0), None, Some(65535.0)]);
+        assert_eq!(numbers("float"), [Some(0.5), None, Some(0.0)]);
+        assert_eq!(numbers("text"), [Some(1000.0), None, None]);
+        assert_eq!(numbers("dictionary"), [Some(8.5), None, Some(7.0)]);
+        assert_eq!(numbers("day"), [Some(86_400.0), None, Some(-86_400.0)]);
+        assert_eq!(numbers("time"), [Some(1.5), None, Some(0.0)]);
+        let texts = |name: &str| {
+            let mut texts = Vec::new();
+            rows.column(name).unwrap().each_text(|_, text| texts.push(text.map(str::to_string))).unwrap();
+            texts
+        };
+        assert_eq!(texts("float"), [Some("0.5".into()), None, Some("0".to_string())]);
+        assert_eq!(texts("dictionary"), [Some("8.5".into()), None, Some("7".to_string())]);
+        assert_eq!(texts("day"), [Some("1970-01-02".into()), None, Some("1969-12-31".to_string())]);
+    }
+
+    #[test]
+    fn labels_are_zero_one_or_missing() {
+        let column = |array: ArrayRef| Rows::new(table(vec![("y", array)]), "made").column("y").unwrap().labels();
+        let texts = vec![Some("0"), Some("1"), Some("True"), Some("false"), Some("1.0"), None, Some("")];
+        let labels = column(Arc::new(StringArray::from(texts))).unwrap();
+        assert_eq!(labels[..5], [0.0, 1.0, 1.0, 0.0, 1.0]);
+        assert!(labels[5].is_nan() && labels[6].is_nan());
+        let labels = column(Arc::new(Float64Array::from(vec![0.0, 1.0, f64::NAN]))).unwrap();
+        assert!(labels[..2] == [0.0, 1.0] && labels[2].is_nan());
+        assert!(column(Arc::new(Float64Array::from(vec![0.5]))).is_err());
+        assert!(column(Arc::new(Int32Array::from(vec![-1]))).unwrap_err().to_string().contains("found -1"));
+        assert!(column(Arc::new(StringArray::from(vec!["yes"]))).is_err());
+    }
+
+    #[test]
+    fn infinities_and_missing_weights_are_refused() {
+        let rows = Rows::new(table(vec![("x", Arc::new(Float64Array::from(vec![Some(f64::INFINITY), None])))]), "made");
+        let said = rows.column("x").unwrap().numbers().unwrap_err().to_string();
+        assert!(said.contains("row 1, column `x`: found inf"), "{said}");
+        let rows = Rows::new(table(vec![("x", Arc::new(Float64Array::from(vec![Some(2.0), None])))]), "made");
+        let said = rows.column("x").unwrap().weights().unwrap_err().to_string();
+        assert!(said.contains("row 2, column `x`: found nothing, expected a weight"), "{said}");
+    }
+
+    #[test]
+    fn lists_and_separated_text_have_the_same_values() {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![
+            Some(vec![Some(3), None, Some(4)]),
+            None,
+            Some(vec![]),
+            Some(vec![Some(5)]),
+        ]);
+        let texts = StringArray::from(vec![Some("3,, 4 "), None, Some(" "), Some("5")]);
+        let batch = table(vec![("list", Arc::new(lists) as ArrayRef), ("text", Arc::new(texts))]);
+        for batch in [batch.clone(), batch.slice(0, 4)] {
+            let rows = Rows::new(batch, "made");
+            for name in ["list", "text"] {
+                let mut values = Vec::new();
+                rows.column(name).unwrap().each_list(",", |row, text| values.push((row, text.to_string()))).unwrap();
+                assert_eq!(values, [(0, "3".into()), (0, "4".into()), (3, "5".to_string())], "{name}");
+            }
+        }
+        let rows = Rows::new(batch.slice(2, 2), "made");
+        let mut values = Vec::new();
+        rows.column("list").unwrap().each_list(",", |row, text| values.push((row, text.to_string()))).unwrap();
+        assert_eq!(values, [(1, "5".to_string())], "a slice begins within the elements");
+        let said = rows.column("list").unwrap().numbers().unwrap_err().to_string();
+        assert!(said.contains("column `list` is of type List"), "{said}");
+    }
+
+    #[test]
+    fn a_null_list_with_elements_behind_it_is_empty() {
+        let item = Arc::new(Field::new_list_field(arrow::datatypes::DataType::Int32, true));
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths([1, 2, 1]);
+        let nulls = Some(vec![true, false, true].into());
+        let lists = ListArray::new(item, offsets, Arc::new(Int32Array::from(vec![1, 2, 3, 4])), nulls);
+        let rows = Rows::new(table(vec![("list", Arc::new(lists))]), "made");
+        let mut values = Vec::new();
+        rows.column("list").unwrap().each_list(",", |row, text| values.push((row, text.to_string()))).unwrap();
+        assert_eq!(values, [(0, "1".into()), (2, "4".to_string())]);
+    }
+
+    proptest! {
+        #[test]
+        fn floats_keep_their_value_as_text(value in any::<f64>()) {
+            let rows = Rows::new(table(vec![("x", Arc::new(Float64Array::from(vec![value])))]), "made");
+            rows.column("x").unwrap().each_text(|_, text| match text {
+                Some(text) => assert_eq!(text.parse::<f64>().unwrap(), value),
+                None => assert!(value.is_nan()),
+            }).unwrap();
+        }
+    }
+}

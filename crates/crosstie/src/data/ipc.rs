@@ -29,8 +29,8 @@ pub(super) fn open(path: &Path) -> Result<Metadata> {
     let mut file = File::open(path).map_err(Error::io(path))?;
     guarded(path, "Arrow IPC file", || {
         if is_file(&mut file)? {
-            let schema = FileReader::try_new(&mut file, None)?.schema();
-            Ok::<_, ArrowError>(Metadata { schema, rows: Some(count(&mut file)?) })
+            let rows = Some(count(&mut file)?);
+            Ok::<_, ArrowError>(Metadata { schema: FileReader::try_new(&mut file, None)?.schema(), rows })
         } else {
             Ok(Metadata { schema: StreamReader::try_new(&mut file, None)?.schema(), rows: None })
         }
@@ -78,26 +78,37 @@ fn is_file(file: &mut File) -> Result<bool, ArrowError> {
     Ok(start == MAGIC)
 }
 
-/// Sums the rows that the headers of the record batches declare.
+/// Sums the rows that the headers of the record batches declare. Before that,
+/// checks that all blocks lie within the file: the reader allocates whatever
+/// length a damaged footer claims.
 fn count(file: &mut File) -> Result<u64, ArrowError> {
+    let length = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let mut tail = [0; 10];
     reader.seek(SeekFrom::End(-10))?;
     reader.read_exact(&mut tail)?;
-    let length = read_footer_length(tail)?;
-    reader.seek(SeekFrom::End(-10 - length as i64))?;
-    let mut footer = vec![0; length];
+    let footer_length = read_footer_length(tail)?;
+    reader.seek(SeekFrom::End(-10 - footer_length as i64))?;
+    let mut footer = vec![0; footer_length];
     reader.read_exact(&mut footer)?;
     let broken = |error: &dyn std::fmt::Display| ArrowError::ParseError(error.to_string());
     let footer = root_as_footer(&footer).map_err(|error| broken(&error))?;
+    let batches = footer.recordBatches().into_iter().flatten();
+    for block in footer.dictionaries().into_iter().flatten().chain(batches.clone()) {
+        let parts = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
+        let end = parts.iter().try_fold(0u64, |end, part| end.checked_add(u64::try_from(*part).ok()?));
+        if block.metaDataLength() < 8 || end.is_none_or(|end| end > length) {
+            return Err(broken(&"the footer names a block that is not within the file"));
+        }
+    }
     let mut rows = 0;
-    for block in footer.recordBatches().into_iter().flatten() {
-        reader.seek(SeekFrom::Start(block.offset().max(0) as u64))?;
-        let mut header = Vec::new();
-        reader.by_ref().take(block.metaDataLength().max(0) as u64).read_to_end(&mut header)?;
+    for block in batches {
+        reader.seek(SeekFrom::Start(block.offset() as u64))?;
+        let mut header = vec![0; block.metaDataLength() as usize];
+        reader.read_exact(&mut header)?;
         // Files of before Arrow 0.15 lack the marker in front of the length.
-        let skipped = if header.starts_with(&[0xff; 4]) { 8 } else { 4 };
-        let message = root_as_message(header.get(skipped..).unwrap_or_default()).map_err(|error| broken(&error))?;
+        let message = header.strip_prefix(&[0xff; 4]).unwrap_or(&header).get(4..).unwrap_or_default();
+        let message = root_as_message(message).map_err(|error| broken(&error))?;
         let batch = message.header_as_record_batch().ok_or_else(|| broken(&"a block is no record batch"))?;
         rows += batch.length().max(0) as u64;
     }

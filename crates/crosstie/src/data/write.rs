@@ -31,7 +31,7 @@ pub struct Writer {
 
 enum Sink {
     Parquet(Box<ArrowWriter<File>>),
-    Ipc(FileWriter<BufWriter<File>>),
+    Ipc(Box<FileWriter<BufWriter<File>>>),
     Csv(Box<csv::Writer<Compressed>>),
 }
 
@@ -62,7 +62,10 @@ impl Writer {
                 let writer = ArrowWriter::try_new(handle, schema.clone(), Some(properties));
                 Sink::Parquet(Box::new(writer.map_err(|error| wrong(&error))?))
             }
-            Format::Ipc => Sink::Ipc(FileWriter::try_new_buffered(handle, &schema).map_err(|error| wrong(&error))?),
+            Format::Ipc => {
+                let writer = FileWriter::try_new_buffered(handle, &schema);
+                Sink::Ipc(Box::new(writer.map_err(|error| wrong(&error))?))
+            }
             Format::Csv { delimiter, compression } => {
                 let handle = BufWriter::new(handle);
                 let compressed = match compression {

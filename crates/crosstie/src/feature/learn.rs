@@ -189,24 +189,21 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
         let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(&rows, &outcomes)).collect();
         done.into_iter().collect::<Result<()>>()?;
     }
-    let rows = learned.statistics.rows;
-    let Some(first) = source.files().first().filter(|_| rows == 0) else {
-        return finish(schema, learners, &labels_seen, learned);
-    };
-    let others = source.files().len() - 1;
-    let others = if others == 0 { String::new() } else { format!(", nor in the {others} other training files") };
-    Err(Error::file(first, format!("there are no rows to learn from{others}")))
-}
-
-fn finish(
-    schema: &Schema,
-    learners: Vec<Learner<'_>>,
-    labels: &warning::Labels,
-    mut learned: Learned,
-) -> Result<Features> {
-    learned.statistics.warnings = labels.warnings(schema);
+    if learned.statistics.rows == 0 {
+        return Err(no_rows(source));
+    }
+    learned.statistics.warnings = labels_seen.warnings(schema);
     for learner in learners {
         learner.finish(schema, &mut learned)?;
     }
     Features::assemble(schema.clone(), learned).map_err(Error::Schema)
+}
+
+fn no_rows(source: &Source) -> Error {
+    let path = source.files().first().cloned().unwrap_or_default();
+    let others = match source.files().len() {
+        0 | 1 => String::new(),
+        files => format!(", nor in the {} other training files", files - 1),
+    };
+    Error::file(path, format!("there are no rows to learn from{others}"))
 }

@@ -201,6 +201,9 @@ pub struct Network {
     pub sets: Vec<Node>,
     /// The logits, rows × heads.
     pub logits: Node,
+    /// Whether scenarios have weights of their own, so that the rows of a
+    /// batch must be sorted by scenario.
+    pub routed: bool,
     /// What the logits mean.
     pub objective: Objective,
 }
@@ -221,6 +224,7 @@ impl Network {
         let logits = model.declare(&mut Net::new(&mut graph, style), &mut inputs)?;
         let sets = inputs.sets;
         assert_eq!(logits.width(), objective.heads().len(), "one logit per head");
+        let routed = graph.routed();
         graph.output(logits);
         let tasks = objective.names().len();
         let labels = graph.source("labels", tasks, false);
@@ -232,6 +236,6 @@ impl Network {
         }
         let mut sources: Vec<Source> = (0..sets.len()).map(|set| Source::Features { set }).collect();
         sources.extend([Source::Labels, Source::Weights]);
-        Ok(Network { program: graph.compile()?, sources, sets, logits, objective })
+        Ok(Network { program: graph.compile()?, sources, sets, logits, routed, objective })
     }
 }

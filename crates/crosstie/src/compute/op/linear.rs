@@ -61,6 +61,10 @@ impl Op for Linear {
         if self.routed { "linear per scenario" } else { "linear" }
     }
 
+    fn routed(&self) -> bool {
+        self.routed
+    }
+
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let (input, width) = (pass.input(0), self.groups * self.outputs);
         let weights = pass.parameter(0);

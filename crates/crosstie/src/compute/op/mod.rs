@@ -41,6 +41,11 @@ pub trait Op: Debug + Send + Sync {
     /// [`Op::parameter_gradient`] sees.
     fn backward(&self, pass: &mut BackwardPass<'_>);
 
+    /// Whether it treats the rows of different scenarios differently.
+    fn routed(&self) -> bool {
+        false
+    }
+
     /// Cuts the gradient of parameter `slot` into jobs that may run on
     /// different threads.
     fn jobs<'a>(&self, _slot: usize, gradient: &'a mut [f32]) -> Vec<Job<'a>> {

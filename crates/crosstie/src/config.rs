@@ -1,0 +1,283 @@
+//! The configuration of a training: one TOML file, every key of which has a
+//! default but the data and the model's name.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::layer::Style;
+use crate::model::ModelConfig;
+use crate::objective::ObjectiveConfig;
+use crate::optim::OptimizerConfig;
+use crate::spelling;
+
+/// A whole configuration.
+///
+/// ```
+/// let config = crosstie::config::Config::parse(r#"
+///     [data]
+///     dir = "data/kuairand"
+///     [model]
+///     name = "mmoe"
+/// "#, &["model.experts=4".into()])?;
+/// assert_eq!(config.data.train, ["data/kuairand/train.parquet"]);
+/// assert!(config.to_toml().contains("experts = 4"));
+/// # Ok::<(), crosstie::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the data are.
+    pub data: DataConfig,
+    /// Which model, with its settings.
+    pub model: ModelConfig,
+    /// What all hidden layers have in common.
+    #[serde(default)]
+    pub network: Style,
+    /// Embedding tables.
+    #[serde(default)]
+    pub embedding: EmbeddingConfig,
+    /// Where each task's loss is counted, and its weight.
+    #[serde(default)]
+    pub objective: ObjectiveConfig,
+    /// How gradients move numbers.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The loop.
+    #[serde(default)]
+    pub train: TrainConfig,
+}
+
+/// The `[data]` section. Paths are relative to the working directory; files
+/// may be globs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// A directory with schema.toml, train.parquet, valid.parquet and
+    /// test.parquet, for those of the keys below that are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// The schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<PathBuf>,
+    /// Files to learn from.
+    pub train: Vec<String>,
+    /// Files that early stopping looks at.
+    pub valid: Vec<String>,
+    /// Files that are looked at once, at the end. May be empty.
+    pub test: Vec<String>,
+}
+
+/// The `[embedding]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddingConfig {
+    /// Standard deviation of the tables' starting values.
+    pub spread: f32,
+}
+
+impl Default for EmbeddingConfig {
+    fn default() -> EmbeddingConfig {
+        EmbeddingConfig { spread: 0.01 }
+    }
+}
+
+/// The `[train]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Addresses all randomness of the training.
+    pub seed: u64,
+    /// Number of threads; 0 means all cores. Results do not depend on it.
+    pub threads: usize,
+    /// Rows of a step.
+    pub batch_size: usize,
+    /// Most passes over the training files.
+    pub epochs: u64,
+    /// Steps between two evaluations; 0 means after every epoch.
+    pub eval_every: u64,
+    /// The validation figure that early stopping follows: `[task.][meaning.]figure`,
+    /// as in `auc` (mean over tasks, given the parent), `click.auc`,
+    /// `mean.from_impression.auc`, `buy.from_impression.logloss`.
+    pub monitor: String,
+    /// Evaluations without improvement after which training stops.
+    pub patience: u64,
+    /// Rows that are held in memory and shuffled together.
+    pub shuffle_rows: usize,
+    /// Encoded training and validation rows are kept in memory between epochs
+    /// up to this many MiB; beyond, they are read and encoded again.
+    pub cache_mib: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> TrainConfig {
+        TrainConfig {
+            seed: 1,
+            threads: 0,
+            batch_size: 2048,
+            epochs: 20,
+            eval_every: 0,
+            monitor: "auc".into(),
+            patience: 3,
+            shuffle_rows: 262_144,
+            cache_mib: 2048,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file and applies overrides such as `train.epochs=3`.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the key, its place and the nearest spelling.
+    pub fn read(path: impl AsRef<Path>, overrides: &[String]) -> Result<Config> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Config::parse(&text, overrides).map_err(|error| match error {
+            Error::Config(message) => Error::file(path, message),
+            other => other,
+        })
+    }
+
+    /// Parses a text and applies overrides.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn parse(text: &str, overrides: &[String]) -> Result<Config> {
+        let wrong = |error: toml::de::Error| Error::Config(spelling::explain(&error.to_string()));
+        // Without overrides the text itself is parsed, so that errors name the line.
+        let mut config: Config = if overrides.is_empty() {
+            toml::from_str(text).map_err(wrong)?
+        } else {
+            let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
+            for setting in overrides {
+                set(&mut table, setting)?;
+            }
+            table.try_into().map_err(wrong)?
+        };
+        config.data.resolve()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration with every key, as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration holds nothing that TOML cannot")
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::Config(message));
+        self.network.check()?;
+        self.optimizer.dense.check("optimizer.dense")?;
+        self.optimizer.rows.check("optimizer.rows")?;
+        self.optimizer.schedule.check()?;
+        if !(self.optimizer.clip.is_finite() && self.optimizer.clip >= 0.0) {
+            return wrong(format!("optimizer.clip must be 0 or more, found {}", self.optimizer.clip));
+        }
+        if !(self.embedding.spread.is_finite() && self.embedding.spread >= 0.0) {
+            return wrong(format!("embedding.spread must be 0 or more, found {}", self.embedding.spread));
+        }
+        let train = &self.train;
+        if train.batch_size == 0 || train.epochs == 0 {
+            return wrong("train.batch_size and train.epochs must be at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+impl DataConfig {
+    fn resolve(&mut self) -> Result<()> {
+        if let Some(dir) = self.dir.take() {
+            self.schema.get_or_insert_with(|| dir.join("schema.toml"));
+            for (files, name) in [(&mut self.train, "train"), (&mut self.valid, "valid"), (&mut self.test, "test")] {
+                if files.is_empty() {
+                    files.push(dir.join(format!("{name}.parquet")).to_string_lossy().into_owned());
+                }
+            }
+        }
+        for (key, missing) in
+            [("schema", self.schema.is_none()), ("train", self.train.is_empty()), ("valid", self.valid.is_empty())]
+        {
+            if missing {
+                return Err(Error::Config(format!(
+                    "data.{key} is missing: name it, or set data.dir to a directory that `crosstie prepare` or \
+                     `crosstie synth` wrote"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The schema's path.
+    pub fn schema(&self) -> &Path {
+        self.schema.as_deref().unwrap_or(Path::new("schema.toml"))
+    }
+}
+
+/// Sets one `key.path=value`. The value is TOML, or text if it is none.
+fn set(table: &mut toml::Table, setting: &str) -> Result<()> {
+    let Some((path, value)) = setting.split_once('=') else {
+        return Err(Error::Config(format!("`{setting}` is not of the form key.path=value")));
+    };
+    let value = format!("value = {}", value.trim());
+    let value = match toml::from_str::<toml::Table>(&value) {
+        Ok(mut parsed) => parsed.remove("value").expect("the line above names it"),
+        Err(_) => toml::Value::String(setting[path.len() + 1..].trim().to_string()),
+    };
+    let mut keys: Vec<&str> = path.trim().split('.').collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut at = table;
+    for key in keys {
+        let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        at = next.as_table_mut().ok_or_else(|| Error::Config(format!("`{setting}`: `{key}` is not a section")))?;
+    }
+    // Another model's settings do not fit this one's.
+    if path.trim() == "model.name" && at.get("name") != Some(&value) {
+        at.clear();
+    }
+    at.insert(last.to_string(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "[data]\ndir = \"d\"\n[model]\nname = \"mmoe\"\n";
+
+    fn refused(text: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        Config::parse(text, &overrides).expect_err("the configuration should be refused").to_string()
+    }
+
+    #[test]
+    fn misspelt_keys_are_refused_with_the_nearest() {
+        assert!(refused(&format!("{SMALL}[train]\nepoch = 3\n"), &[]).contains("did you mean `epochs`?"));
+        assert!(refused(&format!("{SMALL}exprets = 3\n"), &[]).contains("did you mean `experts`?"));
+        assert!(refused(SMALL, &["train.epoch=3"]).contains("did you mean `epochs`?"));
+        assert!(refused(SMALL, &["model.name=mmeo"]).contains("did you mean `mmoe`?"));
+    }
+
+    #[test]
+    fn overrides_reach_every_depth() {
+        let overrides = ["optimizer.rows.learning_rate=0.5", "objective.spaces.buy=product", "train.monitor=click.auc"];
+        let config = Config::parse(SMALL, &overrides.map(String::from)).unwrap();
+        assert_eq!(config.optimizer.rows.learning_rate, 0.5);
+        assert_eq!(config.objective.spaces["buy"], crate::objective::Space::Product);
+        assert_eq!(config.train.monitor, "click.auc");
+    }
+
+    #[test]
+    fn the_printed_configuration_is_the_configuration() {
+        let config = Config::parse(SMALL, &[]).unwrap();
+        assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        assert!(refused(SMALL, &["network.dropout=1.0"]).contains("network.dropout"));
+        assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
+        assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
+    }
+}
