@@ -1,5 +1,8 @@
 //! Recipes on tiny tables, and on the public data where they are at hand.
 
+// A test may panic, and to the lint the helpers here are no tests.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use crosstie::data::Source;

@@ -379,7 +379,7 @@ fn piece(world: &World, columns: &SchemaRef, rows: std::ops::Range<u64>, tasks: 
     }
     for task in 0..TASKS.len() {
         let given_parent = truths.iter().map(|truth| truth.given_parent[task] as f32);
-        let from_impression = truths.iter().map(|truth| truth.from_impression()[task] as f32);
+        let from_impression = truths.iter().map(|truth| truth.joint()[task] as f32);
         arrays.push(Arc::new(Float32Array::from_iter_values(given_parent)));
         arrays.push(Arc::new(Float32Array::from_iter_values(from_impression)));
     }

@@ -99,7 +99,7 @@ pub(super) struct Truth {
 
 impl Truth {
     /// From the impression, over every path.
-    pub fn from_impression(&self) -> [f64; 5] {
+    pub fn joint(&self) -> [f64; 5] {
         let mut joint = self.given_parent;
         for (task, parent) in PARENTS.iter().enumerate() {
             if let Some(parent) = parent {

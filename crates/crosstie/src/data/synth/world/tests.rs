@@ -21,7 +21,7 @@ fn mean(values: impl Iterator<Item = (f64, f64)>) -> f64 {
 fn every_task_has_its_rate_on_its_own_sample_space() {
     let truths = truths(&world(Relation::Related, 0.0));
     for task in 0..TASKS.len() {
-        let weight = |truth: &Truth| PARENTS[task].map_or(1.0, |parent| truth.from_impression()[parent]);
+        let weight = |truth: &Truth| PARENTS[task].map_or(1.0, |parent| truth.joint()[parent]);
         let rate = mean(truths.iter().map(|truth| (truth.given_parent[task], weight(truth))));
         assert!((rate / RATES[task] - 1.0).abs() < 0.1, "{}: {rate}", TASKS[task]);
     }
@@ -36,7 +36,7 @@ fn labels_follow_the_truth_and_the_funnel() {
         for row in 0..20_000 {
             let truth = world.truth(&world.impression(row));
             let labels = world.labels(row, &truth);
-            for (task, joint) in truth.from_impression().into_iter().enumerate() {
+            for (task, joint) in truth.joint().into_iter().enumerate() {
                 excess[task] += f64::from(u8::from(labels[task])) - joint;
                 variance[task] += joint * (1.0 - joint);
                 let parent = PARENTS[task].is_none_or(|parent| labels[parent]);
@@ -55,7 +55,7 @@ fn the_direct_rate_is_the_share_of_likes_without_a_click() {
     let truths = truths(&world(Relation::Related, 0.3));
     for task in [1, 2] {
         let without: f64 = truths.iter().map(|truth| (1.0 - truth.given_parent[0]) * truth.direct[task]).sum();
-        let all: f64 = truths.iter().map(|truth| truth.from_impression()[task]).sum();
+        let all: f64 = truths.iter().map(|truth| truth.joint()[task]).sum();
         assert!((without / all - 0.3).abs() < 0.03, "{}: {}", TASKS[task], without / all);
     }
 }
