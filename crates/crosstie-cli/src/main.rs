@@ -1,1 +1,40 @@
-fn main() {}
+//! `crosstie`: the command line.
+//!
+//! What was asked for goes to stdout; messages, progress and errors go to
+//! stderr. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped by
+//! Ctrl-C.
+
+mod arguments;
+mod command;
+mod environment;
+mod files;
+mod interrupt;
+mod message;
+mod output;
+mod run;
+mod session;
+mod table;
+mod training;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = arguments::Arguments::parse();
+    let session = session::Session::start(&arguments.shared);
+    match arguments.command.execute(&session) {
+        Ok(()) if interrupt::stop().load(std::sync::atomic::Ordering::Relaxed) => ExitCode::from(interrupt::EXIT_CODE),
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            tracing::warn!("{error}");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
+        Err(error) => {
+            tracing::error!("{}", message::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

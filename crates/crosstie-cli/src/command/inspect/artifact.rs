@@ -1,0 +1,64 @@
+//! What is in an artifact.
+
+use std::path::Path;
+
+use anyhow::Result;
+use crosstie::artifact::{Manifest, load};
+use crosstie::feature::FieldSummary;
+
+use crate::{output, run, table};
+
+/// Most frequent values told per field.
+const FREQUENT: usize = 3;
+
+pub fn inspect(path: &Path, graph: bool) -> Result<()> {
+    let directory = run::artifact(path)?;
+    let scorer = load(&directory)?;
+    if graph {
+        return output::print(scorer.network().program.mermaid().trim_end());
+    }
+    let manifest = Manifest::read(&directory.join("manifest.json"))?;
+    let features = scorer.features().summary();
+
+    let mut parts = vec![format!(
+        "{} in {}: format {}, written by crosstie {}, trained on {} rows\ntasks: {}\nscenarios: {}",
+        manifest.model,
+        directory.display(),
+        manifest.format,
+        manifest.crosstie,
+        table::count(features.rows),
+        manifest.tasks.join(", "),
+        manifest.scenarios.join(", ")
+    )];
+    parts.push(table::table(
+        &["field", "kind", "how it is read", "table", ">size", ">width", "most frequent"],
+        features.fields.iter().map(field),
+    ));
+
+    let shape = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+    let dense = scorer.network().program.parameters().iter().map(|one| (one.name.clone(), one.shape.clone()));
+    let tables = scorer.embeddings().tables().map(|(name, rows, width, _)| (name.to_string(), vec![rows, width]));
+    let tensor = |file: &str, (name, size): (String, Vec<usize>)| {
+        vec![name, file.to_string(), shape(&size), table::count(size.iter().product::<usize>() as u64)]
+    };
+    let tensors = tables.map(|one| tensor("embedding", one)).chain(dense.map(|one| tensor("dense", one)));
+    parts.push(table::table(&["tensor", "file", ">shape", ">weights"], tensors));
+
+    let files = manifest.files.iter().map(|(name, entry)| vec![name.clone(), table::bytes(entry.bytes)]);
+    parts.push(table::table(&["file", ">size"], files));
+    output::print(parts.join("\n\n"))
+}
+
+fn field(field: &FieldSummary) -> Vec<String> {
+    let frequent =
+        field.frequent.iter().take(FREQUENT).map(|(value, rows)| format!("{value} ({})", table::count(*rows)));
+    vec![
+        field.name.clone(),
+        field.kind.into(),
+        field.encoding.clone(),
+        field.table.clone().unwrap_or_else(|| "-".into()),
+        if field.size > 0 { table::count(field.size as u64) } else { "-".into() },
+        field.width.to_string(),
+        frequent.collect::<Vec<_>>().join(", "),
+    ]
+}

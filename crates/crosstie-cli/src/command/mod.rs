@@ -1,0 +1,10 @@
+//! One file per command: its arguments, its help, and what it does.
+
+pub mod demo;
+pub mod evaluate;
+pub mod inspect;
+pub mod models;
+pub mod predict;
+pub mod prepare;
+pub mod synth;
+pub mod train;

@@ -1,0 +1,136 @@
+//! `crosstie predict`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use clap::Args;
+use crosstie::artifact;
+use crosstie::data::{Rows, Source, Writer};
+use crosstie::feature::Purpose;
+use crosstie::scorer::{Scorer, Scores};
+
+use crate::session::Session;
+use crate::{interrupt, message, run, table};
+
+/// Rows read, scored and written at a time.
+const ROWS: usize = 1 << 14;
+
+/// Score rows with a trained model
+///
+/// Writes one row per input row, in the same order, with two columns per task:
+/// p_<task>, the probability given that the parent action happened, and
+/// joint_<task>, the probability from the impression. Labels are not needed.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  crosstie predict runs/demo/mmoe --data candidates.parquet --out scores.parquet\n  \
+                        crosstie predict runs/demo/mmoe/artifact --data 'day-*.csv.gz' --keep user_id item_id \
+                        --out scores.csv"
+)]
+pub struct Predict {
+    /// An artifact, or a run
+    #[arg(value_name = "ARTIFACT")]
+    pub path: PathBuf,
+    /// Files or globs to score
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub data: Vec<String>,
+    /// The file to write; its extension, such as .parquet or .csv, is the format
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Columns of the data to copy, before the predictions
+    #[arg(long, value_name = "COLUMN", num_args = 1..)]
+    pub keep: Vec<String>,
+}
+
+impl Predict {
+    pub fn execute(&self, session: &Session) -> Result<()> {
+        interrupt::listen()?;
+        let start = std::time::SystemTime::now();
+        let scorer = artifact::load(&run::artifact(&self.path)?)?;
+        let source = Source::open(&self.data)?;
+        let rows = predict(session, &scorer, &source, &self.keep, &self.out)?;
+        let (rows, took) = (table::count(rows), message::since(start));
+        tracing::info!("{rows} rows scored in {took}, written to {}", self.out.display());
+        Ok(())
+    }
+}
+
+/// Scores everything, a piece at a time, and gives the number of rows.
+pub fn predict(
+    session: &Session,
+    scorer: &Scorer,
+    source: &Source,
+    keep: &[String],
+    out: &std::path::Path,
+) -> Result<u64> {
+    if source.files().iter().any(|file| file == out) {
+        bail!("{} is among the files to score; name another to write", out.display());
+    }
+    let predictions: Vec<String> =
+        scorer.tasks().iter().flat_map(|task| [format!("p_{task}"), format!("joint_{task}")]).collect();
+    if let Some(taken) = keep.iter().find(|column| predictions.contains(column)) {
+        bail!("--keep {taken}: the predictions have a column of this name");
+    }
+    let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
+    if let Some((_, twice)) = keep.iter().enumerate().find(|(index, column)| keep[..*index].contains(column)) {
+        bail!("--keep names {twice} twice");
+    }
+    let mut columns = scorer.features().columns(Purpose::Scoring);
+    columns.extend(&keep);
+    source.require(&columns)?;
+
+    let bar = session.bar(source.total_rows(), "scoring");
+    let mut workspace = scorer.workspace();
+    let mut writer = None;
+    let mut total = 0;
+    for rows in source.rows(&columns, ROWS) {
+        interrupt::check()?;
+        let rows = rows?;
+        let scores = scorer.score_rows(&mut workspace, &rows)?;
+        let batch = table_of(&rows, &keep, &predictions, &scores)?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(Writer::create(out, batch.schema())?),
+        };
+        writer.write(&batch)?;
+        total += rows.len() as u64;
+        bar.inc(rows.len() as u64);
+    }
+    let writer = match writer {
+        Some(writer) => writer,
+        // Without a single row the types of kept columns do not matter.
+        None => Writer::create(out, schema_of(keep.iter().map(|name| text_field(name)).collect(), &predictions))?,
+    };
+    writer.finish()?;
+    bar.finish_and_clear();
+    Ok(total)
+}
+
+fn text_field(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
+fn schema_of(kept: Vec<Field>, predictions: &[String]) -> SchemaRef {
+    let predictions = predictions.iter().map(|name| Field::new(name, DataType::Float64, false));
+    Arc::new(Schema::new(kept.into_iter().chain(predictions).collect::<Vec<_>>()))
+}
+
+/// The kept columns and the predictions of some rows.
+fn table_of(rows: &Rows, keep: &[&str], predictions: &[String], scores: &Scores) -> Result<RecordBatch> {
+    let mut fields = Vec::new();
+    let mut arrays: Vec<ArrayRef> = Vec::new();
+    for name in keep {
+        let index = rows.batch.schema_ref().index_of(name)?;
+        fields.push(rows.batch.schema_ref().field(index).clone().with_nullable(true));
+        arrays.push(rows.batch.column(index).clone());
+    }
+    let tasks = predictions.len() / 2;
+    for task in 0..tasks {
+        for values in [&scores.given_parent, &scores.from_impression] {
+            arrays.push(Arc::new(Float64Array::from_iter_values(values.iter().skip(task).step_by(tasks).copied())));
+        }
+    }
+    Ok(RecordBatch::try_new(schema_of(fields, predictions), arrays)?)
+}

@@ -1,0 +1,254 @@
+//! One training and the run directory it leaves: what `train` and `demo` do.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use crosstie::artifact;
+use crosstie::config::Config;
+use crosstie::data::Source;
+use crosstie::metric::Report;
+use crosstie::schema::Schema;
+use crosstie::scorer::Scorer;
+use crosstie::train::{Event, Reason, train};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::environment::Environment;
+use crate::run::{Run, write_json};
+use crate::session::Session;
+use crate::{files, interrupt, message, table};
+
+/// The files of a config, opened: what is wrong with them is told before a run
+/// directory is made.
+pub struct Data {
+    schema: Schema,
+    train: Source,
+    valid: Source,
+    test: Option<Source>,
+}
+
+impl Data {
+    pub fn open(config: &Config) -> Result<Data> {
+        let data = &config.data;
+        let test = if data.test.is_empty() { None } else { Some(Source::open(&data.test)?) };
+        Ok(Data {
+            schema: Schema::read(data.schema())?,
+            train: Source::open(&data.train)?,
+            valid: Source::open(&data.valid)?,
+            test,
+        })
+    }
+}
+
+/// What a training reached.
+pub struct Finished {
+    pub scorer: Scorer,
+    pub report: Report,
+    /// The files that the report speaks of: `test` or `validation`.
+    pub on: &'static str,
+}
+
+/// Trains and writes the run directory. After Ctrl-C, what was reached is
+/// evaluated and saved as if training had ended by itself.
+pub fn run(session: &Session, config: &Config, data: &Data, run: &Run) -> Result<Finished> {
+    session.log_to(&run.log())?;
+    files::write(&run.config(), &config.to_toml())?;
+    let mut environment = Environment::at_start(config.train.seed, config.train.threads);
+    run.write_environment(&environment)?;
+
+    let start = SystemTime::now();
+    let mut story = Story::new(session, config, data, run)?;
+    let stop = interrupt::stop();
+    let trained = train(config, &data.schema, &data.train, &data.valid, &mut |event| story.tell(event), stop);
+    story.end()?;
+    let trained = trained?;
+
+    artifact::save(&trained.scorer, &data.valid, &run.artifact())?;
+    let (report, on) = match &data.test {
+        Some(test) => {
+            let bar = session.spinner("evaluating on the test files");
+            let report = trained.scorer.evaluate(test)?;
+            bar.finish_and_clear();
+            (report, "test")
+        }
+        None => (trained.report, "validation"),
+    };
+    write_json(&run.metrics(), &report)?;
+    environment.ended = Some(message::now());
+    environment.reason = Some(reason(trained.reason).into());
+    run.write_environment(&environment)?;
+    tracing::info!("{} steps in {}: {}", table::count(trained.steps), message::since(start), run.path().display());
+    session.log_no_more();
+    Ok(Finished { scorer: trained.scorer, report, on })
+}
+
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Epochs => "all epochs are done",
+        Reason::Patience => "the monitored figure improves no more",
+        Reason::Asked => "stopped by Ctrl-C",
+    }
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    epoch: u64,
+    step: u64,
+    /// Since the start of the run.
+    seconds: f64,
+    monitor: &'a str,
+    figure: Option<f64>,
+    best: bool,
+    /// Mean training loss per row since the last line.
+    losses: BTreeMap<&'a str, f64>,
+    report: &'a Report,
+}
+
+/// Tells a training's events: as messages, as a bar, and in `metrics.jsonl`.
+struct Story<'a> {
+    session: &'a Session,
+    monitor: &'a str,
+    epochs: u64,
+    tasks: Vec<&'a str>,
+    history: File,
+    start: Instant,
+    bar: Option<ProgressBar>,
+    /// Rows of an epoch, once known.
+    epoch_rows: Option<u64>,
+    epoch: u64,
+    /// Since the last evaluation.
+    rows: u64,
+    losses: Vec<f64>,
+    since: Instant,
+    /// What went wrong with the history, told at the end.
+    failed: Option<std::io::Error>,
+    run: &'a Run,
+}
+
+impl<'a> Story<'a> {
+    fn new(session: &'a Session, config: &'a Config, data: &'a Data, run: &'a Run) -> Result<Story<'a>> {
+        let history =
+            File::create(run.history()).with_context(|| format!("cannot write {}", run.history().display()))?;
+        Ok(Story {
+            session,
+            monitor: &config.train.monitor,
+            epochs: config.train.epochs,
+            tasks: data.schema.tasks.iter().map(|task| task.name.as_str()).collect(),
+            history,
+            start: Instant::now(),
+            bar: Some(session.spinner("learning vocabularies and statistics")),
+            epoch_rows: None,
+            epoch: 0,
+            rows: 0,
+            losses: vec![0.0; data.schema.tasks.len()],
+            since: Instant::now(),
+            failed: None,
+            run,
+        })
+    }
+
+    fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Learned { rows, warnings } => {
+                self.clear();
+                self.epoch_rows = Some(*rows);
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!(rows, "{} training rows", table::count(*rows));
+            }
+            Event::Started { parameters, table_rows, table_weights } => {
+                let [dense, rows, weights] =
+                    [*parameters, *table_rows, *table_weights].map(|number| table::count(number as u64));
+                tracing::info!(
+                    parameters,
+                    table_rows,
+                    table_weights,
+                    "{dense} dense parameters; {weights} weights in {rows} embedding rows"
+                );
+                self.since = Instant::now();
+            }
+            Event::Step { epoch, rows, losses, .. } => {
+                if *epoch != self.epoch {
+                    self.clear();
+                    self.epoch = *epoch;
+                    let what = format!("epoch {epoch} of at most {}", self.epochs);
+                    self.bar = Some(self.session.bar(self.epoch_rows, what));
+                }
+                if let Some(bar) = &self.bar {
+                    bar.inc(*rows as u64);
+                }
+                self.rows += *rows as u64;
+                self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
+            }
+            Event::Evaluated { epoch, step, report, figure, best } => {
+                self.evaluated(*epoch, *step, report, *figure, *best);
+            }
+            Event::Stopped { reason: why, best_step } => {
+                self.clear();
+                let step = table::count(*best_step);
+                tracing::info!(best_step, "{}; the weights of step {step} are kept", reason(*why));
+            }
+        }
+    }
+
+    fn evaluated(&mut self, epoch: u64, step: u64, report: &Report, figure: Option<f64>, best: bool) {
+        // The time of the evaluation itself counts, too: it is part of training.
+        let speed = (self.rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
+        let aucs: Vec<String> = report
+            .tasks
+            .iter()
+            .map(|(task, meanings)| format!("{task} {}", table::figure(meanings.given_parent.auc)))
+            .collect();
+        tracing::info!(
+            epoch,
+            step,
+            figure,
+            best,
+            "epoch {epoch}, step {}: {} {}{}; auc {}; {} rows/s",
+            table::count(step),
+            self.monitor,
+            table::figure(figure),
+            if best { ", the best so far" } else { "" },
+            aucs.join(", "),
+            table::count(speed)
+        );
+        let rows = self.rows.max(1) as f64;
+        let line = Line {
+            epoch,
+            step,
+            seconds: self.start.elapsed().as_secs_f64(),
+            monitor: self.monitor,
+            figure,
+            best,
+            losses: self.tasks.iter().copied().zip(self.losses.iter().map(|loss| loss / rows)).collect(),
+            report,
+        };
+        let written = serde_json::to_string(&line)
+            .map_err(std::io::Error::from)
+            .and_then(|line| writeln!(self.history, "{line}"));
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+        (self.rows, self.since) = (0, Instant::now());
+        self.losses.fill(0.0);
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.clear();
+        match self.failed {
+            Some(error) => Err(error).with_context(|| format!("cannot write {}", self.run.history().display())),
+            None => Ok(()),
+        }
+    }
+}

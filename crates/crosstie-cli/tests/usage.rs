@@ -1,0 +1,76 @@
+//! Help, options and exit codes.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::Place;
+
+const COMMANDS: [&str; 8] = ["synth", "prepare", "inspect", "models", "train", "evaluate", "predict", "demo"];
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let place = Place::new();
+    let overview = place.ok("--help");
+    for command in COMMANDS {
+        assert!(overview.stdout.contains(&format!("\n  {command} ")), "{command} is not in the overview");
+        let example = format!("  crosstie {command}");
+        place.ok(&format!("{command} --help")).prints(&["Example", &example, "--quiet", "--log-format"]);
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_with_exit_code_2() {
+    let place = Place::new();
+    place.run("trane config.toml").exit(2).says(&["trane", "'train'"]);
+    place.run("synth --out data").exit(2).says(&["--rows"]);
+    place.run("synth --rows 100 --out data --relation relatd").exit(2).says(&["related"]);
+    place.run("prepare kuairand --from . --out data").exit(2).says(&["kuairand-pure"]);
+    place.run("models --quiet --verbose").exit(2).says(&["cannot be used with"]);
+}
+
+#[test]
+fn an_error_is_told_on_stderr_with_exit_code_1() {
+    let place = Place::new();
+    let ran = place.run("synth --rows 3 --out data").exit(1).says(&["error: ", "3 rows are too few"]);
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn messages_can_be_json() {
+    let place = Place::new();
+    let ran = place.run("synth --rows 100 --out data --log-format json").exit(0);
+    let mut said = 0;
+    for line in ran.stderr.lines() {
+        let message: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(message["level"], "INFO", "{line}");
+        said += 1;
+    }
+    assert!(said > 0, "nothing was said");
+    let ran = place.run("synth --rows 3 --out data --log-format json").exit(1);
+    let message: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(message["level"], "ERROR");
+}
+
+#[test]
+fn quiet_keeps_to_results() {
+    let place = Place::new();
+    let ran = place.ok("synth --rows 100 --out data --quiet").prints(&["click"]);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_closed_stdout_is_no_error() {
+    let place = Place::new();
+    let mut child = place.command("models").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn models_are_listed() {
+    let names = ["single-task", "shared-bottom", "esmm", "mmoe", "cgc", "ple"];
+    Place::new().ok("models").prints(&names);
+}
