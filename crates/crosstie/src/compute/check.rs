@@ -137,9 +137,9 @@ impl Op for Probe {
         let (rows, input) = (pass.rows, pass.input(0));
         let Some((gradient, mut into)) = pass.gradients(0) else { return };
         into.start(rows);
-        for row in 0..rows {
+        for (row, gradient) in gradient.iter().enumerate() {
             for (column, (into, x)) in into.row(row).iter_mut().zip(input.row(row)).enumerate() {
-                *into += gradient[row] * slope(column) * (1.0 - x.tanh().powi(2));
+                *into += gradient * slope(column) * (1.0 - x.tanh().powi(2));
             }
         }
     }
