@@ -14,8 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Inputs, Model, Ple};
-use crate::compute::Node;
+use super::{About, Declared, Inputs, Model, Ple};
 use crate::error::Result;
 use crate::layer::Net;
 
@@ -46,7 +45,7 @@ impl Default for Cgc {
 }
 
 impl Model for Cgc {
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         let level = self.expert_units.clone();
         let (task_experts, shared_experts) = (self.task_experts, self.shared_experts);
         Ple { task_experts, shared_experts, levels: vec![level], tower_units: self.tower_units.clone() }

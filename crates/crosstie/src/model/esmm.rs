@@ -19,8 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Inputs, Model};
-use crate::compute::Node;
+use super::{About, Declared, Inputs, Model};
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 use crate::objective::Space;
@@ -46,11 +45,11 @@ impl Default for Esmm {
 }
 
 impl Model for Esmm {
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.units", &self.units, false)?;
         let features = inputs.features(net);
         let logits = net.towers_over("network", features.main(), inputs.heads().len(), &self.units);
-        Ok(inputs.add_bias(net, "bias", &features, logits))
+        Ok(inputs.add_bias(net, "bias", &features, logits).into())
     }
 
     fn space(&self) -> Space {

@@ -14,8 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Inputs, Model};
-use crate::compute::Node;
+use super::{About, Declared, Inputs, Model};
 use crate::error::{Error, Result};
 use crate::layer::{Net, check_units};
 
@@ -44,7 +43,7 @@ impl Default for Mmoe {
 }
 
 impl Model for Mmoe {
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         if self.experts == 0 {
             return Err(Error::Config("model.experts must be at least 1".into()));
         }
@@ -57,6 +56,6 @@ impl Model for Mmoe {
         let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
         let mixed = net.mix("mix", gates, &[experts], vec![every; heads]);
         let logits = net.towers("tower", mixed, heads, &self.tower_units);
-        Ok(inputs.add_bias(net, "bias", &features, logits))
+        Ok(inputs.add_bias(net, "bias", &features, logits).into())
     }
 }

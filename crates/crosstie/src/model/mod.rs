@@ -32,16 +32,29 @@ use crate::schema::Side;
 pub trait Model {
     /// Declares the network.
     ///
-    /// # Shapes
-    /// The returned node: rows × heads, one logit each.
-    ///
     /// # Errors
     /// [`Error::Config`] for settings that make no sense.
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node>;
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared>;
 
     /// Where the paper counts the tasks' losses.
     fn space(&self) -> Space {
         Space::Parent
+    }
+}
+
+/// What a model has declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    /// One logit per head, rows × heads.
+    pub logits: Node,
+    /// The tasks' losses, rows × tasks, if they are not the plain ones of the
+    /// objective over these logits.
+    pub losses: Option<Node>,
+}
+
+impl From<Node> for Declared {
+    fn from(logits: Node) -> Declared {
+        Declared { logits, losses: None }
     }
 }
 
@@ -131,7 +144,21 @@ impl Features {
 pub struct Inputs<'a> {
     objective: &'a Objective,
     columns: &'a Columns,
+    labels: Node,
+    weights: Node,
     sets: Vec<Node>,
+    sources: Vec<Source>,
+    terms: Vec<Term>,
+}
+
+/// A loss beside those of the tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Its name in reports.
+    pub name: String,
+    /// Its weight.
+    pub weight: f32,
+    node: Node,
 }
 
 impl Inputs<'_> {
@@ -150,6 +177,7 @@ impl Inputs<'_> {
     pub fn features(&mut self, net: &mut Net<'_>) -> Features {
         let name = format!("features {}", self.sets.len());
         let node = net.graph().source(&name, self.columns.width(), true);
+        self.sources.push(Source::Features { set: self.sets.len() });
         self.sets.push(node);
         let columns = self.columns;
         Features {
@@ -158,6 +186,33 @@ impl Inputs<'_> {
             sides: [Side::User, Side::Item, Side::Context].map(|side| columns.side(side)),
             bias: columns.bias(),
         }
+    }
+
+    /// The labels of the batch, rows × tasks: 0, 1, or NaN where missing.
+    /// For losses only: they are not there when scoring.
+    pub fn labels(&self) -> Node {
+        self.labels
+    }
+
+    /// The objective, for losses over other logits than the model's own.
+    pub fn objective(&self) -> &Objective {
+        self.objective
+    }
+
+    /// The tasks' losses of other logits of the same meaning; `factors`
+    /// (rows × tasks), if given, multiply them row by row and get no gradient.
+    ///
+    /// # Shapes
+    /// logits: rows × heads; output: rows × tasks.
+    pub fn losses(&self, net: &mut Net<'_>, name: &str, logits: Node, factors: Option<Node>) -> Node {
+        let loss = FunnelLoss { objective: self.objective.clone() };
+        let inputs: Vec<Node> = [logits, self.labels, self.weights].into_iter().chain(factors).collect();
+        net.graph().push(name, loss, &inputs, &[], self.tasks())
+    }
+
+    /// Adds one column to what training minimises.
+    pub fn add_loss(&mut self, name: &str, weight: f32, node: Node) {
+        self.terms.push(Term { name: name.into(), weight, node });
     }
 
     /// Adds the bias network of Calibration4CVR's baseline (methods 3.2): one
@@ -206,6 +261,8 @@ pub struct Network {
     pub routed: bool,
     /// What the logits mean.
     pub objective: Objective,
+    /// Losses beside those of the tasks; they follow them in the program.
+    pub terms: Vec<Term>,
 }
 
 impl Network {
@@ -220,22 +277,33 @@ impl Network {
             return Err(Error::Config("every field has the role `bias`: the model has nothing to read".into()));
         }
         let mut graph = Graph::new(layout.scenarios.len());
-        let mut inputs = Inputs { objective: &objective, columns: &columns, sets: Vec::new() };
-        let logits = model.declare(&mut Net::new(&mut graph, style), &mut inputs)?;
-        let sets = inputs.sets;
-        assert_eq!(logits.width(), objective.heads().len(), "one logit per head");
-        let routed = graph.routed();
-        graph.output(logits);
-        let tasks = objective.names().len();
-        let labels = graph.source("labels", tasks, false);
+        let labels = graph.source("labels", objective.funnel().tasks(), false);
         let weights = graph.source("weights", 1, false);
-        let loss = FunnelLoss { objective: objective.clone() };
-        let losses = graph.push("loss", loss, &[logits, labels, weights], &[], tasks);
+        let mut inputs = Inputs {
+            objective: &objective,
+            columns: &columns,
+            labels,
+            weights,
+            sets: Vec::new(),
+            sources: vec![Source::Labels, Source::Weights],
+            terms: Vec::new(),
+        };
+        let mut net = Net::new(&mut graph, style);
+        let declared = model.declare(&mut net, &mut inputs)?;
+        assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
+        let losses = match declared.losses {
+            Some(losses) => losses,
+            None => inputs.losses(&mut net, "loss", declared.logits, None),
+        };
+        let Inputs { sets, sources, terms, .. } = inputs;
+        graph.output(declared.logits);
         for (task, name) in objective.names().iter().enumerate() {
             graph.loss(name, losses.columns(task, 1));
         }
-        let mut sources: Vec<Source> = (0..sets.len()).map(|set| Source::Features { set }).collect();
-        sources.extend([Source::Labels, Source::Weights]);
-        Ok(Network { program: graph.compile()?, sources, sets, logits, routed, objective })
+        for term in &terms {
+            graph.loss(&term.name, term.node);
+        }
+        let (routed, logits) = (graph.routed(), declared.logits);
+        Ok(Network { program: graph.compile()?, sources, sets, logits, routed, objective, terms })
     }
 }

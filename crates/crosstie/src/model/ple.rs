@@ -21,7 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Inputs, Model};
+use super::{About, Declared, Inputs, Model};
 use crate::compute::Node;
 use crate::error::{Error, Result};
 use crate::layer::{Experts, Net, check_units};
@@ -53,7 +53,7 @@ impl Default for Ple {
 }
 
 impl Model for Ple {
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         if self.task_experts == 0 || self.shared_experts == 0 {
             return Err(Error::Config("model.task_experts and model.shared_experts must be at least 1".into()));
         }
@@ -93,7 +93,7 @@ impl Model for Ple {
             let tasks = net.mix(&name("mix"), gates, &experts, choices);
             if last {
                 let logits = net.towers("tower", tasks, heads, &self.tower_units);
-                return Ok(inputs.add_bias(net, "bias", &features, logits));
+                return Ok(inputs.add_bias(net, "bias", &features, logits).into());
             }
             let every: Vec<_> = (0..heads).flat_map(of_task).chain((0..shared).map(common)).collect();
             let input = before.map_or(features.main(), |(_, common)| common);

@@ -13,8 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Inputs, Model};
-use crate::compute::Node;
+use super::{About, Declared, Inputs, Model};
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 
@@ -41,12 +40,12 @@ impl Default for SharedBottom {
 }
 
 impl Model for SharedBottom {
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.bottom_units", &self.bottom_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
         let features = inputs.features(net);
         let bottom = net.mlp("bottom", features.main(), &self.bottom_units);
         let logits = net.towers_over("tower", bottom, inputs.heads().len(), &self.tower_units);
-        Ok(inputs.add_bias(net, "bias", &features, logits))
+        Ok(inputs.add_bias(net, "bias", &features, logits).into())
     }
 }

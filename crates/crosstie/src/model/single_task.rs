@@ -20,8 +20,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Inputs, Model};
-use crate::compute::Node;
+use super::{About, Declared, Inputs, Model};
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 
@@ -46,7 +45,7 @@ impl Default for SingleTask {
 }
 
 impl Model for SingleTask {
-    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Node> {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.units", &self.units, false)?;
         let heads = inputs.heads().to_vec();
         let mut logits = Vec::new();
@@ -58,6 +57,6 @@ impl Model for SingleTask {
             logits.push(inputs.add_bias(net, &format!("bias.{name}"), &features, own));
         }
         // Heads are listed task by task, so the parts stand in order.
-        Ok(net.concat("logits", &logits))
+        Ok(net.concat("logits", &logits).into())
     }
 }

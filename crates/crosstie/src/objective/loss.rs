@@ -8,8 +8,9 @@ use crate::compute::op::{BackwardPass, ForwardPass, Op};
 ///
 /// # Shapes
 /// Input 0: logits, rows × heads. Input 1: labels, rows × tasks, NaN where
-/// missing. Input 2: row weights, rows × 1. Output: rows × tasks; 0 where a row
-/// does not count.
+/// missing. Input 2: row weights, rows × 1. Input 3, optional: factors, rows ×
+/// tasks, which get no gradient. Output: rows × tasks; 0 where a row does not
+/// count.
 #[derive(Debug)]
 pub struct FunnelLoss {
     /// Spaces and heads.
@@ -123,14 +124,19 @@ impl Op for FunnelLoss {
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let (logits, labels, weights) = (pass.input(0), pass.input(1), pass.input(2));
+        let factors = (pass.inputs() > 3).then(|| pass.input(3));
         for (row, losses) in pass.output.chunks_exact_mut(labels.width()).enumerate() {
             self.row(logits.row(row), labels.row(row), losses);
             losses.iter_mut().for_each(|loss| *loss *= weights.row(row)[0]);
+            if let Some(factors) = factors {
+                losses.iter_mut().zip(factors.row(row)).for_each(|(loss, factor)| *loss *= factor);
+            }
         }
     }
 
     fn backward(&self, pass: &mut BackwardPass<'_>) {
         let (rows, logits, labels, weights) = (pass.rows, pass.input(0), pass.input(1), pass.input(2));
+        let factors = (pass.inputs() > 3).then(|| pass.input(3));
         let tasks = labels.width();
         let mut sums = vec![0.0; logits.width()];
         let mut scales = vec![0.0; tasks];
@@ -139,6 +145,9 @@ impl Op for FunnelLoss {
         for row in 0..rows {
             let weight = weights.row(row)[0];
             scales.iter_mut().zip(&gradient[row * tasks..]).for_each(|(scale, g)| *scale = g * weight);
+            if let Some(factors) = factors {
+                scales.iter_mut().zip(factors.row(row)).for_each(|(scale, factor)| *scale *= factor);
+            }
             sums.fill(0.0);
             self.row_gradient(logits.row(row), labels.row(row), &scales, &mut sums);
             into.row(row).iter_mut().zip(&sums).for_each(|(into, sum)| *into += *sum as f32);

@@ -117,7 +117,8 @@ impl Trainer {
         let (program, objective) = (&scorer.network.program, &scorer.network.objective);
         let segments = segments(program, batch, routed);
         // An impression is the unit: a task with fewer rows weighs less.
-        let seeds: Vec<f32> = objective.weights().iter().map(|weight| weight / batch.rows as f32).collect();
+        let weights = objective.weights().iter().copied().chain(scorer.network.terms.iter().map(|term| term.weight));
+        let seeds: Vec<f32> = weights.map(|weight| weight / batch.rows as f32).collect();
         let mode = Mode::Train { seed: scorer.config.train.seed, step };
         let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| scorer.fill(batch, source, rows, into);
         program.train(&mut self.workspace, &scorer.parameters, batch.rows, &segments, &seeds, mode, &fill);
@@ -125,7 +126,7 @@ impl Trainer {
         match broken {
             None => Ok(losses),
             Some((task, value, first, last)) => {
-                let task = objective.names()[task].clone();
+                let task = program.losses().nth(task).unwrap_or_default().to_string();
                 Err(Error::NotFinite { step, task, value, first, last })
             }
         }

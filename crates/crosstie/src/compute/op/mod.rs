@@ -167,6 +167,11 @@ pub struct ForwardPass<'a> {
 }
 
 impl<'a> ForwardPass<'a> {
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// Input `index`.
     pub fn input(&self, index: usize) -> View<'a> {
         view(self.inputs[index], self.buffers, self.widths)
@@ -212,6 +217,11 @@ pub struct BackwardPass<'a> {
 }
 
 impl<'a> BackwardPass<'a> {
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// Input `index`.
     pub fn input(&self, index: usize) -> View<'a> {
         view(self.inputs[index], self.buffers, self.widths)
