@@ -38,7 +38,9 @@ pub struct Rule {
     pub beta2: f64,
     /// Adam, Adagrad: added to the root.
     pub epsilon: f32,
-    /// Adagrad: the sum of squares before the first step.
+    /// Adagrad: the sum of squares before the first step. Losses are means
+    /// over a batch, so a row's gradient is small, and a start that is not
+    /// far smaller would hold it in place.
     pub initial: f32,
     /// AdamW: share of a weight that a step of rate 1 takes away.
     pub decay: f32,
@@ -55,7 +57,7 @@ impl Default for Rule {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            initial: 0.1,
+            initial: 1e-8,
             decay: 0.01,
             l2: 0.0,
         }
@@ -255,7 +257,7 @@ mod tests {
             (Kind::Adagrad, 0.0, [0.947_510_2, -1.902_766_8]),
         ];
         for (kind, l2, expected) in expected {
-            let rule = Rule { kind, learning_rate: 0.1, l2, ..Rule::default() };
+            let rule = Rule { kind, learning_rate: 0.1, l2, initial: 0.1, ..Rule::default() };
             let found = two_steps(rule);
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-6, "{kind:?}, l2 {l2}: {found} instead of {expected}");
