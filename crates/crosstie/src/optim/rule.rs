@@ -126,7 +126,7 @@ impl Rule {
 
     /// Moves all elements. `step` counts from 1; `factor` is the schedule's;
     /// `scale` multiplies every gradient; `penalised` tells the elements that L2
-    /// and decay shrink.
+    /// and decay shrink, all of them if it is empty.
     #[allow(clippy::too_many_arguments)]
     pub fn update(
         &self,
@@ -145,7 +145,9 @@ impl Rule {
         let mut second: Vec<&mut [f32]> = moments.second.chunks_mut(PIECE).collect();
         first.resize_with(pieces, Default::default);
         second.resize_with(pieces, Default::default);
-        let work = weights.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE)).zip(penalised.par_chunks(PIECE));
+        let mut penalised: Vec<&[bool]> = penalised.chunks(PIECE).collect();
+        penalised.resize(pieces, &[]);
+        let work = weights.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE)).zip(penalised);
         work.zip(first).zip(second).for_each(|((((weights, gradients), penalised), first), second)| {
             self.elements(weights, gradients, first, second, penalised, now, scale);
         });
@@ -263,6 +265,14 @@ mod tests {
                 assert!((found - expected).abs() < 1e-6, "{kind:?}, l2 {l2}: {found} instead of {expected}");
             }
         }
+    }
+
+    #[test]
+    fn without_a_list_of_penalised_elements_nothing_moved() {
+        let rule = Rule { kind: Kind::Sgd, learning_rate: 0.5, l2: 1.0, ..Rule::default() };
+        let mut weights = [1.0, -2.0];
+        rule.update(&mut weights, &[0.0, 1.0], &mut rule.moments(2), &[], 1, 1.0, 1.0);
+        assert_eq!(weights, [0.5, -1.5]);
     }
 
     #[test]
