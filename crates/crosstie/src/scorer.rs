@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::feature::{Features, Purpose};
 use crate::metric::{Evaluation, Report};
 use crate::model::{self, Network};
-use crate::objective::Objective;
 
 /// Most rows that are scored at a time, so that buffers stay small.
 const ROWS: usize = 4096;
@@ -42,7 +41,7 @@ impl Scorer {
     /// [`Error::Config`](crate::Error::Config).
     pub fn new(config: &Config, features: Features) -> Result<Scorer> {
         let model = config.model.model();
-        let objective = Objective::new(features.schema(), &config.objective, model.space())?;
+        let objective = model.objective(features.schema(), &config.objective)?;
         let network = Network::new(model, &config.network, features.layout(), objective)?;
         let seed = config.train.seed;
         let embeddings = Embeddings::new(features.layout(), network.sets.len(), seed, config.embedding.spread);

@@ -2,18 +2,23 @@
 //! [layers](crate::layer) over the embedded fields and returns one logit per
 //! head; what the heads mean is the [objective](crate::objective)'s business.
 
+mod aem2tl;
 mod cgc;
+mod esm2;
 mod esmm;
 mod mmoe;
 mod ple;
 mod shared_bottom;
 mod single_task;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+pub use aem2tl::Aem2tl;
 pub use cgc::Cgc;
+pub use esm2::Esm2;
 pub use esmm::Esmm;
 pub use mmoe::Mmoe;
 pub use ple::Ple;
@@ -25,8 +30,8 @@ use crate::compute::{Graph, Node, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
 use crate::layer::{Net, Style};
-use crate::objective::{FunnelLoss, Head, Objective, Space};
-use crate::schema::Side;
+use crate::objective::{FunnelLoss, Head, Objective, ObjectiveConfig, Space};
+use crate::schema::{Schema, Side};
 
 /// A network for any list of heads.
 pub trait Model {
@@ -39,6 +44,32 @@ pub trait Model {
     /// Where the paper counts the tasks' losses.
     fn space(&self) -> Space {
         Space::Parent
+    }
+
+    /// Conversions that the paper splits into the ways with and without a
+    /// sibling action, as in `[objective.via]`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that name no such tasks.
+    fn via(&self, _schema: &Schema) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// The objective: what the config says, and where it is silent what the
+    /// paper says. A task of which only p(action | impression) is asked has no
+    /// ways to be split.
+    ///
+    /// # Errors
+    /// As of [`Objective::new`] and [`Model::via`].
+    fn objective(&self, schema: &Schema, config: &ObjectiveConfig) -> Result<Objective> {
+        let mut config = config.clone();
+        let asked = |config: &ObjectiveConfig, task: &str| config.space_of(task, self.space()) != Space::Impression;
+        for (task, action) in self.via(schema)? {
+            if asked(&config, &task) && asked(&config, &action) {
+                config.via.entry(task).or_insert(action);
+            }
+        }
+        Objective::new(schema, &config, self.space())
     }
 }
 
@@ -69,6 +100,8 @@ pub enum ModelConfig {
     Mmoe(Mmoe),
     Cgc(Cgc),
     Ple(Ple),
+    Esm2(Esm2),
+    Aem2tl(Aem2tl),
 }
 
 /// What a user reads about a model.
@@ -83,8 +116,16 @@ pub struct About {
 }
 
 /// All models.
-pub const MODELS: [About; 6] =
-    [single_task::ABOUT, shared_bottom::ABOUT, esmm::ABOUT, mmoe::ABOUT, cgc::ABOUT, ple::ABOUT];
+pub const MODELS: [About; 8] = [
+    single_task::ABOUT,
+    shared_bottom::ABOUT,
+    esmm::ABOUT,
+    mmoe::ABOUT,
+    cgc::ABOUT,
+    ple::ABOUT,
+    esm2::ABOUT,
+    aem2tl::ABOUT,
+];
 
 impl ModelConfig {
     /// The model of a name, with its default settings.
@@ -96,6 +137,8 @@ impl ModelConfig {
             "mmoe" => ModelConfig::Mmoe(Mmoe::default()),
             "cgc" => ModelConfig::Cgc(Cgc::default()),
             "ple" => ModelConfig::Ple(Ple::default()),
+            "esm2" => ModelConfig::Esm2(Esm2::default()),
+            "aem2tl" => ModelConfig::Aem2tl(Aem2tl::default()),
             _ => return None,
         })
     }
@@ -109,6 +152,8 @@ impl ModelConfig {
             ModelConfig::Mmoe(model) => model,
             ModelConfig::Cgc(model) => model,
             ModelConfig::Ple(model) => model,
+            ModelConfig::Esm2(model) => model,
+            ModelConfig::Aem2tl(model) => model,
         }
     }
 }
