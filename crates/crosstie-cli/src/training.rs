@@ -105,6 +105,8 @@ struct Line<'a> {
     best: bool,
     /// Mean training loss per row since the last line.
     losses: BTreeMap<&'a str, f64>,
+    /// Weight that balancing gave each task in the last step.
+    weights: BTreeMap<&'a str, f64>,
     report: &'a Report,
 }
 
@@ -123,6 +125,8 @@ struct Story<'a> {
     /// Since the last evaluation.
     rows: u64,
     losses: Vec<f64>,
+    /// Of the last step.
+    weights: Vec<f64>,
     since: Instant,
     /// What went wrong with the history, told at the end.
     failed: Option<std::io::Error>,
@@ -145,6 +149,7 @@ impl<'a> Story<'a> {
             epoch: 0,
             rows: 0,
             losses: vec![0.0; data.schema.tasks.len()],
+            weights: vec![1.0; data.schema.tasks.len()],
             since: Instant::now(),
             failed: None,
             run,
@@ -172,7 +177,7 @@ impl<'a> Story<'a> {
                 );
                 self.since = Instant::now();
             }
-            Event::Step { epoch, rows, losses, .. } => {
+            Event::Step { epoch, rows, losses, weights, .. } => {
                 if *epoch != self.epoch {
                     self.clear();
                     self.epoch = *epoch;
@@ -184,6 +189,7 @@ impl<'a> Story<'a> {
                 }
                 self.rows += *rows as u64;
                 self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
+                self.weights.clone_from(weights);
             }
             Event::Evaluated { epoch, step, report, figure, best } => {
                 self.evaluated(*epoch, *step, report, *figure, *best);
@@ -225,6 +231,7 @@ impl<'a> Story<'a> {
             figure,
             best,
             losses: self.tasks.iter().copied().zip(self.losses.iter().map(|loss| loss / rows)).collect(),
+            weights: self.tasks.iter().copied().zip(self.weights.iter().copied()).collect(),
             report,
         };
         let written = serde_json::to_string(&line)
