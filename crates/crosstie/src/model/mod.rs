@@ -252,7 +252,7 @@ impl Inputs<'_> {
     pub fn losses(&self, net: &mut Net<'_>, name: &str, logits: Node, factors: Option<Node>) -> Node {
         let loss = FunnelLoss { objective: self.objective.clone() };
         let inputs: Vec<Node> = [logits, self.labels, self.weights].into_iter().chain(factors).collect();
-        net.graph().push(name, loss, &inputs, &[], self.tasks())
+        net.graph().push(name, loss, &inputs, &[], self.objective.funnel().tasks())
     }
 
     /// Adds one column to what training minimises.
