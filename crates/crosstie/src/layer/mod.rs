@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::compute::op::{Activation, BatchNorm, Concat, Dropout, LayerNorm, Linear, Mix, Multiply, Softmax, Sum};
+use crate::compute::op::{
+    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Softmax, Sum,
+};
 use crate::compute::{Graph, Init, Node};
 use crate::error::{Error, Result};
 
@@ -137,9 +139,8 @@ impl<'a> Net<'a> {
     /// # Shapes
     /// x: rows × d; output: rows × Σ sizes.
     pub fn gates(&mut self, name: &str, x: Node, sizes: &[usize]) -> Node {
-        let width = sizes.iter().sum();
-        let logits = self.affine(name, x, 1, width, Activation::None, false);
-        self.graph.push(name, Softmax { groups: sizes.to_vec() }, &[logits], &[], width)
+        let logits = self.affine(name, x, 1, sizes.iter().sum(), Activation::None, false);
+        self.softmax(name, logits, sizes)
     }
 
     /// Gates of which each reads its own equal part of x; all of one size.
@@ -148,7 +149,25 @@ impl<'a> Net<'a> {
     /// x: rows × (groups · d); output: rows × (groups · size).
     pub fn parallel_gates(&mut self, name: &str, x: Node, groups: usize, size: usize) -> Node {
         let logits = self.affine(name, x, groups, size, Activation::None, false);
-        self.graph.push(name, Softmax { groups: vec![size; groups] }, &[logits], &[], groups * size)
+        self.softmax(name, logits, &vec![size; groups])
+    }
+
+    /// Softmax over each of so many columns for itself.
+    pub fn softmax(&mut self, name: &str, x: Node, sizes: &[usize]) -> Node {
+        self.graph.push(name, Softmax { groups: sizes.to_vec() }, &[x], &[], x.width())
+    }
+
+    /// Linear maps without bias, one for each of `groups` equal parts, applied
+    /// to every one of `xs` with the same weights.
+    ///
+    /// # Shapes
+    /// xs: rows × (groups · d) each; outputs: rows × (groups · width) each.
+    pub fn shared_linear(&mut self, name: &str, xs: &[Node], groups: usize, width: usize) -> Vec<Node> {
+        let inputs = xs[0].width() / groups;
+        let init = Init::Glorot { inputs, outputs: width };
+        let weight = self.graph.parameter(&format!("{name}.weight"), &[groups, inputs, width], init);
+        let op = Linear { groups, inputs, outputs: width, activation: Activation::None, bias: false, routed: false };
+        xs.iter().map(|x| self.graph.push(name, op.clone(), &[*x], &[weight], groups * width)).collect()
     }
 
     /// Mixes experts by gate weights. `choices` names, per output, the experts
@@ -203,6 +222,11 @@ impl<'a> Net<'a> {
     pub fn sum(&mut self, name: &str, terms: &[(f32, Node)]) -> Node {
         let (scales, nodes): (Vec<f32>, Vec<Node>) = terms.iter().copied().unzip();
         self.graph.push(name, Sum { scales }, &nodes, &[], nodes[0].width())
+    }
+
+    /// `max(a - b, 0)`.
+    pub fn hinge(&mut self, name: &str, a: Node, b: Node) -> Node {
+        self.graph.push(name, Hinge, &[a, b], &[], a.width())
     }
 
     fn layers(&mut self, name: &str, x: Node, groups: usize, units: &[usize], first: usize) -> Node {
