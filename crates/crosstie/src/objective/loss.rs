@@ -27,6 +27,12 @@ fn cross_entropy(logs: Logs, label: bool) -> f64 {
 }
 
 impl FunnelLoss {
+    /// Whether a row has any label that counts for a task.
+    pub(super) fn counts(&self, labels: &[f32], task: usize) -> bool {
+        let product = self.is_product(task) && self.objective.funnel.from_impression(labels, task).is_some();
+        product || self.terms(labels, task).next().is_some()
+    }
+
     /// (head, label) pairs of heads that are trained on a label directly.
     fn terms(&self, labels: &[f32], task: usize) -> impl Iterator<Item = (usize, bool)> {
         let (heads, funnel) = (self.objective.of_task[task], &self.objective.funnel);
@@ -48,7 +54,8 @@ impl FunnelLoss {
         self.objective.spaces[task] == Space::Product && self.objective.funnel.parents[task].is_some()
     }
 
-    fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
+    /// One row's losses, without its weight.
+    pub(super) fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
         let logs = self.objective.logs(logits);
         for (task, loss) in losses.iter_mut().enumerate() {
             let mut sum: f64 = self
@@ -75,21 +82,23 @@ impl FunnelLoss {
             }
             if self.is_product(task) {
                 match self.objective.funnel.from_impression(labels, task) {
-                    Some(true) => self.trace(task, -scale, 0.0, logits, &logs, gradient),
-                    Some(false) => self.trace(task, 0.0, -scale, logits, &logs, gradient),
+                    Some(true) => self.objective.trace(task, -scale, 0.0, logits, &logs, gradient),
+                    Some(false) => self.objective.trace(task, 0.0, -scale, logits, &logs, gradient),
                     None => {}
                 }
             }
         }
     }
+}
 
+impl Objective {
     /// Follows the gradient of a task's ln p (`yes`) and ln (1 - p) (`no`)
     /// down to the logits, by way of its ancestors. Each share is the
     /// probability of the way taken, so nothing is divided by a small number.
-    fn trace(&self, task: usize, yes: f64, no: f64, logits: &[f32], logs: &[Logs], gradient: &mut [f64]) {
-        let heads = self.objective.of_task[task];
+    pub(super) fn trace(&self, task: usize, yes: f64, no: f64, logits: &[f32], logs: &[Logs], gradient: &mut [f64]) {
+        let heads = self.of_task[task];
         let of = |head: usize| f64::from(logits[head]);
-        let (given, parent) = match (heads.impression, heads.given, self.objective.funnel.parents[task]) {
+        let (given, parent) = match (heads.impression, heads.given, self.funnel.parents[task]) {
             (None, Some(given), Some(parent)) => (given, parent),
             (head, given, _) => {
                 let Some(head) = head.or(given) else { return };
@@ -157,27 +166,10 @@ impl Op for FunnelLoss {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::TASKS;
     use super::super::*;
     use super::*;
     use crate::random::Stream;
-
-    const TASKS: &str = r#"
-        [[task]]
-        name = "click"
-        [[task]]
-        name = "cart"
-        after = "click"
-        [[task]]
-        name = "buy"
-        after = "cart"
-        [[task]]
-        name = "like"
-        after = "click"
-        direct = true
-        [[field]]
-        name = "x"
-        kind = "numeric"
-    "#;
 
     fn loss(space: Space, one_task: Option<(&str, Space)>) -> FunnelLoss {
         let spaces = one_task.map(|(task, space)| (task.to_string(), space)).into_iter().collect();
