@@ -37,7 +37,8 @@ impl Run {
     /// The run in this directory, if one is there.
     pub fn find(directory: &Path) -> Option<Run> {
         let run = Run { directory: directory.to_path_buf() };
-        run.config().is_file().then_some(run)
+        // An artifact has a config, too, and a manifest besides.
+        (run.config().is_file() && !directory.join("manifest.json").exists()).then_some(run)
     }
 
     /// The directory itself.

@@ -197,24 +197,23 @@ impl<'a> Story<'a> {
     }
 
     fn evaluated(&mut self, epoch: u64, step: u64, report: &Report, figure: Option<f64>, best: bool) {
-        // The time of the evaluation itself counts, too: it is part of training.
         let speed = (self.rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
-        let aucs: Vec<String> = report
+        let tasks: Vec<String> = self
             .tasks
             .iter()
-            .map(|(task, meanings)| format!("{task} {}", table::figure(meanings.given_parent.auc)))
+            .map(|task| format!("{task} {}", table::figure(report.figure(&self.figure_of(task)).ok().flatten())))
             .collect();
         tracing::info!(
             epoch,
             step,
             figure,
             best,
-            "epoch {epoch}, step {}: {} {}{}; auc {}; {} rows/s",
+            "epoch {epoch}, step {}: {} {}{} ({}), {} rows/s",
             table::count(step),
             self.monitor,
             table::figure(figure),
             if best { ", the best so far" } else { "" },
-            aucs.join(", "),
+            tasks.join(", "),
             table::count(speed)
         );
         let rows = self.rows.max(1) as f64;
@@ -236,6 +235,12 @@ impl<'a> Story<'a> {
         }
         (self.rows, self.since) = (0, Instant::now());
         self.losses.fill(0.0);
+    }
+
+    /// The monitored kind of figure, of a task.
+    fn figure_of(&self, task: &str) -> String {
+        let meaning = if self.monitor.contains("from_impression.") { "from_impression" } else { "given_parent" };
+        format!("{task}.{meaning}.{}", self.monitor.rsplit('.').next().unwrap_or_default())
     }
 
     fn clear(&mut self) {

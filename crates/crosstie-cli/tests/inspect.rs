@@ -27,10 +27,11 @@ fn place(log: &str, schema: &str) -> Place {
     place
 }
 
-/// The cells of the first line of stdout that begins with this word.
+/// The cells of the last line of stdout that begins with this word: of a task,
+/// not of the column with its label.
 fn line(stdout: &str, word: &str) -> Vec<String> {
     let of = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
-    stdout.lines().map(of).find(|cells| cells.first().is_some_and(|cell| cell == word)).unwrap_or_default()
+    stdout.lines().rev().map(of).find(|cells| cells.first().is_some_and(|cell| cell == word)).unwrap_or_default()
 }
 
 #[test]

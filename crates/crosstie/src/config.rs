@@ -115,7 +115,7 @@ impl Default for TrainConfig {
         TrainConfig {
             seed: 1,
             threads: 0,
-            batch_size: 2048,
+            batch_size: 1024,
             epochs: 20,
             eval_every: 0,
             monitor: "auc".into(),

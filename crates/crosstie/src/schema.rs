@@ -603,15 +603,11 @@ impl Schema {
             }
         }
         for task in &self.tasks {
-            if let Some(after) = &task.after {
-                if !self.tasks.iter().any(|other| other.name == *after) {
-                    let names = self.tasks.iter().map(|task| task.name.as_str());
-                    return wrong(format!(
-                        "task `{}`: its parent `{after}` is no task{}",
-                        task.name,
-                        spelling::hint(after, names)
-                    ));
-                }
+            let Some(after) = &task.after else { continue };
+            if !self.tasks.iter().any(|other| other.name == *after) {
+                let names = self.tasks.iter().map(|task| task.name.as_str());
+                let hint = spelling::hint(after, names);
+                return wrong(format!("task `{}`: its parent `{after}` is no task{hint}", task.name));
             }
         }
         for (index, task) in self.tasks.iter().enumerate() {
@@ -653,6 +649,7 @@ impl Schema {
                 continue;
             };
             let Some(table) = categorical.table.as_deref() else { continue };
+            check_name("table", table)?;
             let width = categorical.width.unwrap_or(self.width);
             match tables.iter().find(|(name, ..)| *name == table) {
                 Some((_, first, other)) if *other != width => {

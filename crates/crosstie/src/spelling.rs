@@ -33,12 +33,9 @@ pub fn explain(message: &str) -> String {
     let mut message = message.trim_end().to_string();
     if let Some(start) = message.find("unknown field `").or_else(|| message.find("unknown variant `")) {
         let names: Vec<&str> = message[start..].split('`').skip(1).step_by(2).collect();
-        if let Some((found, expected)) = names.split_first() {
-            if let Some(name) = nearest(found, expected.iter().copied()) {
-                let hint = format!("\ndid you mean `{name}`?");
-                message.push_str(&hint);
-            }
-        }
+        let nearest = names.split_first().and_then(|(found, expected)| nearest(found, expected.iter().copied()));
+        let hint = nearest.map(|name| format!("\ndid you mean `{name}`?"));
+        message.push_str(&hint.unwrap_or_default());
     }
     message
 }

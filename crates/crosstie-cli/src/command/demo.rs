@@ -71,7 +71,7 @@ impl Demo {
         let mut lines = Vec::new();
         for model in MODELS {
             interrupt::check()?;
-            tracing::info!("\ntraining {model}");
+            tracing::info!("training {model}");
             let start = SystemTime::now();
             let config = directory.join(format!("{model}.toml"));
             files::write(&config, &self.config(model, &data))?;

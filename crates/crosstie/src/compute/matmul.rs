@@ -23,6 +23,17 @@ impl<'a> Matrix<'a> {
         Matrix { data, rows, columns, rows_by: stride, columns_by: 1 }
     }
 
+    /// The rows `from..from + count`.
+    fn rows(self, from: usize, count: usize) -> Matrix<'a> {
+        assert!(from + count <= self.rows, "rows {from}..{} of {}", from + count, self.rows);
+        Matrix { data: &self.data[from * self.rows_by..], rows: count, ..self }
+    }
+
+    /// The columns `from..from + count`.
+    fn columns(self, from: usize, count: usize) -> Matrix<'a> {
+        self.transposed().rows(from, count).transposed()
+    }
+
     /// The same elements, rows and columns exchanged.
     pub fn transposed(self) -> Matrix<'a> {
         Matrix {
@@ -119,8 +130,7 @@ fn check_length(length: usize, rows: usize, columns: usize, stride: usize) {
 /// # Panics
 /// If the shapes do not fit.
 pub fn product(c: &mut MatrixMut<'_>, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
-    assert_eq!(a.columns, b.rows, "inner widths of a product");
-    assert_eq!((c.rows, c.columns), (a.rows, b.columns), "shape of a product");
+    check_shapes(c, a, b);
     if c.rows == 0 || c.columns == 0 {
         return;
     }
@@ -130,8 +140,44 @@ pub fn product(c: &mut MatrixMut<'_>, accumulate: bool, a: Matrix<'_>, b: Matrix
         }
         return;
     }
-    // SAFETY: the views checked their bounds when they were made, the shapes
-    // agree (asserted above), and `c` is exclusive, so it overlaps neither `a`
+    let step = a.columns.div_ceil(a.columns.div_ceil(DEPTH));
+    for from in (0..a.columns).step_by(step) {
+        let depth = step.min(a.columns - from);
+        let (a, b) = (a.columns(from, depth), b.rows(from, depth));
+        if from > 0 && c.rows == 1 {
+            add_row(c.row(0), a, b);
+        } else {
+            add_product(c, accumulate || from > 0, a, b);
+        }
+    }
+}
+
+/// `c += a · b` for a single row, which `gemm` would sum on top of c term by
+/// term, and of several rows not.
+fn add_row(c: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
+    let mut part = [0.0; 256];
+    for (index, c) in c.chunks_mut(part.len()).enumerate() {
+        let (from, width) = (index * part.len(), c.len());
+        add_product(&mut MatrixMut::new(&mut part, 1, width, width), false, a, b.columns(from, width));
+        c.iter_mut().zip(&part).for_each(|(c, part)| *c += part);
+    }
+}
+
+/// Longest sum that `gemm` never cuts. Longer ones it cuts in a way that
+/// depends on the number of rows and on the processor's caches, and a row's
+/// score would then depend, in its last bits, on the rows beside it.
+const DEPTH: usize = 512;
+
+fn check_shapes(c: &MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    assert_eq!(a.columns, b.rows, "inner widths of a product");
+    assert_eq!((c.rows, c.columns), (a.rows, b.columns), "shape of a product");
+}
+
+/// The product, of shapes that are not empty, in one call.
+fn add_product(c: &mut MatrixMut<'_>, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
+    check_shapes(c, a, b);
+    // SAFETY: the views checked their bounds when they were made or cut, the
+    // shapes agree (asserted above), and `c` is exclusive, so it overlaps neither `a`
     // nor `b` (tests::product_equals_the_triple_loop runs over all layouts).
     unsafe {
         gemm::gemm(
@@ -169,7 +215,7 @@ mod tests {
 
     #[test]
     fn product_equals_the_triple_loop() {
-        for (m, k, n) in [(1, 1, 1), (1, 7, 5), (3, 600, 1), (17, 33, 65), (70, 5, 130)] {
+        for (m, k, n) in [(1, 1, 1), (1, 7, 5), (3, 600, 1), (17, 33, 65), (70, 5, 130), (5, 1100, 7)] {
             for transposed in 0..4 {
                 for accumulate in [false, true] {
                     let (a_data, b_data) = (numbers((m + 2) * (k + 2), 1), numbers((n + 2) * (k + 2), 2));
@@ -202,6 +248,22 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_deep_product_changed_with_the_number_of_rows() {
+        for (k, n) in [(DEPTH, 3), (DEPTH + 1, 3), (700, 300), (1500, 5)] {
+            let (a, b) = (numbers(256 * k, 1), numbers(k * n, 2));
+            let first = |m: usize| {
+                let mut c = vec![0.0; m * n];
+                let (a, b) = (Matrix::new(&a, m, k, k), Matrix::new(&b, k, n, n));
+                product(&mut MatrixMut::new(&mut c, m, n, n), false, a, b);
+                c[..n].to_vec()
+            };
+            for m in [1, 2, 44, 65, 256] {
+                assert_eq!(first(m), first(256), "{m}×{k}×{n}");
             }
         }
     }

@@ -24,4 +24,4 @@ mod workspace;
 pub use graph::{Graph, Init, Node, Parameter, ParameterId, Program};
 pub use matmul::{Matrix, MatrixMut, product};
 pub use op::Op;
-pub use workspace::{CHUNK, Fill, Mode, Workspace};
+pub use workspace::{CHUNK, Fill, Mode, NotFinite, Workspace};

@@ -39,6 +39,19 @@ pub(super) struct Chunk {
     pub gradients: Vec<Vec<f32>>,
 }
 
+/// A loss that is no finite number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotFinite {
+    /// Which loss.
+    pub loss: usize,
+    /// Its sum over the rows below.
+    pub value: f64,
+    /// First row of the chunk where it broke.
+    pub first: usize,
+    /// Last row of that chunk.
+    pub last: usize,
+}
+
 /// All buffers that a program needs for batches of up to so many rows.
 #[derive(Debug)]
 pub struct Workspace {
@@ -370,9 +383,9 @@ impl Workspace {
         chunks.map(move |chunk| (chunk.first_row, &chunk.gradients[source.buffer][..chunk.rows * width]))
     }
 
-    /// Sum over the rows of each loss, and the first place where a loss is
-    /// not finite: (loss, value, first and last row of its chunk).
-    pub fn losses(&self, program: &Program) -> (Vec<f64>, Option<(usize, f64, usize, usize)>) {
+    /// Sum over the rows of each loss, and the first place where one is not
+    /// finite.
+    pub fn losses(&self, program: &Program) -> (Vec<f64>, Option<NotFinite>) {
         let mut broken = None;
         let sums = program.losses.iter().enumerate().map(|(index, (_, node))| {
             let width = program.widths[node.buffer];
@@ -381,7 +394,8 @@ impl Workspace {
                 let values = chunk.values[node.buffer].iter().skip(node.from).step_by(width).take(chunk.rows);
                 let part: f64 = values.map(|value| f64::from(*value)).sum();
                 if !part.is_finite() && broken.is_none() {
-                    broken = Some((index, part, chunk.first_row, chunk.first_row + chunk.rows - 1));
+                    let (first, last) = (chunk.first_row, chunk.first_row + chunk.rows - 1);
+                    broken = Some(NotFinite { loss: index, value: part, first, last });
                 }
                 sum += part;
             }

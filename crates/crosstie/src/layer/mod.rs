@@ -36,7 +36,7 @@ pub enum Norm {
 
 impl Default for Style {
     fn default() -> Style {
-        Style { activation: Activation::Relu, dropout: 0.0, norm: Norm::None }
+        Style { activation: Activation::Relu, dropout: 0.1, norm: Norm::None }
     }
 }
 

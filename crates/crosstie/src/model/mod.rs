@@ -190,9 +190,9 @@ impl Inputs<'_> {
         self.objective.heads()
     }
 
-    /// Number of tasks.
-    pub fn tasks(&self) -> usize {
-        self.objective.funnel().tasks()
+    /// Names of the tasks.
+    pub fn names(&self) -> &[String] {
+        self.objective.names()
     }
 
     /// The fields looked up in a set of tables of their own. Models that share

@@ -47,13 +47,11 @@ impl Default for SingleTask {
 impl Model for SingleTask {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.units", &self.units, false)?;
-        let heads = inputs.heads().to_vec();
         let mut logits = Vec::new();
-        for task in 0..inputs.tasks() {
-            let of_task: Vec<_> = heads.iter().filter(|head| head.task == task).collect();
-            let name = &of_task[0].name;
+        for (task, name) in inputs.names().to_vec().iter().enumerate() {
+            let heads = inputs.heads().iter().filter(|head| head.task == task).count();
             let features = inputs.features(net);
-            let own = net.towers_over(&format!("network.{name}"), features.main(), of_task.len(), &self.units);
+            let own = net.towers_over(&format!("network.{name}"), features.main(), heads, &self.units);
             logits.push(inputs.add_bias(net, &format!("bias.{name}"), &features, own));
         }
         // Heads are listed task by task, so the parts stand in order.

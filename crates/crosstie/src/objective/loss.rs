@@ -62,10 +62,9 @@ impl FunnelLoss {
                 .terms(labels, task)
                 .map(|(head, label)| cross_entropy(Logs::of_logit(f64::from(logits[head])), label))
                 .sum();
-            if self.is_product(task) {
-                if let Some(label) = self.objective.funnel.from_impression(labels, task) {
-                    sum += cross_entropy(logs[task], label);
-                }
+            let joint = self.objective.funnel.from_impression(labels, task);
+            if let Some(label) = joint.filter(|_| self.is_product(task)) {
+                sum += cross_entropy(logs[task], label);
             }
             *loss = sum as f32;
         }

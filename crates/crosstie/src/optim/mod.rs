@@ -30,7 +30,7 @@ impl Default for OptimizerConfig {
         OptimizerConfig {
             clip: 0.0,
             dense: Rule { kind: Kind::Adam, learning_rate: 1e-3, ..Rule::default() },
-            rows: Rule { kind: Kind::Adagrad, learning_rate: 0.02, ..Rule::default() },
+            rows: Rule { kind: Kind::Adagrad, learning_rate: 0.01, ..Rule::default() },
             schedule: Schedule::default(),
         }
     }

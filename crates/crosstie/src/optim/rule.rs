@@ -38,7 +38,9 @@ pub struct Rule {
     pub beta2: f64,
     /// Adam, Adagrad: added to the root.
     pub epsilon: f32,
-    /// Adagrad: the sum of squares before the first step.
+    /// Adagrad: the sum of squares before the first step. Losses are means
+    /// over a batch, so a row's gradient is small, and a start that is not
+    /// far smaller would hold it in place.
     pub initial: f32,
     /// AdamW: share of a weight that a step of rate 1 takes away.
     pub decay: f32,
@@ -55,7 +57,7 @@ impl Default for Rule {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            initial: 0.1,
+            initial: 1e-8,
             decay: 0.01,
             l2: 0.0,
         }
@@ -124,7 +126,7 @@ impl Rule {
 
     /// Moves all elements. `step` counts from 1; `factor` is the schedule's;
     /// `scale` multiplies every gradient; `penalised` tells the elements that L2
-    /// and decay shrink.
+    /// and decay shrink, all of them if it is empty.
     #[allow(clippy::too_many_arguments)]
     pub fn update(
         &self,
@@ -143,7 +145,9 @@ impl Rule {
         let mut second: Vec<&mut [f32]> = moments.second.chunks_mut(PIECE).collect();
         first.resize_with(pieces, Default::default);
         second.resize_with(pieces, Default::default);
-        let work = weights.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE)).zip(penalised.par_chunks(PIECE));
+        let mut penalised: Vec<&[bool]> = penalised.chunks(PIECE).collect();
+        penalised.resize(pieces, &[]);
+        let work = weights.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE)).zip(penalised);
         work.zip(first).zip(second).for_each(|((((weights, gradients), penalised), first), second)| {
             self.elements(weights, gradients, first, second, penalised, now, scale);
         });
@@ -255,12 +259,20 @@ mod tests {
             (Kind::Adagrad, 0.0, [0.947_510_2, -1.902_766_8]),
         ];
         for (kind, l2, expected) in expected {
-            let rule = Rule { kind, learning_rate: 0.1, l2, ..Rule::default() };
+            let rule = Rule { kind, learning_rate: 0.1, l2, initial: 0.1, ..Rule::default() };
             let found = two_steps(rule);
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-6, "{kind:?}, l2 {l2}: {found} instead of {expected}");
             }
         }
+    }
+
+    #[test]
+    fn without_a_list_of_penalised_elements_nothing_moved() {
+        let rule = Rule { kind: Kind::Sgd, learning_rate: 0.5, l2: 1.0, ..Rule::default() };
+        let mut weights = [1.0, -2.0];
+        rule.update(&mut weights, &[0.0, 1.0], &mut rule.moments(2), &[], 1, 1.0, 1.0);
+        assert_eq!(weights, [0.5, -1.5]);
     }
 
     #[test]

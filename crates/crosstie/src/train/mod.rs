@@ -184,7 +184,7 @@ impl Run<'_> {
                 self.keep_best();
                 let event = self.trainer.step(epoch, batch)?;
                 (self.observer)(&event);
-                if every > 0 && self.trainer.steps() % every == 0 {
+                if every > 0 && self.trainer.steps().is_multiple_of(every) {
                     self.evaluate(epoch, &valid, better)?;
                     if self.bad >= patience.max(1) {
                         reason = Some(Reason::Patience);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Event;
 use crate::batch::Batch;
-use crate::compute::{Mode, Workspace};
+use crate::compute::{Mode, NotFinite, Workspace};
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
 use crate::optim::Moments;
@@ -125,8 +125,8 @@ impl Trainer {
         let (losses, broken) = self.workspace.losses(program);
         match broken {
             None => Ok(losses),
-            Some((task, value, first, last)) => {
-                let task = program.losses().nth(task).unwrap_or_default().to_string();
+            Some(NotFinite { loss, value, first, last }) => {
+                let task = program.losses().nth(loss).unwrap_or_default().to_string();
                 Err(Error::NotFinite { step, task, value, first, last })
             }
         }

@@ -185,8 +185,7 @@ impl Op for BatchNorm {
             })
         } else {
             let means = each(&|_, x, _| (f64::from(x), 0.0));
-            let squares = each(&|column, x, _| (f64::from(means[column].0), f64::from(x - means[column].0).powi(2)));
-            squares
+            each(&|column, x, _| (f64::from(means[column].0), f64::from(x - means[column].0).powi(2)))
         };
         let from = if backward { 2 * width } else { 0 };
         for (column, (first, second)) in means.into_iter().enumerate() {

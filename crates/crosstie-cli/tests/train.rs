@@ -1,0 +1,123 @@
+//! Configs, run directories and how a training ends.
+
+mod common;
+
+use common::Place;
+
+/// As little as trains at all.
+const CONFIG: &str = r#"
+[data]
+dir = "data"
+
+[model]
+name = "mmoe"
+experts = 2
+expert_units = [8]
+tower_units = [4]
+
+[train]
+epochs = 2
+batch_size = 256
+"#;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.synth();
+    place.write("ads.toml", CONFIG);
+    place
+}
+
+#[test]
+fn a_misspelt_key_is_refused_with_the_nearest() {
+    let place = place();
+    place.write("typo.toml", &CONFIG.replace("experts", "exprets"));
+    place.run("train typo.toml").exit(1).says(&["typo.toml", "exprets", "did you mean `experts`?"]);
+    place.run("train ads.toml --set train.epoch=3").exit(1).says(&["did you mean `epochs`?"]);
+    place.run("train ads.toml --set model.name=mmeo").exit(1).says(&["did you mean `mmoe`?"]);
+    place.run("train nowhere.toml").exit(1).says(&["nowhere.toml"]);
+    assert!(!place.path("runs").exists(), "a refused config must not leave a run behind");
+}
+
+#[test]
+fn bad_training_data_is_refused_with_its_place() {
+    let place = Place::new();
+    place.write("log.csv", "user,click\na,1\nb,0\nc,2\n");
+    place.write("schema.toml", "[[task]]\nname = \"click\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\n");
+    let config =
+        "[data]\nschema = \"schema.toml\"\ntrain = [\"log.csv\"]\nvalid = [\"log.csv\"]\n[model]\nname = \"esmm\"\n";
+    place.write("ads.toml", config);
+    place.run("train ads.toml --out run").exit(1).says(&["log.csv: row 3, column `click`", "2"]);
+    // What went wrong is in the run's log, too, and the run is no model.
+    assert!(place.read("run/train.log").contains("row 3, column `click`"));
+    place.run("evaluate run").exit(1).says(&["its training did not end"]);
+    place.write("other.csv", "usr,click\na,1\n");
+    place.run("train ads.toml --set data.train=['other.csv']").exit(1).says(&["`user`", "`usr`"]);
+}
+
+#[test]
+fn the_printed_config_is_the_config() {
+    let place = place();
+    let printed = place.ok("train ads.toml --print-config --set train.epochs=7").stdout;
+    assert!(printed.contains("epochs = 7") && printed.contains("experts = 2"), "{printed}");
+    assert!(printed.contains("learning_rate"), "defaults are printed, too: {printed}");
+    place.write("printed.toml", &printed);
+    assert_eq!(place.ok("train printed.toml --print-config").stdout, printed);
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn a_run_directory_tells_everything_about_the_run() {
+    let place = place();
+    place
+        .ok("train ads.toml --set train.epochs=1 --set train.seed=5 --out run")
+        .prints(&["On the test files", "click"]);
+    assert!(place.read("run/config.toml").contains("epochs = 1"));
+    let history = place.read("run/metrics.jsonl");
+    let line: serde_json::Value = serde_json::from_str(history.lines().next().unwrap_or_default()).expect("JSON");
+    assert_eq!((&line["epoch"], &line["step"], &line["best"]), (&1.into(), &10.into(), &true.into()), "{line}");
+    assert!(line["losses"]["click"].as_f64().is_some_and(|loss| (0.1..1.0).contains(&loss)), "{line}");
+    assert_eq!(line["report"]["rows"], 300);
+    let environment: serde_json::Value = serde_json::from_str(&place.read("run/env.json")).expect("JSON");
+    assert_eq!(environment["seed"], 5);
+    assert_eq!(environment["command"][1], "train");
+    assert!(environment["ended"].as_str() > environment["started"].as_str(), "{environment}");
+    assert!(place.read("run/train.log").contains("epoch 1, step 10"));
+    let metrics: serde_json::Value = serde_json::from_str(&place.read("run/metrics.json")).expect("JSON");
+    assert_eq!(metrics["rows"], 300);
+    assert!(metrics["tasks"]["buy"]["from_impression"]["auc"].is_f64(), "{metrics}");
+}
+
+#[test]
+fn a_run_is_not_overwritten_unasked() {
+    let place = place();
+    place.ok("train ads.toml --set train.epochs=1");
+    place.ok("train ads.toml --set train.epochs=1");
+    assert!(place.path("runs/ads-mmoe/artifact").is_dir() && place.path("runs/ads-mmoe-2/artifact").is_dir());
+    let refused = place.run("train ads.toml --out runs/ads-mmoe").exit(1);
+    refused.says(&["runs/ads-mmoe is not empty", "--overwrite"]);
+    place.ok("train ads.toml --set train.epochs=1 --set train.seed=9 --out runs/ads-mmoe --overwrite");
+    assert!(place.read("runs/ads-mmoe/config.toml").contains("seed = 9"));
+    place.run("train ads.toml --overwrite").exit(2).says(&["--out"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_what_was_reached() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let place = place();
+    let endless = "train ads.toml --out run --set train.epochs=1000000 --set train.patience=1000000";
+    let mut child = place.command(endless).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("started");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("epoch 2")), "training never began");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    let rest: Vec<String> = lines.collect();
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("stopped by Ctrl-C; the weights of step")), "{rest:?}");
+    assert!(place.read("run/env.json").contains("stopped by Ctrl-C"));
+    place.ok("evaluate run --json again.json");
+    assert_eq!(place.read("again.json"), place.read("run/metrics.json"));
+}

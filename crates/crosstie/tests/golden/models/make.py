@@ -1,0 +1,547 @@
+"""Makes the JSON files beside it, which tests/models compares with.
+
+    pip install numpy==2.4.6 jax==0.10.2
+    python make.py
+
+Every model is written from its paper's equations in float64: experts, gates
+and towers one at a time, probabilities multiplied as probabilities. Only where
+a network's weights stand in our tensors (`Tensors`) follows the Rust code.
+
+To add a model: a function (tensors, e, heads, settings) -> one logit column
+per head, a line in MODELS, and a line in CASES.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+HERE = pathlib.Path(__file__).parent
+
+# ---------------------------------------------------------------- the instance
+
+SCHEMA = """
+scenario = "tab"
+weight = "weight"
+
+[[task]]
+name = "click"
+
+[[task]]
+name = "cart"
+after = "click"
+weight = 2.0
+
+[[task]]
+name = "buy"
+after = "cart"
+
+[[task]]
+name = "like"
+after = "click"
+direct = true
+weight = 0.5
+
+[[field]]
+name = "item"
+kind = "categorical"
+table = "items"
+side = "item"
+width = 2
+
+[[field]]
+name = "position"
+kind = "categorical"
+role = "bias"
+width = 1
+
+[[field]]
+name = "seen"
+kind = "multi"
+table = "items"
+side = "user"
+width = 2
+
+[[field]]
+name = "user"
+kind = "categorical"
+side = "user"
+width = 3
+
+[[field]]
+name = "price"
+kind = "numeric"
+
+[[field]]
+name = "age"
+kind = "numeric"
+side = "user"
+"""
+
+LAYOUT = {
+    "tasks": ["click", "cart", "buy", "like"],
+    "tables": [
+        {"name": "items", "rows": 6, "width": 2},
+        {"name": "position", "rows": 4, "width": 1},
+        {"name": "user", "rows": 5, "width": 3},
+    ],
+    "embedded": [
+        {"name": "item", "table": 0, "pooling": "mean", "side": "item", "role": "main"},
+        {"name": "position", "table": 1, "pooling": "mean", "side": "context", "role": "bias"},
+        {"name": "seen", "table": 0, "pooling": "mean", "side": "user", "role": "main"},
+        {"name": "user", "table": 2, "pooling": "mean", "side": "user", "role": "main"},
+    ],
+    "dense": [
+        {"name": "price", "width": 1, "side": "context", "role": "main"},
+        {"name": "age", "width": 1, "side": "user", "role": "main"},
+    ],
+    "scenarios": ["other", "home", "search"],
+}
+
+N = None  # a missing label
+ROWS = {
+    "item": [[2], [3], [4], [5], [2], [0], [1], [3], [5], [4], [2]],
+    "position": [[2], [3], [2], [1], [3], [2], [2], [3], [0], [2], [3]],
+    "seen": [[], [2, 3], [4], [5, 5, 2], [3], [], [2, 4, 5], [0], [1], [3, 4], [2]],
+    "user": [[2], [3], [4], [2], [0], [3], [4], [2], [1], [3], [2]],
+    "price": [0.5, -1.25, 2.0, 0.0, 1.5, -0.75, 0.25, 1.0, -2.0, 0.75, -0.5],
+    "age": [-0.5, 1.0, 0.25, -1.5, 2.0, 0.5, -0.25, 1.25, 0.0, -1.0, 0.75],
+    # click, cart, buy, like; likes also happen without a click.
+    "labels": [
+        [1, 1, 1, 1],
+        [1, 1, 0, 0],
+        [1, 0, 0, 1],
+        [0, 0, 0, 1],
+        [0, 0, 0, 0],
+        [N, 1, 0, 1],
+        [1, N, N, N],
+        [0, N, N, 0],
+        [1, 0, N, 0],
+        [1, 1, N, 1],
+        [N, N, N, N],
+    ],
+    "weights": [1.0, 2.0, 0.5, 1.0, 1.5, 1.0, 0.75, 1.0, 0.0, 1.25, 1.0],
+    "scenarios": [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2],
+}
+COUNT = len(ROWS["labels"])
+
+# (name, parent, weight, direct), parents first
+TASKS = [
+    ("click", None, 1.0, False),
+    ("cart", "click", 2.0, False),
+    ("buy", "cart", 1.0, False),
+    ("like", "click", 0.5, True),
+]
+
+# Spaces that differ from the objective's own.
+OBJECTIVES = {
+    "parent": {},
+    "product": {},
+    "impression": {},
+    "mixed": {"cart": "impression", "buy": "product", "like": "product"},
+}
+
+
+def spaces(objective):
+    base = "parent" if objective == "mixed" else objective
+    return {name: OBJECTIVES[objective].get(name, base) for name, *_ in TASKS}
+
+
+def objective_toml(objective):
+    if objective != "mixed":
+        return f'space = "{objective}"\n'
+    lines = [f'{task} = "{space}"\n' for task, space in OBJECTIVES[objective].items()]
+    return 'space = "parent"\n[spaces]\n' + "".join(lines)
+
+
+# ------------------------------------------------------- tensors and networks
+
+
+class Tensors:
+    """Numbers by tensor name. While the instance is made, an unknown name is
+    drawn at random, in steps of 1/32 so that float32 holds it exactly."""
+
+    def __init__(self, style, values=None, training=True):
+        self.style, self.training = style, training
+        self.drawing = values is None
+        self.values = {} if values is None else values
+        self.random = np.random.default_rng(20)
+
+    def get(self, name, shape, positive=False):
+        if self.drawing and name not in self.values:
+            drawn = self.random.normal(0.0, 0.5, shape)
+            # Far from zero, lest batch norm divides by a variance of nothing.
+            size = np.ceil(np.abs(drawn) * 32) / 32 + 0.25
+            self.values[name] = size if positive else np.sign(drawn) * size
+        assert self.values[name].shape == tuple(shape), (name, shape)
+        return self.values[name]
+
+
+class Place:
+    """Which of several networks that stand side by side in one tensor: one of
+    `members` that read the same input, in one of `families` of them."""
+
+    def __init__(self, member=0, members=1, family=0, families=1):
+        self.member, self.members, self.family, self.families = member, members, family, families
+
+    def of_layer(self, index):
+        """(group, groups, slot, slots): the first layers of a family are one
+        matrix with a slot of columns each; later layers are matrices apart."""
+        if index == 0:
+            return self.family, self.families, self.member, self.members
+        return self.family * self.members + self.member, self.families * self.members, 0, 1
+
+
+def affine(tensors, name, x, width, place, index):
+    group, groups, slot, slots = place.of_layer(index)
+    weight = tensors.get(f"{name}.{index}.weight", (groups, x.shape[1], slots * width))
+    bias = tensors.get(f"{name}.{index}.bias", (groups * slots * width,))
+    own = slice((group * slots + slot) * width, (group * slots + slot + 1) * width)
+    return x @ weight[group][:, slot * width : (slot + 1) * width] + bias[own], own, groups * slots * width
+
+
+def activation(kind, x):
+    return {
+        "relu": lambda: jnp.where(x > 0, x, 0.0),
+        "leaky-relu": lambda: jnp.where(x > 0, x, 0.01 * x),
+        "tanh": lambda: jnp.tanh(x),
+        "sigmoid": lambda: 1 / (1 + jnp.exp(-x)),
+    }[kind]()
+
+
+def normalise(tensors, name, x, own, total):
+    """Ba et al. 2016 over the layer's units; Ioffe and Szegedy 2015 over the batch."""
+    kind = tensors.style["norm"]
+    if kind == "none":
+        return x
+    gamma = tensors.get(f"{name}.norm.scale", (total,), positive=True)[own]
+    beta = tensors.get(f"{name}.norm.shift", (total,))[own]
+    if kind == "layer":
+        mean = x.mean(axis=1, keepdims=True)
+        variance = ((x - mean) ** 2).mean(axis=1, keepdims=True)
+    else:
+        mean = tensors.get(f"{name}.norm.mean", (total,))[own]
+        variance = tensors.get(f"{name}.norm.variance", (total,), positive=True)[own]
+        if tensors.training:
+            mean, variance = x.mean(axis=0), x.var(axis=0)
+    return gamma * (x - mean) / jnp.sqrt(variance + 1e-5) + beta
+
+
+def network(tensors, name, x, units, place):
+    for index, width in enumerate(units):
+        x, own, total = affine(tensors, name, x, width, place, index)
+        x = activation(tensors.style["activation"], normalise(tensors, f"{name}.{index}", x, own, total))
+    return x
+
+
+def tower(tensors, name, x, units, place):
+    """A network that ends in one logit."""
+    hidden = network(tensors, name, x, units, place)
+    return affine(tensors, name, hidden, 1, place, len(units))[0][:, 0]
+
+
+def gate(tensors, name, x, sizes, which, family=0, families=1):
+    """softmax(x W), without a bias. W holds the gates of `sizes` side by side."""
+    weight = tensors.get(f"{name}.weight", (families, x.shape[1], sum(sizes)))[family]
+    start = sum(sizes[:which])
+    exponents = jnp.exp(x @ weight[:, start : start + sizes[which]])
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def mixture(weights, experts):
+    return sum(weights[:, i : i + 1] * expert for i, expert in enumerate(experts))
+
+
+# ----------------------------------------------------------------- the fields
+
+
+def embedded(tensors, field, prefix):
+    about = next(about for about in LAYOUT["embedded"] if about["name"] == field)
+    table = LAYOUT["tables"][about["table"]]
+    weights = tensors.get(f"{prefix}.{table['name']}", (table["rows"], table["width"]))
+    rows = []
+    for ids in ROWS[field]:
+        vectors = [weights[i] for i in ids]
+        rows.append(sum(vectors) / len(vectors) if vectors else jnp.zeros(table["width"]))
+    return jnp.stack(rows)
+
+
+def fields(tensors, prefix="embedding"):
+    """The user's, the item's and the context's main fields; the bias fields."""
+    numbers = {name: jnp.array(ROWS[name])[:, None] for name in ("price", "age")}
+    # Tables are drawn in the layout's order.
+    item, position, seen, user = (embedded(tensors, name, prefix) for name in ("item", "position", "seen", "user"))
+    return jnp.concatenate([seen, user, numbers["age"], item, numbers["price"]], axis=1), position
+
+
+def add_bias(tensors, name, position, logits):
+    """Calibration4CVR's baseline: a shallow tower of the bias fields is added."""
+    heads = len(logits)
+    return [logit + tower(tensors, name, position, [16], Place(k, heads)) for k, logit in enumerate(logits)]
+
+
+# ----------------------------------------------------------------- the models
+
+
+def single_task(tensors, heads, settings):
+    logits = []
+    for index, (task, *_) in enumerate(TASKS):
+        of_task = [head for head in heads if head["task"] == task]
+        e, position = fields(tensors, f"embedding.{index}")
+        places = [Place(k, len(of_task)) for k in range(len(of_task))]
+        own = [tower(tensors, f"network.{task}", e, settings["units"], place) for place in places]
+        logits += add_bias(tensors, f"bias.{task}", position, own)
+    return logits
+
+
+def shared_bottom(tensors, heads, settings):
+    e, position = fields(tensors)
+    h = network(tensors, "bottom", e, settings["bottom_units"], Place())
+    logits = [tower(tensors, "tower", h, settings["tower_units"], Place(k, len(heads))) for k in range(len(heads))]
+    return add_bias(tensors, "bias", position, logits)
+
+
+def esmm(tensors, heads, settings):
+    e, position = fields(tensors)
+    logits = [tower(tensors, "network", e, settings["units"], Place(k, len(heads))) for k in range(len(heads))]
+    return add_bias(tensors, "bias", position, logits)
+
+
+def mmoe(tensors, heads, settings):
+    e, position = fields(tensors)
+    count, logits = settings["experts"], []
+    experts = [network(tensors, "expert", e, settings["expert_units"], Place(i, count)) for i in range(count)]
+    for k in range(len(heads)):
+        f = mixture(gate(tensors, "gate", e, [count] * len(heads), k), experts)
+        logits.append(tower(tensors, "tower", f, settings["tower_units"], Place(family=k, families=len(heads))))
+    return add_bias(tensors, "bias", position, logits)
+
+
+def ple(tensors, heads, settings):
+    e, position = fields(tensors)
+    tasks, m, n = len(heads), settings["task_experts"], settings["shared_experts"]
+    own_input, shared_input = [e] * tasks, e
+    for level, units in enumerate(settings["levels"]):
+        name = f"level.{level}."
+        own = {}
+        for k in range(tasks):
+            for i in range(m):
+                if level == 0:
+                    own[k, i] = network(tensors, name + "expert", e, units, Place(k * m + i, tasks * m + n))
+                else:
+                    own[k, i] = network(tensors, name + "task_expert", own_input[k], units, Place(i, m, k, tasks))
+        if level == 0:
+            shared = [network(tensors, name + "expert", e, units, Place(tasks * m + i, tasks * m + n)) for i in range(n)]
+        else:
+            shared = [network(tensors, name + "shared_expert", shared_input, units, Place(i, n)) for i in range(n)]
+        mixed = []
+        for k in range(tasks):
+            if level == 0:
+                g = gate(tensors, name + "gate", e, [m + n] * tasks, k)
+            else:
+                g = gate(tensors, name + "gate", own_input[k], [m + n], 0, k, tasks)
+            mixed.append(mixture(g, [own[k, i] for i in range(m)] + shared))
+        if level + 1 < len(settings["levels"]):
+            every = [own[k, i] for k in range(tasks) for i in range(m)] + shared
+            shared_input = mixture(gate(tensors, name + "shared_gate", shared_input, [len(every)], 0), every)
+        own_input = mixed
+    units = settings["tower_units"]
+    logits = [tower(tensors, "tower", own_input[k], units, Place(family=k, families=tasks)) for k in range(tasks)]
+    return add_bias(tensors, "bias", position, logits)
+
+
+def cgc(tensors, heads, settings):
+    return ple(tensors, heads, settings | {"levels": [settings["expert_units"]]})
+
+
+MODELS = {
+    "single-task": single_task,
+    "shared-bottom": shared_bottom,
+    "esmm": esmm,
+    "mmoe": mmoe,
+    "cgc": cgc,
+    "ple": ple,
+}
+
+# file: (model, activation and norm, settings, objectives). All gradients are
+# kept for the first objective; for the others those of the tables, which every
+# path through the network ends in.
+CASES = {
+    "single-task": ("single-task", ("relu", "none"), {"units": [3, 2]}, ["parent", "product", "impression"]),
+    "shared-bottom": (
+        "shared-bottom",
+        ("tanh", "none"),
+        {"bottom_units": [4, 3], "tower_units": [2]},
+        ["parent", "product", "impression", "mixed"],
+    ),
+    "esmm": ("esmm", ("leaky-relu", "none"), {"units": [3]}, ["product", "parent", "impression", "mixed"]),
+    "mmoe": (
+        "mmoe",
+        ("relu", "none"),
+        {"experts": 3, "expert_units": [3, 2], "tower_units": [2]},
+        ["parent", "product", "impression"],
+    ),
+    "cgc": (
+        "cgc",
+        ("tanh", "layer"),
+        {"task_experts": 1, "shared_experts": 2, "expert_units": [3], "tower_units": []},
+        ["parent", "product", "impression"],
+    ),
+    "ple-2": (
+        "ple",
+        ("relu", "none"),
+        {"task_experts": 2, "shared_experts": 1, "levels": [[2], [3, 2]], "tower_units": [2]},
+        ["parent", "product", "impression"],
+    ),
+    "ple-3": (
+        "ple",
+        ("sigmoid", "batch"),
+        {"task_experts": 1, "shared_experts": 2, "levels": [[2], [2], [2]], "tower_units": []},
+        ["parent", "product", "impression"],
+    ),
+}
+
+# -------------------------------------------------------------- the objective
+
+
+def heads_of(space):
+    heads = []
+    for task, parent, _, direct in TASKS:
+        if parent is None or space[task] != "impression":
+            heads.append({"task": task, "name": task})
+            if direct:
+                heads.append({"task": task, "name": f"{task}_without_parent"})
+        else:
+            heads.append({"task": task, "name": f"{task}_from_impression"})
+            if direct:
+                heads.append({"task": task, "name": task})
+    return heads
+
+
+def happened(row, task):
+    """Whether an action and its ancestors happened: True, False or None. A
+    direct action needs no ancestor."""
+    name, parent, _, direct = next(about for about in TASKS if about[0] == task)
+    own = ROWS["labels"][row][LAYOUT["tasks"].index(name)]
+    if parent is None or direct:
+        return own if own is None else bool(own)
+    above = happened(row, parent)
+    if own == 0 or above is False:
+        return False
+    return None if own is None or above is None else True
+
+
+def cross_entropy(p, labels):
+    """Sum over the rows whose label is not None, times the rows' weights."""
+    total = 0.0
+    for row, label in enumerate(labels):
+        if label is not None:
+            total += ROWS["weights"][row] * -jnp.log(p[row] if label else 1 - p[row])
+    return total
+
+
+def objective(space, logits, heads):
+    """(loss sums, p given the parent action, p from the impression) per task."""
+    p = {head["name"]: 1 / (1 + jnp.exp(-logit)) for head, logit in zip(heads, logits)}
+    sums, given, joint = {}, {}, {}
+    column = {task: [row[k] for row in ROWS["labels"]] for k, task in enumerate(LAYOUT["tasks"])}
+    for task, parent, _, direct in TASKS:
+        if parent is None:
+            given[task] = joint[task] = p[task]
+            sums[task] = cross_entropy(p[task], column[task])
+            continue
+        after_yes = [y if up == 1 else None for y, up in zip(column[task], column[parent])]
+        after_no = [y if up == 0 else None for y, up in zip(column[task], column[parent])]
+        of_impression = [happened(row, task) for row in range(COUNT)]
+        if space[task] == "impression":
+            joint[task] = p[f"{task}_from_impression"]
+            sums[task] = cross_entropy(joint[task], of_impression)
+            if direct:
+                given[task] = p[task]
+                sums[task] += cross_entropy(given[task], after_yes)
+            else:
+                given[task] = jnp.minimum(joint[task] / joint[parent], 1.0)
+            continue
+        given[task] = p[task]
+        joint[task] = joint[parent] * p[task]
+        if direct:
+            joint[task] += (1 - joint[parent]) * p[f"{task}_without_parent"]
+        if space[task] == "product":
+            sums[task] = cross_entropy(joint[task], of_impression)
+        else:
+            sums[task] = cross_entropy(p[task], after_yes)
+            if direct:
+                sums[task] += cross_entropy(p[f"{task}_without_parent"], after_no)
+    return sums, given, joint
+
+
+# ------------------------------------------------------------------- the files
+
+
+def rounded(values):
+    """Eight digits: what float32 tells apart."""
+    return [float(f"{float(value):.8g}") + 0.0 for value in np.asarray(values).ravel()]
+
+
+def case(name):
+    model, (kind, norm), settings, objectives = CASES[name]
+    style = {"activation": kind, "norm": norm}
+    run = MODELS[model]
+    drawn = Tensors(style)
+    run(drawn, heads_of(spaces(objectives[0])), settings)
+    values = drawn.values
+    results = []
+    for index, kind_of in enumerate(objectives):
+        space = spaces(kind_of)
+        heads = heads_of(space)
+
+        def loss(values):
+            sums, *_ = objective(space, run(Tensors(style, values), heads, settings), heads)
+            return sum(weight * sums[task] for task, _, weight, _ in TASKS) / COUNT, sums
+
+        (_, sums), gradients = jax.value_and_grad(loss, has_aux=True)(values)
+        logits = run(Tensors(style, values, training=False), heads, settings)
+        _, given, joint = objective(space, logits, heads)
+        kept = [key for key in values if index == 0 or key.startswith("embedding.")]
+        kept = [key for key in kept if not key.endswith((".norm.mean", ".norm.variance"))]
+        results.append(
+            {
+                "objective": objective_toml(kind_of),
+                "heads": [head["name"] for head in heads],
+                "losses": rounded([sums[task] for task in LAYOUT["tasks"]]),
+                "given": rounded(jnp.stack([given[task] for task in LAYOUT["tasks"]], axis=1)),
+                "joint": rounded(jnp.stack([joint[task] for task in LAYOUT["tasks"]], axis=1)),
+                "gradients": {key: rounded(gradients[key]) for key in kept},
+            }
+        )
+    lines = [f'{key} = "{value}"' for key, value in style.items()]
+    config = "\n".join(["[network]", *lines, "[model]", f'name = "{model}"'])
+    config += "".join(f"\n{key} = {json.dumps(value)}" for key, value in settings.items()) + "\n"
+    return {
+        "config": config,
+        "tensors": {key: {"shape": value.shape, "values": rounded(value)} for key, value in values.items()},
+        "logits": rounded(jnp.stack(logits, axis=1)),
+        "objectives": results,
+    }
+
+
+def write(name, content):
+    """One key a line, so that a change is seen where it happened."""
+
+    def lines(value, depth):
+        if depth == 0 or not isinstance(value, (dict, list)) or (isinstance(value, list) and not isinstance(value[0], dict)):
+            return json.dumps(value, separators=(",", ":"))
+        if isinstance(value, list):
+            return "[\n" + ",\n".join(lines(item, depth - 1) for item in value) + "\n]"
+        return "{\n" + ",\n".join(f"{json.dumps(key)}: {lines(item, depth - 1)}" for key, item in value.items()) + "\n}"
+
+    (HERE / f"{name}.json").write_text(lines(content, 4) + "\n")
+
+
+if __name__ == "__main__":
+    write("instance", {"schema": SCHEMA, "layout": LAYOUT, "rows": ROWS})
+    for name in CASES:
+        write(name, case(name))

@@ -1,0 +1,123 @@
+//! Values and gradients of a small instance, against JAX in float64:
+//! tests/golden/models/make.py.
+
+use std::collections::BTreeMap;
+
+use crosstie::model::MODELS;
+use serde::Deserialize;
+
+use crate::trial::{self, Config, Instance, Trial};
+
+/// The stored cases.
+const CASES: &[&str] = &["single-task", "shared-bottom", "esmm", "mmoe", "cgc", "ple-2", "ple-3"];
+
+#[derive(Deserialize)]
+struct Case {
+    config: String,
+    tensors: BTreeMap<String, Tensor>,
+    logits: Vec<f64>,
+    objectives: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Tensor {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    objective: String,
+    heads: Vec<String>,
+    losses: Vec<f64>,
+    given: Vec<f64>,
+    joint: Vec<f64>,
+    gradients: BTreeMap<String, Vec<f64>>,
+}
+
+/// Float32's share of error in a sum of some hundred terms.
+fn assert_close(what: &str, found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        assert!(error <= 1e-5 * expected.abs().max(1.0), "{what}[{index}] is {found}, expected {expected}");
+    }
+}
+
+/// The same for a gradient: relative to the tensor's largest element.
+fn assert_gradient(what: &str, found: &[f32], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0.1, |most: f64, value| most.max(value.abs()));
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(*found) - expected).abs();
+        assert!(error <= 1e-5 * largest, "gradient of {what}[{index}] is {found}, expected {expected}");
+    }
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
+}
+
+fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
+    let objective = toml::from_str(&outcome.objective).unwrap();
+    let config = Config { objective, ..trial::parse(&case.config) };
+    let what = |part: &str| format!("{name}, {}: {part}", outcome.objective.replace('\n', " "));
+    let mut trial = Trial::new(instance, &config);
+    for (tensor, Tensor { shape, values }) in &case.tensors {
+        trial.set(tensor, shape, values);
+    }
+    let known: Vec<String> = trial.tensors().into_keys().collect();
+    assert_eq!(known, case.tensors.keys().cloned().collect::<Vec<_>>(), "{}", what("names of tensors"));
+    let heads: Vec<&str> = trial.network.objective.heads().iter().map(|head| head.name.as_str()).collect();
+    assert_eq!(heads, outcome.heads, "{}", what("heads"));
+
+    let batch = instance.batch();
+    let logits = trial.logits(&batch);
+    assert_close(&what("logits"), &wide(&logits), &case.logits);
+    let tasks = outcome.losses.len();
+    let (mut given, mut joint) = (vec![0.0; batch.rows * tasks], vec![0.0; batch.rows * tasks]);
+    for (row, logits) in logits.chunks_exact(heads.len()).enumerate() {
+        let cells = row * tasks..(row + 1) * tasks;
+        trial.network.objective.probabilities(logits, &mut given[cells.clone()], &mut joint[cells]);
+    }
+    assert_close(&what("p given the parent"), &given, &outcome.given);
+    assert_close(&what("p from the impression"), &joint, &outcome.joint);
+
+    let pass = trial.pass(&batch, trial::TRAIN);
+    assert_close(&what("losses"), &pass.losses, &outcome.losses);
+    let gradients = trial.gradients(&pass);
+    for (tensor, expected) in &outcome.gradients {
+        assert_gradient(&what(tensor), &gradients[tensor], expected);
+    }
+}
+
+#[test]
+fn values_and_gradients_equal_those_of_an_independent_script() {
+    let instance = Instance::load();
+    for name in CASES {
+        let case: Case = trial::golden(name);
+        let learned = Trial::new(&instance, &trial::parse(&case.config)).network.program;
+        let learned = learned.parameters().iter().filter(|parameter| parameter.learned).count();
+        let tables = case.tensors.keys().filter(|name| name.starts_with("embedding.")).count();
+        assert_eq!(case.objectives[0].gradients.len(), learned + tables, "{name}: every gradient is stored once");
+        for outcome in &case.objectives {
+            compare(&instance, name, &case, outcome);
+        }
+    }
+}
+
+#[test]
+fn every_model_has_a_stored_case_and_a_small_config() {
+    let stored: Vec<String> = CASES
+        .iter()
+        .map(|name| {
+            let case: Case = trial::golden(name);
+            toml::from_str::<toml::Table>(&case.config).unwrap()["model"]["name"].as_str().unwrap().to_string()
+        })
+        .collect();
+    for model in crosstie::model::MODELS {
+        assert!(stored.iter().any(|name| name == model.name), "{} has no case in make.py", model.name);
+        assert!(trial::SMALL.iter().any(|(name, _)| *name == model.name), "{} has no small config", model.name);
+    }
+    assert!(!MODELS.is_empty());
+}

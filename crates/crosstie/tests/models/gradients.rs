@@ -1,0 +1,67 @@
+//! Every model's gradients against finite differences.
+
+use crosstie::compute::CHUNK;
+use crosstie::compute::check::Point;
+use crosstie::model::Source;
+use crosstie::random;
+
+use crate::trial::{self, Config, Instance, Trial};
+
+/// Checks a model on rows of three scenarios, one of them empty.
+fn check(instance: &Instance, config: &Config, rows: usize) {
+    let mut trial = Trial::new(instance, config);
+    // Not at the start of training: there biases are zero, and a norm divides
+    // an unknown value's row by a variance of nothing.
+    for (index, value) in trial.parameters.iter_mut().enumerate() {
+        let uniform = random::uniform(7, index as u64) as f32 - 0.5;
+        *value = uniform + 0.25f32.copysign(uniform);
+    }
+    let batch = instance.random_batch(rows);
+    let network = &trial.network;
+    let sources = network.sources.iter().enumerate().map(|(index, source)| {
+        let width = match source {
+            Source::Features { set } => network.sets[*set].width(),
+            Source::Labels => network.objective.names().len(),
+            Source::Weights => 1,
+        };
+        let mut values = vec![f32::NAN; batch.rows * width];
+        trial.fill(index, &batch, 0..batch.rows, &mut values);
+        values
+    });
+    let learns = network.sources.iter().map(|source| match source {
+        Source::Features { set } => Some(network.sets[*set]),
+        _ => None,
+    });
+    Point {
+        parameters: trial.parameters.clone(),
+        sources: sources.collect(),
+        learns: learns.collect(),
+        rows: batch.rows,
+        segments: trial.segments(&batch),
+        seeds: network.objective.weights().to_vec(),
+        mode: trial::TRAIN,
+        program: &network.program,
+    }
+    .check(1e-2);
+}
+
+#[test]
+fn every_model_with_every_norm_and_dropout() {
+    let instance = Instance::load();
+    for small in trial::SMALL {
+        for norm in ["none", "layer", "batch"] {
+            let style = format!("activation = \"tanh\"\ndropout = 0.2\nnorm = \"{norm}\"");
+            check(&instance, &trial::config(*small, &style), 60);
+        }
+    }
+}
+
+#[test]
+fn every_space_over_more_than_one_chunk() {
+    let instance = Instance::load();
+    for space in ["parent", "product", "impression"] {
+        let mut config = trial::config(trial::SMALL[1], "activation = \"tanh\"\nnorm = \"batch\"");
+        config.objective = toml::from_str(&format!("space = \"{space}\"")).unwrap();
+        check(&instance, &config, CHUNK + 44);
+    }
+}

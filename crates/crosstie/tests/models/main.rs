@@ -1,0 +1,11 @@
+//! Every model against values of an independent script, against finite
+//! differences, and against its own promises.
+//!
+//! To add a model: a line in [`trial::SMALL`], and a case in
+//! tests/golden/models/make.py with its name in [`golden::CASES`].
+
+mod golden;
+mod gradients;
+mod kinship;
+mod properties;
+mod trial;

@@ -1,0 +1,330 @@
+//! A model on the small instance of tests/golden/models, ready to be tried.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crosstie::batch::{Batch, Dense, Embedded, Ids, Layout, Table};
+use crosstie::compute::{Mode, Workspace};
+use crosstie::embedding::{Embeddings, RowGradients};
+use crosstie::layer::Style;
+use crosstie::model::{ModelConfig, Network, Source};
+use crosstie::objective::{Objective, ObjectiveConfig};
+use crosstie::optim::OptimizerConfig;
+use crosstie::random;
+use crosstie::schema::{Pooling, Role, Schema, Side};
+use serde::Deserialize;
+
+/// Each model, small enough for finite differences.
+pub const SMALL: &[(&str, &str)] = &[
+    ("single-task", "units = [7, 6]"),
+    ("shared-bottom", "bottom_units = [8, 7]\ntower_units = [6]"),
+    ("esmm", "units = [7, 6]"),
+    ("mmoe", "experts = 3\nexpert_units = [7, 6]\ntower_units = [6]"),
+    ("cgc", "task_experts = 2\nshared_experts = 2\nexpert_units = [7, 6]\ntower_units = [6]"),
+    ("ple", "task_experts = 1\nshared_experts = 2\nlevels = [[7], [6]]\ntower_units = [6]"),
+    ("ple", "task_experts = 2\nshared_experts = 1\nlevels = [[8, 7], [6], [6]]\ntower_units = []"),
+];
+
+/// The sections of a training config that make a network.
+#[derive(Deserialize)]
+pub struct Config {
+    #[serde(default)]
+    pub network: Style,
+    pub model: ModelConfig,
+    #[serde(default)]
+    pub objective: ObjectiveConfig,
+}
+
+/// A config of a model of [`SMALL`] with a style.
+pub fn config((name, settings): (&str, &str), style: &str) -> Config {
+    parse(&format!("[network]\n{style}\n[model]\nname = \"{name}\"\n{settings}\n"))
+}
+
+/// Reads a config.
+pub fn parse(text: &str) -> Config {
+    toml::from_str(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+/// instance.json: a schema, its layout and a few rows.
+#[derive(Deserialize)]
+pub struct Instance {
+    schema: String,
+    layout: RawLayout,
+    rows: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct RawLayout {
+    tasks: Vec<String>,
+    tables: Vec<RawTable>,
+    embedded: Vec<RawEmbedded>,
+    dense: Vec<RawDense>,
+    scenarios: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawTable {
+    name: String,
+    rows: usize,
+    width: usize,
+}
+
+#[derive(Deserialize)]
+struct RawEmbedded {
+    name: String,
+    table: usize,
+    pooling: Pooling,
+    side: Side,
+    role: Role,
+}
+
+#[derive(Deserialize)]
+struct RawDense {
+    name: String,
+    width: usize,
+    side: Side,
+    role: Role,
+}
+
+/// Reads a file of tests/golden/models.
+pub fn golden<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let path = format!("{}/tests/golden/models/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+impl Instance {
+    /// The stored one.
+    pub fn load() -> Instance {
+        golden("instance")
+    }
+
+    /// Its schema.
+    pub fn schema(&self) -> Schema {
+        Schema::parse(&self.schema).unwrap()
+    }
+
+    /// Its layout.
+    pub fn layout(&self) -> Layout {
+        let raw = &self.layout;
+        let table = |t: &RawTable| Table { name: t.name.clone(), rows: t.rows, width: t.width };
+        let embedded = |f: &RawEmbedded| Embedded {
+            name: f.name.clone(),
+            table: f.table,
+            pooling: f.pooling,
+            side: f.side,
+            role: f.role,
+        };
+        let dense = |f: &RawDense| Dense { name: f.name.clone(), width: f.width, side: f.side, role: f.role };
+        Layout {
+            tasks: raw.tasks.clone(),
+            tables: raw.tables.iter().map(table).collect(),
+            embedded: raw.embedded.iter().map(embedded).collect(),
+            dense: raw.dense.iter().map(dense).collect(),
+            scenarios: raw.scenarios.clone(),
+        }
+    }
+
+    /// The stored rows.
+    pub fn batch(&self) -> Batch {
+        let column = |name: &str| self.rows[name].clone();
+        let weights: Vec<f32> = serde_json::from_value(column("weights")).unwrap();
+        let labels: Vec<Vec<Option<f32>>> = serde_json::from_value(column("labels")).unwrap();
+        let ids = self.layout.embedded.iter().map(|field| {
+            let rows: Vec<Vec<u32>> = serde_json::from_value(column(&field.name)).unwrap();
+            if rows.iter().all(|row| row.len() == 1) { Ids::One(rows.concat()) } else { many(rows) }
+        });
+        let dense = self.layout.dense.iter().map(|field| column(&field.name));
+        let dense: Vec<Vec<f32>> = dense.map(|column| serde_json::from_value(column).unwrap()).collect();
+        Batch {
+            rows: weights.len(),
+            ids: ids.collect(),
+            dense: (0..weights.len()).flat_map(|row| dense.iter().map(move |column| column[row])).collect(),
+            labels: labels.concat().into_iter().map(|label| label.unwrap_or(f32::NAN)).collect(),
+            scenarios: serde_json::from_value(column("scenarios")).unwrap(),
+            weights,
+            groups: Vec::new(),
+        }
+    }
+
+    /// As many rows as wanted, at random: every tenth label missing, scenario 1
+    /// empty.
+    pub fn random_batch(&self, rows: usize) -> Batch {
+        let draw = |name: &str, count: usize| -> Vec<f64> {
+            let stream = random::stream(5, name);
+            (0..count as u64).map(|index| random::uniform(stream, index)).collect()
+        };
+        let below = |uniform: f64, count: usize| (uniform * count as f64) as u32;
+        let ids = self.layout.embedded.iter().map(|field| {
+            let table = self.layout.tables[field.table].rows;
+            if field.name == "seen" {
+                let counts = draw("counts", rows);
+                let drawn = draw("seen", 4 * rows);
+                let row = |row: usize| (0..below(counts[row], 4) as usize).map(move |i| 4 * row + i);
+                many((0..rows).map(|r| row(r).map(|place| below(drawn[place], table)).collect()).collect())
+            } else {
+                Ids::One(draw(&field.name, rows).into_iter().map(|u| below(u, table)).collect())
+            }
+        });
+        let tasks = self.layout.tasks.len();
+        let label = |(uniform, missing): (f64, f64)| match () {
+            () if missing < 0.1 => f32::NAN,
+            () => f32::from(u8::from(uniform < 0.45)),
+        };
+        let drawn = draw("labels", rows * tasks).into_iter().zip(draw("missing", rows * tasks));
+        Batch {
+            rows,
+            ids: ids.collect(),
+            dense: draw("dense", rows * self.layout.dense.len()).into_iter().map(|u| (4.0 * u - 2.0) as f32).collect(),
+            labels: drawn.map(label).collect(),
+            weights: draw("weights", rows).into_iter().map(|u| u as f32).collect(),
+            scenarios: (0..rows).map(|row| if row < rows / 3 { 0 } else { 2 }).collect(),
+            groups: Vec::new(),
+        }
+    }
+}
+
+fn many(rows: Vec<Vec<u32>>) -> Ids {
+    let ends = rows.iter().scan(0, |end, row| {
+        *end += row.len() as u32;
+        Some(*end)
+    });
+    Ids::Many { offsets: std::iter::once(0).chain(ends).collect(), values: rows.concat() }
+}
+
+/// A network with its numbers.
+pub struct Trial {
+    pub network: Network,
+    pub parameters: Vec<f32>,
+    pub embeddings: Embeddings,
+}
+
+/// What one backward pass finds.
+pub struct Pass {
+    /// Sum of each task's loss.
+    pub losses: Vec<f64>,
+    /// Of the flat parameters.
+    pub parameters: Vec<f32>,
+    /// Of the tables' rows.
+    pub rows: Vec<RowGradients>,
+}
+
+/// Training without dropout's randomness being asked for twice.
+pub const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
+
+impl Trial {
+    /// A network at the start of training, but with tables as wide awake as
+    /// trained ones.
+    pub fn new(instance: &Instance, config: &Config) -> Trial {
+        let (layout, model) = (instance.layout(), config.model.model());
+        let objective = Objective::new(&instance.schema(), &config.objective, model.space()).unwrap();
+        let network = Network::new(model, &config.network, &layout, objective).unwrap();
+        let parameters = network.program.initial(11);
+        let embeddings = Embeddings::new(&layout, network.sets.len(), 12, 0.7);
+        Trial { network, parameters, embeddings }
+    }
+
+    /// The loss weights that make the gradient that of Σ weight · loss / rows.
+    pub fn seeds(&self, rows: usize) -> Vec<f32> {
+        self.network.objective.weights().iter().map(|weight| weight / rows as f32).collect()
+    }
+
+    /// Rows of each scenario. The rows of a batch stand in that order.
+    pub fn segments(&self, batch: &Batch) -> Vec<Range<usize>> {
+        assert!(batch.scenarios.is_sorted());
+        let end = |scenario: u32| batch.scenarios.partition_point(|of_row| *of_row <= scenario);
+        (0..3).map(|scenario| if scenario == 0 { 0..end(0) } else { end(scenario - 1)..end(scenario) }).collect()
+    }
+
+    /// The numbers of one source for some rows.
+    pub fn fill(&self, source: usize, batch: &Batch, rows: Range<usize>, into: &mut [f32]) {
+        let tasks = self.network.objective.names().len();
+        match self.network.sources[source] {
+            Source::Features { set } => self.embeddings.look_up(set, batch, rows, into),
+            Source::Labels => into.copy_from_slice(&batch.labels[rows.start * tasks..rows.end * tasks]),
+            Source::Weights => into.copy_from_slice(&batch.weights[rows]),
+        }
+    }
+
+    /// Logits as in scoring, rows × heads.
+    pub fn logits(&self, batch: &Batch) -> Vec<f32> {
+        let program = &self.network.program;
+        let mut workspace = program.workspace(batch.rows, false);
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(source, batch, rows, into);
+        program.score(&mut workspace, &self.parameters, batch.rows, &self.segments(batch), &fill);
+        workspace.values(program, self.network.logits).flatten().copied().collect()
+    }
+
+    /// Losses, and the gradient of Σ weight · loss / rows.
+    pub fn pass(&self, batch: &Batch, mode: Mode) -> Pass {
+        self.pass_with(&mut self.network.program.workspace(batch.rows, true), batch, mode)
+    }
+
+    fn pass_with(&self, workspace: &mut Workspace, batch: &Batch, mode: Mode) -> Pass {
+        let program = &self.network.program;
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(source, batch, rows, into);
+        let (segments, seeds) = (self.segments(batch), self.seeds(batch.rows));
+        program.train(workspace, &self.parameters, batch.rows, &segments, &seeds, mode, &fill);
+        // Whatever the passes leave unwritten must show.
+        let mut parameters = vec![f32::NAN; program.length()];
+        program.parameter_gradients(workspace, &mut parameters);
+        let of_set = |set| workspace.source_gradients(program, set).map(|(_, gradient)| gradient).collect();
+        let inputs: Vec<Vec<&[f32]>> = self.network.sets.iter().map(|set| of_set(*set)).collect();
+        let rows = self.embeddings.gather(batch, &inputs);
+        Pass { losses: workspace.losses(program).0, parameters, rows }
+    }
+
+    /// A few steps of training on one batch.
+    pub fn train(&mut self, batch: &Batch, steps: u64, optimizer: &OptimizerConfig) {
+        let mut moments = optimizer.dense.moments(self.parameters.len());
+        self.embeddings.prepare(&optimizer.rows);
+        let mut workspace = self.network.program.workspace(batch.rows, true);
+        for step in 1..=steps {
+            let pass = self.pass_with(&mut workspace, batch, Mode::Train { seed: 3, step });
+            self.network.program.keep(&workspace, &mut self.parameters);
+            let mut gradients = vec![0.0; self.parameters.len()];
+            for parameter in self.network.program.parameters().iter().filter(|parameter| parameter.learned) {
+                gradients[parameter.range()].copy_from_slice(&pass.parameters[parameter.range()]);
+            }
+            let rule = &optimizer.dense;
+            rule.update(&mut self.parameters, &gradients, &mut moments, &[], step, 1.0, 1.0);
+            self.embeddings.update(&optimizer.rows, &pass.rows, step, 1.0, 1.0);
+        }
+    }
+
+    /// All numbers by tensor name, tables among them.
+    pub fn tensors(&self) -> BTreeMap<String, Vec<f32>> {
+        let tables = self.embeddings.tables().map(|(name, _, _, weights)| (name.to_string(), weights.to_vec()));
+        let parameters = self.network.program.parameters().iter();
+        tables.chain(parameters.map(|p| (p.name.clone(), self.parameters[p.range()].to_vec()))).collect()
+    }
+
+    /// A pass's gradients by tensor name; unseen rows have zero.
+    pub fn gradients(&self, pass: &Pass) -> BTreeMap<String, Vec<f32>> {
+        let tables = self.embeddings.tables().zip(&pass.rows).map(|((name, rows, width, _), seen)| {
+            let mut whole = vec![0.0; rows * width];
+            for (row, gradient) in seen.rows.iter().zip(seen.gradients.chunks_exact(width)) {
+                whole[*row as usize * width..][..width].copy_from_slice(gradient);
+            }
+            (name.to_string(), whole)
+        });
+        let parameters = self.network.program.parameters().iter().filter(|parameter| parameter.learned);
+        tables.chain(parameters.map(|p| (p.name.clone(), pass.parameters[p.range()].to_vec()))).collect()
+    }
+
+    /// Writes the numbers of a tensor.
+    ///
+    /// # Panics
+    /// If there is none of that name and shape.
+    pub fn set(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        if let Some(parameter) = self.network.program.parameters().iter().find(|parameter| parameter.name == name) {
+            assert_eq!(parameter.shape, shape, "shape of {name}");
+            self.parameters[parameter.range()].copy_from_slice(values);
+            return;
+        }
+        let table =
+            self.embeddings.tables().position(|(table, rows, width, _)| table == name && shape == [rows, width]);
+        let table = table.unwrap_or_else(|| panic!("no tensor {name} of shape {shape:?}"));
+        self.embeddings.weights_mut().nth(table).unwrap().1.copy_from_slice(values);
+    }
+}
