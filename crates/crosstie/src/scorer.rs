@@ -12,7 +12,6 @@ use crate::feature::{Features, Purpose};
 use crate::metric::{Evaluation, Report};
 use crate::model::diagnostic::Means;
 use crate::model::{self, Diagnosis, Network};
-use crate::objective::Objective;
 
 /// Most rows that are scored at a time, so that buffers stay small.
 const ROWS: usize = 4096;
@@ -43,7 +42,7 @@ impl Scorer {
     /// [`Error::Config`](crate::Error::Config).
     pub fn new(config: &Config, features: Features) -> Result<Scorer> {
         let model = config.model.model();
-        let objective = Objective::new(features.schema(), &config.objective, model.space())?;
+        let objective = model.objective(features.schema(), &config.objective)?;
         let network = Network::new(model, &config.network, features.layout(), objective)?;
         let seed = config.train.seed;
         let embeddings = Embeddings::new(features.layout(), network.sets.len(), seed, config.embedding.spread);

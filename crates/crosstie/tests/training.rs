@@ -39,9 +39,12 @@ fn weights(scorer: &Scorer) -> Vec<u32> {
 fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
-    for (model, extra) in
-        [("mmoe", "network.dropout=0.2"), ("single-task", "network.norm=batch"), ("ple", "optimizer.clip=0.1")]
-    {
+    for (model, extra) in [
+        ("mmoe", "network.dropout=0.2"),
+        ("single-task", "network.norm=batch"),
+        ("ple", "optimizer.clip=0.1"),
+        ("aem2tl", "network.norm=layer"),
+    ] {
         let trained = |threads: usize| {
             let threads = format!("train.threads={threads}");
             weights(&run(&config(directory.path(), model, &[&threads, extra])).unwrap().scorer)

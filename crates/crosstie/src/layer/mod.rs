@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::compute::op::{
-    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Softmax, Sum,
+    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, ScenarioVector, Softmax, Sum,
 };
 use crate::compute::{Graph, Init, Node};
 use crate::error::{Error, Result};
@@ -87,6 +87,22 @@ impl<'a> Net<'a> {
         Net { graph: self.graph, style: self.style, routed: true }
     }
 
+    /// The opposite: what is declared through this, all scenarios share.
+    pub fn all_scenarios(&mut self) -> Net<'_> {
+        Net { graph: self.graph, style: self.style, routed: false }
+    }
+
+    /// A learned vector per scenario: the embedding of the scenario itself.
+    ///
+    /// # Shapes
+    /// Output: rows × `width`.
+    pub fn scenario(&mut self, name: &str, width: usize) -> Node {
+        let scenarios = self.graph.scenarios();
+        let init = Init::Glorot { inputs: scenarios, outputs: width };
+        let vectors = self.graph.parameter(&format!("{name}.weight"), &[scenarios, width], init);
+        self.graph.push(name, ScenarioVector { width }, &[], &[vectors], width)
+    }
+
     /// One affine layer: `f(x W + b)`.
     ///
     /// # Shapes
@@ -134,12 +150,21 @@ impl<'a> Net<'a> {
     }
 
     /// Gates: for each of `sizes`, softmax weights over so many experts,
-    /// `softmax(x W)`, without a bias as in the papers.
+    /// `softmax(x W)`, without a bias as in most papers.
     ///
     /// # Shapes
     /// x: rows × d; output: rows × Σ sizes.
     pub fn gates(&mut self, name: &str, x: Node, sizes: &[usize]) -> Node {
         let logits = self.affine(name, x, 1, sizes.iter().sum(), Activation::None, false);
+        self.softmax(name, logits, sizes)
+    }
+
+    /// Gates with a bias: `softmax(x W + b)`.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × Σ sizes.
+    pub fn biased_gates(&mut self, name: &str, x: Node, sizes: &[usize]) -> Node {
+        let logits = self.linear(name, x, sizes.iter().sum(), Activation::None);
         self.softmax(name, logits, sizes)
     }
 
@@ -152,7 +177,10 @@ impl<'a> Net<'a> {
         self.softmax(name, logits, &vec![size; groups])
     }
 
-    /// Softmax over each of so many columns for itself.
+    /// Softmax over each of several groups of columns.
+    ///
+    /// # Shapes
+    /// x: rows × Σ sizes; output: the same.
     pub fn softmax(&mut self, name: &str, x: Node, sizes: &[usize]) -> Node {
         self.graph.push(name, Softmax { groups: sizes.to_vec() }, &[x], &[], x.width())
     }
@@ -168,6 +196,17 @@ impl<'a> Net<'a> {
         let weight = self.graph.parameter(&format!("{name}.weight"), &[groups, inputs, width], init);
         let op = Linear { groups, inputs, outputs: width, activation: Activation::None, bias: false, routed: false };
         xs.iter().map(|x| self.graph.push(name, op.clone(), &[*x], &[weight], groups * width)).collect()
+    }
+
+    /// A gate unit (LHUC, PEPNet): `2 · sigmoid(relu(x W0 + b0) W1 + b1)`, a
+    /// factor around 1 for each unit of another layer.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × `width`, each in (0, 2).
+    pub fn gate_unit(&mut self, name: &str, x: Node, hidden: usize, width: usize) -> Node {
+        let hidden = self.linear(&format!("{name}.0"), x, hidden, Activation::Relu);
+        let logits = self.linear(&format!("{name}.1"), hidden, width, Activation::None);
+        self.activate(name, logits, Activation::Sigmoid, 2.0)
     }
 
     /// Mixes experts by gate weights. `choices` names, per output, the experts
@@ -188,8 +227,29 @@ impl<'a> Net<'a> {
     /// # Shapes
     /// x: rows × (heads · d); output: rows × heads.
     pub fn towers(&mut self, name: &str, x: Node, heads: usize, units: &[usize]) -> Node {
-        let hidden = self.parallel(name, x, heads, units);
-        self.affine(&format!("{name}.{}", units.len()), hidden, heads, 1, Activation::None, true)
+        self.gated_towers(name, x, heads, units, |_, _, input| input)
+    }
+
+    /// Towers in which `gate` may change what each layer reads: it is given
+    /// the layer's number from 0 and its input, rows × (heads · width).
+    ///
+    /// # Shapes
+    /// x: rows × (heads · d); output: rows × heads.
+    pub fn gated_towers(
+        &mut self,
+        name: &str,
+        x: Node,
+        heads: usize,
+        units: &[usize],
+        mut gate: impl FnMut(&mut Net<'_>, usize, Node) -> Node,
+    ) -> Node {
+        let mut hidden = x;
+        for (layer, width) in units.iter().enumerate() {
+            let input = gate(self, layer, hidden);
+            hidden = self.hidden(&format!("{name}.{layer}"), input, heads, *width, heads);
+        }
+        let input = gate(self, units.len(), hidden);
+        self.affine(&format!("{name}.{}", units.len()), input, heads, 1, Activation::None, true)
     }
 
     /// `heads` networks that all read x, each ending in one logit.

@@ -2,10 +2,12 @@
 //! [layers](crate::layer) over the embedded fields and returns one logit per
 //! head; what the heads mean is the [objective](crate::objective)'s business.
 
+mod aem2tl;
 mod aitm;
 mod cgc;
 pub(crate) mod diagnostic;
 mod ektm;
+mod esm2;
 mod esmm;
 mod mmoe;
 mod ple;
@@ -14,14 +16,17 @@ mod single_task;
 #[cfg(test)]
 mod trial;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+pub use aem2tl::Aem2tl;
 pub use aitm::Aitm;
 pub use cgc::Cgc;
 pub use diagnostic::{Diagnosis, Diagnostic};
 pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Transmitter};
+pub use esm2::Esm2;
 pub use esmm::Esmm;
 pub use mmoe::Mmoe;
 pub use ple::Ple;
@@ -33,8 +38,8 @@ use crate::compute::{Graph, Node, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
 use crate::layer::{Net, Style};
-use crate::objective::{Beats, FunnelLoss, HardExample, Head, Joint, Objective, Space};
-use crate::schema::Side;
+use crate::objective::{Beats, FunnelLoss, HardExample, Head, Joint, Objective, ObjectiveConfig, Space};
+use crate::schema::{Schema, Side};
 
 /// A network for any list of heads.
 pub trait Model {
@@ -47,6 +52,32 @@ pub trait Model {
     /// Where the paper counts the tasks' losses.
     fn space(&self) -> Space {
         Space::Parent
+    }
+
+    /// Conversions that the paper splits into the ways with and without a
+    /// sibling action, as in `[objective.via]`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that name no such tasks.
+    fn via(&self, _schema: &Schema) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// The objective: what the config says, and where it is silent what the
+    /// paper says. A task of which only p(action | impression) is asked has no
+    /// ways to be split.
+    ///
+    /// # Errors
+    /// As of [`Objective::new`] and [`Model::via`].
+    fn objective(&self, schema: &Schema, config: &ObjectiveConfig) -> Result<Objective> {
+        let mut config = config.clone();
+        let asked = |config: &ObjectiveConfig, task: &str| config.space_of(task, self.space()) != Space::Impression;
+        for (task, action) in self.via(schema)? {
+            if asked(&config, &task) && asked(&config, &action) {
+                config.via.entry(task).or_insert(action);
+            }
+        }
+        Objective::new(schema, &config, self.space())
     }
 }
 
@@ -77,7 +108,9 @@ pub enum ModelConfig {
     Mmoe(Mmoe),
     Cgc(Cgc),
     Ple(Ple),
+    Esm2(Esm2),
     Aitm(Aitm),
+    Aem2tl(Aem2tl),
     Ektm(Ektm),
 }
 
@@ -93,14 +126,16 @@ pub struct About {
 }
 
 /// All models.
-pub const MODELS: [About; 8] = [
+pub const MODELS: [About; 10] = [
     single_task::ABOUT,
     shared_bottom::ABOUT,
     esmm::ABOUT,
     mmoe::ABOUT,
     cgc::ABOUT,
     ple::ABOUT,
+    esm2::ABOUT,
     aitm::ABOUT,
+    aem2tl::ABOUT,
     ektm::ABOUT,
 ];
 
@@ -114,7 +149,9 @@ impl ModelConfig {
             "mmoe" => ModelConfig::Mmoe(Mmoe::default()),
             "cgc" => ModelConfig::Cgc(Cgc::default()),
             "ple" => ModelConfig::Ple(Ple::default()),
+            "esm2" => ModelConfig::Esm2(Esm2::default()),
             "aitm" => ModelConfig::Aitm(Aitm::default()),
+            "aem2tl" => ModelConfig::Aem2tl(Aem2tl::default()),
             "ektm" => ModelConfig::Ektm(Ektm::default()),
             _ => return None,
         })
@@ -129,7 +166,9 @@ impl ModelConfig {
             ModelConfig::Mmoe(model) => model,
             ModelConfig::Cgc(model) => model,
             ModelConfig::Ple(model) => model,
+            ModelConfig::Esm2(model) => model,
             ModelConfig::Aitm(model) => model,
+            ModelConfig::Aem2tl(model) => model,
             ModelConfig::Ektm(model) => model,
         }
     }
@@ -235,7 +274,7 @@ impl Inputs<'_> {
     pub fn losses(&self, net: &mut Net<'_>, name: &str, logits: Node, factors: Option<Node>) -> Node {
         let factors = factors.map(|factors| factors.stop_gradient());
         let inputs: Vec<Node> = [logits, self.labels, self.weights].into_iter().chain(factors).collect();
-        net.graph().push(name, self.loss(), &inputs, &[], self.tasks())
+        net.graph().push(name, self.loss(), &inputs, &[], self.names().len())
     }
 
     fn loss(&self) -> FunnelLoss {
@@ -257,9 +296,9 @@ impl Inputs<'_> {
         beta: f32,
         gamma: f32,
     ) -> Node {
-        let betas = (0..self.tasks()).map(|task| if tasks.contains(&task) { beta } else { 0.0 }).collect();
+        let betas = (0..self.names().len()).map(|task| if tasks.contains(&task) { beta } else { 0.0 }).collect();
         let op = HardExample { loss: self.loss(), betas, gamma };
-        net.graph().push(name, op, &[logits.stop_gradient(), self.labels], &[], self.tasks())
+        net.graph().push(name, op, &[logits.stop_gradient(), self.labels], &[], self.names().len())
     }
 
     /// 1 where `one` has a smaller loss than `other`, 0 where not, NaN where a
@@ -269,7 +308,7 @@ impl Inputs<'_> {
     /// one, other: rows × heads; output: rows × tasks.
     pub fn beats(&self, net: &mut Net<'_>, name: &str, one: Node, other: Node) -> Node {
         let inputs = [one.stop_gradient(), other.stop_gradient(), self.labels];
-        net.graph().push(name, Beats { loss: self.loss() }, &inputs, &[], self.tasks())
+        net.graph().push(name, Beats { loss: self.loss() }, &inputs, &[], self.names().len())
     }
 
     /// p(action and its ancestors | impression) of every task.
@@ -277,7 +316,7 @@ impl Inputs<'_> {
     /// # Shapes
     /// logits: rows × heads; output: rows × tasks.
     pub fn joint(&self, net: &mut Net<'_>, name: &str, logits: Node) -> Node {
-        net.graph().push(name, Joint { objective: self.objective.clone() }, &[logits], &[], self.tasks())
+        net.graph().push(name, Joint { objective: self.objective.clone() }, &[logits], &[], self.names().len())
     }
 
     /// Shows a node's mean over rows after an evaluation. A NaN does not count.

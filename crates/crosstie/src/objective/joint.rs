@@ -21,8 +21,8 @@ impl Op for Joint {
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let logits = pass.input(0);
         for (row, output) in pass.output.chunks_exact_mut(self.objective.funnel.tasks()).enumerate() {
-            let logs = self.objective.logs(logits.row(row));
-            output.iter_mut().zip(logs).for_each(|(p, logs)| *p = logs.yes.exp() as f32);
+            let chances = self.objective.chances(logits.row(row));
+            output.iter_mut().zip(chances).for_each(|(p, chances)| *p = chances.joint.yes.exp() as f32);
         }
     }
 
@@ -32,13 +32,8 @@ impl Op for Joint {
         let Some((gradient, mut into)) = pass.gradients(0) else { return };
         into.start(rows);
         for row in 0..rows {
-            let logits = logits.row(row);
-            let logs = self.objective.logs(logits);
             sums.fill(0.0);
-            for (task, g) in gradient[row * tasks..][..tasks].iter().enumerate().filter(|(_, g)| **g != 0.0) {
-                // dp = p · d ln p.
-                self.objective.trace(task, f64::from(*g) * logs[task].yes.exp(), 0.0, logits, &logs, &mut sums);
-            }
+            self.objective.joint_gradient(logits.row(row), &gradient[row * tasks..][..tasks], &mut sums);
             into.row(row).iter_mut().zip(&sums).for_each(|(into, sum)| *into += *sum as f32);
         }
     }

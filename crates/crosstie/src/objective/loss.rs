@@ -1,6 +1,6 @@
 //! The loss of every task on every row, and its gradient.
 
-use super::{Logs, Objective, Space};
+use super::{Chances, Given, Logs, Objective, Space};
 use crate::compute::kernel::log_sigmoid;
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
 
@@ -26,64 +26,142 @@ fn cross_entropy(logs: Logs, label: bool) -> f64 {
     if label { -logs.yes } else { -logs.no }
 }
 
+/// A probability that is held against a label.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// What one head says.
+    Head(usize),
+    /// p(action | parent action) of a task.
+    Given(usize),
+    /// p(action and its ancestors | impression) of a task.
+    Joint(usize),
+}
+
+/// A row's logits with what follows from them, and the gradient that is
+/// being gathered.
+struct Trace<'a> {
+    objective: &'a Objective,
+    logits: &'a [f32],
+    chances: &'a [Chances],
+    gradient: &'a mut [f64],
+}
+
+/// What the gradients of ln p (`yes`) and ln (1 - p) (`no`) are worth.
+#[derive(Clone, Copy, Debug)]
+struct Slopes {
+    yes: f64,
+    no: f64,
+}
+
+impl Slopes {
+    /// Hands the slopes of [`Logs::total`] on to (way, with, without). Each
+    /// share is the probability that the way was taken, so nothing is divided
+    /// by a small number.
+    fn split(self, total: Logs, way: Logs, with: Logs) -> (Slopes, Slopes, Slopes) {
+        let yes_share = (way.yes + with.yes - total.yes).exp();
+        let no_share = (way.yes + with.no - total.no).exp();
+        let with = Slopes { yes: self.yes * yes_share, no: self.no * no_share };
+        let without = Slopes { yes: self.yes * (1.0 - yes_share), no: self.no * (1.0 - no_share) };
+        (Slopes { yes: with.yes + with.no, no: without.yes + without.no }, with, without)
+    }
+}
+
 impl FunnelLoss {
     /// Whether a row has any label that counts for a task.
     pub(super) fn counts(&self, labels: &[f32], task: usize) -> bool {
-        let product = self.is_product(task) && self.objective.funnel.from_impression(labels, task).is_some();
-        product || self.terms(labels, task).next().is_some()
+        self.terms(labels, task).next().is_some()
     }
 
-    /// (head, label) pairs of heads that are trained on a label directly.
-    fn terms(&self, labels: &[f32], task: usize) -> impl Iterator<Item = (usize, bool)> {
+    /// What a row's labels say of a task: each answer with its label.
+    fn terms(&self, labels: &[f32], task: usize) -> impl Iterator<Item = (Answer, bool)> {
         let (heads, funnel) = (self.objective.of_task[task], &self.objective.funnel);
-        let given = funnel.given_parent(labels, task);
-        let without = match funnel.parents[task] {
+        let parent = funnel.parents[task];
+        let product = parent.is_some() && self.objective.spaces[task] == Space::Product;
+        let whole = if product { Some(Answer::Joint(task)) } else { heads.impression.map(Answer::Head) };
+        let without = match parent {
             Some(parent) if labels[parent] == 0.0 && !labels[task].is_nan() => Some(labels[task] == 1.0),
             _ => None,
         };
-        let product = self.is_product(task);
         let terms = [
-            heads.given.filter(|_| !product).zip(given),
-            heads.without.filter(|_| !product).zip(without),
-            heads.impression.zip(funnel.from_impression(labels, task)),
+            heads.given.filter(|_| !product).map(|_| Answer::Given(task)).zip(funnel.given_parent(labels, task)),
+            heads.without.filter(|_| !product).map(Answer::Head).zip(without),
+            whole.zip(funnel.from_impression(labels, task)),
         ];
         terms.into_iter().flatten()
     }
 
-    fn is_product(&self, task: usize) -> bool {
-        self.objective.spaces[task] == Space::Product && self.objective.funnel.parents[task].is_some()
-    }
-
     /// One row's losses, without its weight.
     pub(super) fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
-        let logs = self.objective.logs(logits);
+        let chances = self.objective.chances(logits);
         for (task, loss) in losses.iter_mut().enumerate() {
-            let mut sum: f64 = self
-                .terms(labels, task)
-                .map(|(head, label)| cross_entropy(Logs::of_logit(f64::from(logits[head])), label))
-                .sum();
-            let joint = self.objective.funnel.from_impression(labels, task);
-            if let Some(label) = joint.filter(|_| self.is_product(task)) {
-                sum += cross_entropy(logs[task], label);
-            }
-            *loss = sum as f32;
+            let terms = self.terms(labels, task).map(|(answer, label)| {
+                let logs = match answer {
+                    Answer::Head(head) => Logs::of_logit(f64::from(logits[head])),
+                    Answer::Given(task) => chances[task].given,
+                    Answer::Joint(task) => chances[task].joint,
+                };
+                cross_entropy(logs, label)
+            });
+            *loss = terms.sum::<f64>() as f32;
         }
     }
 
     /// Adds the gradient of `Σ scale_task · loss_task` with respect to the logits.
     fn row_gradient(&self, logits: &[f32], labels: &[f32], scales: &[f32], gradient: &mut [f64]) {
-        let logs = self.objective.logs(logits);
+        let chances = self.objective.chances(logits);
+        let mut trace = Trace { objective: &self.objective, logits, chances: &chances, gradient };
         for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
             let scale = f64::from(*scale);
-            for (head, label) in self.terms(labels, task) {
-                let logit = f64::from(logits[head]);
-                gradient[head] += scale * if label { -sigmoid(-logit) } else { sigmoid(logit) };
+            for (answer, label) in self.terms(labels, task) {
+                let slopes = Slopes { yes: if label { -scale } else { 0.0 }, no: if label { 0.0 } else { -scale } };
+                match answer {
+                    Answer::Head(head) => trace.head(head, slopes),
+                    Answer::Given(task) => trace.given(task, slopes),
+                    Answer::Joint(task) => trace.joint(task, slopes),
+                }
             }
-            if self.is_product(task) {
-                match self.objective.funnel.from_impression(labels, task) {
-                    Some(true) => self.objective.trace(task, -scale, 0.0, logits, &logs, gradient),
-                    Some(false) => self.objective.trace(task, 0.0, -scale, logits, &logs, gradient),
-                    None => {}
+        }
+    }
+}
+
+/// Each follows the slopes of a probability down to the logits.
+impl Trace<'_> {
+    fn logs(&self, head: usize) -> Logs {
+        Logs::of_logit(f64::from(self.logits[head]))
+    }
+
+    fn head(&mut self, head: usize, slopes: Slopes) {
+        let logit = f64::from(self.logits[head]);
+        self.gradient[head] += slopes.yes * sigmoid(-logit) - slopes.no * sigmoid(logit);
+    }
+
+    fn given(&mut self, task: usize, slopes: Slopes) {
+        match self.objective.of_task[task].given {
+            Some(Given::Head(head)) => self.head(head, slopes),
+            Some(Given::Via { action, with, without }) => {
+                let (way, total) = (self.chances[action].given, self.chances[task].given);
+                let (of_way, of_with, of_without) = slopes.split(total, way, self.logs(with));
+                self.given(action, of_way);
+                self.head(with, of_with);
+                self.head(without, of_without);
+            }
+            None => {}
+        }
+    }
+
+    fn joint(&mut self, task: usize, slopes: Slopes) {
+        let heads = self.objective.of_task[task];
+        match (heads.impression, self.objective.funnel.parents[task]) {
+            (Some(head), _) => self.head(head, slopes),
+            (None, None) => self.given(task, slopes),
+            (None, Some(parent)) => {
+                let chances = self.chances[task];
+                let (of_way, of_with, of_without) =
+                    slopes.split(chances.joint, self.chances[parent].joint, chances.given);
+                self.joint(parent, of_way);
+                self.given(task, of_with);
+                if let Some(without) = heads.without {
+                    self.head(without, of_without);
                 }
             }
         }
@@ -91,37 +169,16 @@ impl FunnelLoss {
 }
 
 impl Objective {
-    /// Follows the gradient of a task's ln p (`yes`) and ln (1 - p) (`no`)
-    /// down to the logits, by way of its ancestors. Each share is the
-    /// probability of the way taken, so nothing is divided by a small number.
-    pub(super) fn trace(&self, task: usize, yes: f64, no: f64, logits: &[f32], logs: &[Logs], gradient: &mut [f64]) {
-        let heads = self.of_task[task];
-        let of = |head: usize| f64::from(logits[head]);
-        let (given, parent) = match (heads.impression, heads.given, self.funnel.parents[task]) {
-            (None, Some(given), Some(parent)) => (given, parent),
-            (head, given, _) => {
-                let Some(head) = head.or(given) else { return };
-                gradient[head] += yes * sigmoid(-of(head)) - no * sigmoid(of(head));
-                return;
-            }
-        };
-        let (own, up) = (Logs::of_logit(of(given)), logs[parent]);
-        let (mut up_yes, mut up_no) = (0.0, 0.0);
-        // Shares of the way through the parent action.
-        let yes_way = match heads.without {
-            Some(_) => (up.yes + own.yes - logs[task].yes).exp(),
-            None => 1.0,
-        };
-        let no_way = (up.yes + own.no - logs[task].no).exp();
-        up_yes += yes * yes_way + no * no_way;
-        gradient[given] += yes * yes_way * sigmoid(-of(given)) - no * no_way * sigmoid(of(given));
-        up_no += no * (1.0 - no_way);
-        if let Some(without) = heads.without {
-            up_no += yes * (1.0 - yes_way);
-            gradient[without] +=
-                yes * (1.0 - yes_way) * sigmoid(-of(without)) - no * (1.0 - no_way) * sigmoid(of(without));
+    /// Adds the gradient of `Σ scale_task · p_task` with respect to the logits,
+    /// p being p(action and its ancestors | impression).
+    pub(super) fn joint_gradient(&self, logits: &[f32], scales: &[f32], gradient: &mut [f64]) {
+        let chances = self.chances(logits);
+        let mut trace = Trace { objective: self, logits, chances: &chances, gradient };
+        for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
+            // dp = p · d ln p.
+            let yes = f64::from(*scale) * chances[task].joint.yes.exp();
+            trace.joint(task, Slopes { yes, no: 0.0 });
         }
-        self.trace(parent, up_yes, up_no, logits, logs, gradient);
     }
 }
 
@@ -181,8 +238,22 @@ mod tests {
         (0..loss.objective.heads().len() as u64).map(|i| 6.0 * stream.uniform(i) as f32 - 3.0).collect()
     }
 
-    #[test]
-    fn gradients_equal_finite_differences_in_every_space_and_for_missing_labels() {
+    /// A like by way of the cart.
+    fn by_cart(space: Space) -> FunnelLoss {
+        let config = ObjectiveConfig { via: [("like".into(), "cart".into())].into(), ..ObjectiveConfig::default() };
+        FunnelLoss { objective: Objective::new(&Schema::parse(TASKS).unwrap(), &config, space).unwrap() }
+    }
+
+    /// p of a head.
+    fn chance(loss: &FunnelLoss, logits: &[f32], name: &str) -> f64 {
+        sigmoid(f64::from(logits[place(loss, name)]))
+    }
+
+    fn place(loss: &FunnelLoss, name: &str) -> usize {
+        loss.objective.heads().iter().position(|head| head.name == name).unwrap()
+    }
+
+    fn assert_gradients(loss: &FunnelLoss) {
         let nan = f32::NAN;
         let rows = [
             [1.0, 1.0, 1.0, 1.0],
@@ -192,32 +263,101 @@ mod tests {
             [0.0, 0.0, 0.0, 0.0],
             [nan, 1.0, 0.0, 1.0],
             [1.0, nan, nan, nan],
+            [1.0, nan, 0.0, 1.0],
         ];
-        for space in [Space::Parent, Space::Product, Space::Impression] {
-            for one_task in [None, Some(("cart", Space::Impression)), Some(("buy", Space::Product))] {
-                let loss = loss(space, one_task);
-                for (index, labels) in rows.iter().enumerate() {
-                    let logits = logits(&loss, index as u64);
-                    let scales = [1.0, 2.0, 0.5, 3.0];
-                    let mut gradient = vec![0.0; logits.len()];
-                    loss.row_gradient(&logits, labels, &scales, &mut gradient);
-                    for head in 0..logits.len() {
-                        let at = |shift: f32| -> f64 {
-                            let mut moved = logits.clone();
-                            moved[head] += shift;
-                            let mut losses = [0.0; 4];
-                            loss.row(&moved, labels, &mut losses);
-                            losses.iter().zip(scales).map(|(loss, scale)| f64::from(loss * scale)).sum()
-                        };
-                        let numeric = (at(0.02) - at(-0.02)) / 0.04;
-                        assert!(
-                            (numeric - gradient[head]).abs() < 2e-3,
-                            "{space:?} {labels:?} {head}: {numeric} {gradient:?}"
-                        );
-                    }
-                }
+        for (index, labels) in rows.iter().enumerate() {
+            let logits = logits(loss, index as u64);
+            let scales = [1.0, 2.0, 0.5, 3.0];
+            let mut gradient = vec![0.0; logits.len()];
+            loss.row_gradient(&logits, labels, &scales, &mut gradient);
+            for head in 0..logits.len() {
+                let at = |shift: f32| -> f64 {
+                    let mut moved = logits.clone();
+                    moved[head] += shift;
+                    let mut losses = [0.0; 4];
+                    loss.row(&moved, labels, &mut losses);
+                    losses.iter().zip(scales).map(|(loss, scale)| f64::from(loss * scale)).sum()
+                };
+                let numeric = (at(0.02) - at(-0.02)) / 0.04;
+                let (found, spaces) = (gradient[head], &loss.objective.spaces);
+                assert!((numeric - found).abs() < 2e-3, "{spaces:?} {labels:?} {head}: {numeric} {found}");
             }
         }
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences_in_every_space_and_for_missing_labels() {
+        for space in [Space::Parent, Space::Product, Space::Impression] {
+            for one_task in [None, Some(("cart", Space::Impression)), Some(("buy", Space::Product))] {
+                assert_gradients(&loss(space, one_task));
+            }
+        }
+        assert_gradients(&by_cart(Space::Parent));
+        assert_gradients(&by_cart(Space::Product));
+    }
+
+    /// AEM2TL's (19) and (21) with the likes as installs (methods 1.5).
+    #[test]
+    fn by_way_of_an_action_the_probability_is_total_over_the_paths() {
+        for space in [Space::Parent, Space::Product] {
+            let loss = by_cart(space);
+            let logits = logits(&loss, 4);
+            let (mut given, mut joint) = ([0.0; 4], [0.0; 4]);
+            loss.objective.probabilities(&logits, &mut given, &mut joint);
+            let p = |name: &str| chance(&loss, &logits, name);
+            let (y1, y4) = (p("click"), p("cart"));
+            let (y2, y3, y5) = (p("like_without_cart"), p("like_without_parent"), p("like_with_cart"));
+            let paths = [y1 * (1.0 - y4) * y2, y1 * y4 * y5, (1.0 - y1) * y3];
+            let without_like =
+                [y1 * (1.0 - y4) * (1.0 - y2), y1 * y4 * (1.0 - y5), (1.0 - y1) * (1.0 - y3)].iter().sum::<f64>();
+            assert!((joint[3] - paths.iter().sum::<f64>()).abs() < 1e-12);
+            assert!((joint[3] + without_like - 1.0).abs() < 1e-12, "the paths are all there are");
+            assert!((given[3] - (y2 * (1.0 - y4) + y4 * y5)).abs() < 1e-12);
+            assert!((joint[1] - y1 * y4).abs() < 1e-12);
+            let (mut losses, labels) = ([0.0; 4], [1.0, 0.0, 0.0, 1.0]);
+            loss.row(&logits, &labels, &mut losses);
+            let expected = if space == Space::Product { -joint[3].ln() } else { -given[3].ln() };
+            assert!((f64::from(losses[3]) - expected).abs() < 1e-6);
+        }
+    }
+
+    /// ESM2 with an action that never happens is ESMM.
+    #[test]
+    fn an_action_that_never_happens_leaves_the_plain_product() {
+        let (split, plain) = (by_cart(Space::Product), loss(Space::Product, None));
+        let mut of_split = logits(&split, 6);
+        of_split[place(&split, "cart")] = -60.0;
+        let twin = |name: &str| if name == "like" { "like_without_cart" } else { name }.to_string();
+        let of_plain: Vec<f32> =
+            plain.objective.heads().iter().map(|head| of_split[place(&split, &twin(&head.name))]).collect();
+        for labels in [[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]] {
+            let (mut found, mut expected) = ([0.0; 4], [0.0; 4]);
+            split.row(&of_split, &labels, &mut found);
+            plain.row(&of_plain, &labels, &mut expected);
+            assert_eq!(found, expected);
+            let (mut found, mut expected) = (vec![0.0; of_split.len()], vec![0.0; of_plain.len()]);
+            split.row_gradient(&of_split, &labels, &[1.0; 4], &mut found);
+            plain.row_gradient(&of_plain, &labels, &[1.0; 4], &mut expected);
+            assert!(found[place(&split, "like_with_cart")].abs() < 1e-12);
+            for (head, expected) in plain.objective.heads().iter().zip(expected) {
+                assert!((found[place(&split, &twin(&head.name))] - expected).abs() < 1e-12, "{}", head.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_way_that_cannot_be_taken_is_refused() {
+        let refused = |via: &[(&str, &str)], space: Space| {
+            let via = via.iter().map(|(task, action)| (task.to_string(), action.to_string())).collect();
+            let config = ObjectiveConfig { via, ..ObjectiveConfig::default() };
+            Objective::new(&Schema::parse(TASKS).unwrap(), &config, space).unwrap_err().to_string()
+        };
+        assert!(refused(&[("like", "crat")], Space::Product).contains("did you mean `cart`?"));
+        assert!(refused(&[("like", "buy")], Space::Product).contains("two tasks after the same parent"));
+        assert!(refused(&[("like", "like")], Space::Product).contains("two tasks after the same parent"));
+        assert!(refused(&[("like", "cart")], Space::Impression).contains("in the space `impression`"));
+        let circle = refused(&[("like", "cart"), ("cart", "like")], Space::Product);
+        assert!(circle.contains("in a circle") && !circle.contains("click"), "{circle}");
     }
 
     #[test]
@@ -226,10 +366,7 @@ mod tests {
         let logits = logits(&loss, 3);
         let (mut given, mut joint) = ([0.0; 4], [0.0; 4]);
         loss.objective.probabilities(&logits, &mut given, &mut joint);
-        let p = |name: &str| {
-            let head = loss.objective.heads().iter().position(|head| head.name == name).unwrap();
-            sigmoid(f64::from(logits[head]))
-        };
+        let p = |name: &str| chance(&loss, &logits, name);
         let click = p("click");
         let like = click * p("like") + (1.0 - click) * p("like_without_parent");
         assert!((joint[3] - like).abs() < 1e-12 && (given[3] - p("like")).abs() < 1e-12);
@@ -250,8 +387,8 @@ mod tests {
 
     #[test]
     fn extreme_logits_stay_finite() {
-        for space in [Space::Parent, Space::Product] {
-            let loss = loss(space, None);
+        let every = [Space::Parent, Space::Product].into_iter().flat_map(|space| [loss(space, None), by_cart(space)]);
+        for loss in every {
             for logit in [-200.0, 200.0] {
                 let logits = vec![logit; loss.objective.heads().len()];
                 for labels in [[1.0; 4], [0.0; 4]] {
@@ -267,8 +404,7 @@ mod tests {
 
     #[test]
     fn an_unknown_task_is_named_with_the_nearest() {
-        let config =
-            ObjectiveConfig { space: None, spaces: [("clik".into(), Space::Parent)].into(), weights: BTreeMap::new() };
+        let config = ObjectiveConfig { spaces: [("clik".into(), Space::Parent)].into(), ..ObjectiveConfig::default() };
         let error = Objective::new(&Schema::parse(TASKS).unwrap(), &config, Space::Parent).unwrap_err().to_string();
         assert!(error.contains("did you mean `click`?"), "{error}");
     }

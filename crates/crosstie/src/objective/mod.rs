@@ -48,9 +48,20 @@ pub struct ObjectiveConfig {
     /// For single tasks.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub spaces: BTreeMap<String, Space>,
+    /// Conversions that go by way of a sibling action: `buy = "cart"` splits
+    /// p(buy | parent) into the ways with and without a cart.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub via: BTreeMap<String, String>,
     /// Weights of single tasks' losses, in place of the schema's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f32>,
+}
+
+impl ObjectiveConfig {
+    /// A task's space, where `default` is the model's own choice.
+    pub fn space_of(&self, task: &str, default: Space) -> Space {
+        self.spaces.get(task).copied().or(self.space).unwrap_or(default)
+    }
 }
 
 /// What one logit means.
@@ -62,6 +73,10 @@ pub enum Meaning {
     WithoutParent,
     /// p(action and its ancestors | impression).
     FromImpression,
+    /// p(action | parent action and the sibling action it goes by way of).
+    WithAction,
+    /// p(action | parent action, but not the sibling action).
+    WithoutAction,
 }
 
 /// One logit of a model.
@@ -71,17 +86,28 @@ pub struct Head {
     pub task: usize,
     /// What it says.
     pub meaning: Meaning,
-    /// The task's name, with `_without_parent` or `_from_impression` where the
-    /// task has another head or the meaning is not the usual one.
+    /// The task's name, with `_without_parent`, `_from_impression`,
+    /// `_with_ACTION` or `_without_ACTION` where the task has another head or
+    /// the meaning is not the usual one.
     pub name: String,
 }
 
 /// The heads of one task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct TaskHeads {
-    given: Option<usize>,
+    given: Option<Given>,
     without: Option<usize>,
     impression: Option<usize>,
+}
+
+/// Where p(action | parent action) comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// A head of its own.
+    Head(usize),
+    /// The sum over the ways with and without a sibling action (ESM2, SIGIR
+    /// 2020): the sibling task, and the heads of the two ways.
+    Via { action: usize, with: usize, without: usize },
 }
 
 /// The objective of one model on one schema.
@@ -93,6 +119,8 @@ pub struct Objective {
     of_task: Vec<TaskHeads>,
     weights: Vec<f32>,
     names: Vec<String>,
+    /// All tasks, each after its parent and after the sibling it goes by way of.
+    order: Vec<usize>,
 }
 
 /// ln p and ln (1 - p).
@@ -103,21 +131,42 @@ struct Logs {
 }
 
 impl Logs {
+    const NEVER: Logs = Logs { yes: f64::NEG_INFINITY, no: 0.0 };
+
     fn of_logit(logit: f64) -> Logs {
         Logs { yes: log_sigmoid(logit), no: log_sigmoid(-logit) }
     }
+
+    /// Total probability over two ways: `with` where `way` happened,
+    /// `without` where it did not.
+    fn total(way: Logs, with: Logs, without: Logs) -> Logs {
+        Logs {
+            yes: log_add(way.yes + with.yes, way.no + without.yes),
+            no: log_add(way.yes + with.no, way.no + without.no),
+        }
+    }
+}
+
+/// A task's probabilities on one row.
+#[derive(Clone, Copy, Debug)]
+struct Chances {
+    /// Given the parent action; `NEVER` where no head tells.
+    given: Logs,
+    /// From the impression.
+    joint: Logs,
 }
 
 impl Objective {
     /// Settles every task's space and heads.
     ///
     /// # Errors
-    /// [`Error::Config`] for a task that the schema does not have.
+    /// [`Error::Config`] for a task that the schema does not have, and for a
+    /// way that cannot be taken.
     pub fn new(schema: &Schema, config: &ObjectiveConfig, default: Space) -> Result<Objective> {
         let names: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
-        for (section, name) in
-            config.spaces.keys().map(|key| ("spaces", key)).chain(config.weights.keys().map(|key| ("weights", key)))
-        {
+        let of_via = config.via.iter().flat_map(|(task, action)| [("via", task), ("via", action)]);
+        let named = config.spaces.keys().map(|key| ("spaces", key)).chain(of_via);
+        for (section, name) in named.chain(config.weights.keys().map(|key| ("weights", key))) {
             if !names.contains(name) {
                 let hint = spelling::hint(name, names.iter().map(String::as_str));
                 return Err(Error::Config(format!("objective.{section}: there is no task `{name}`{hint}")));
@@ -128,33 +177,42 @@ impl Objective {
                 return Err(Error::Config(format!("objective.weights.{name} must be 0 or more, found {weight}")));
             }
         }
+        let spaces: Vec<Space> = names.iter().map(|name| config.space_of(name, default)).collect();
         let funnel = schema.funnel();
+        let actions = ways(&names, &funnel, &spaces, config)?;
         let mut objective = Objective {
-            spaces: Vec::new(),
+            spaces,
             heads: Vec::new(),
             of_task: Vec::new(),
             weights: Vec::new(),
+            order: order(&names, &funnel, &actions)?,
             names,
             funnel,
         };
         for (task, about) in schema.tasks.iter().enumerate() {
-            let space = config.spaces.get(&about.name).copied().or(config.space).unwrap_or(default);
-            objective.spaces.push(space);
             objective.weights.push(config.weights.get(&about.name).copied().unwrap_or(about.weight));
+            let name = about.name.as_str();
             let mut heads = TaskHeads::default();
-            let root = about.after.is_none();
-            if root || space != Space::Impression {
-                heads.given = Some(objective.head(task, Meaning::GivenParent, &about.name));
+            if about.after.is_none() || objective.spaces[task] != Space::Impression {
+                heads.given = Some(match actions[task] {
+                    None => Given::Head(objective.head(task, Meaning::GivenParent, name)),
+                    Some(action) => {
+                        let other = objective.names[action].clone();
+                        let with = objective.head(task, Meaning::WithAction, &format!("{name}_with_{other}"));
+                        let without = objective.head(task, Meaning::WithoutAction, &format!("{name}_without_{other}"));
+                        Given::Via { action, with, without }
+                    }
+                });
                 if about.direct {
                     heads.without =
-                        Some(objective.head(task, Meaning::WithoutParent, &format!("{}_without_parent", about.name)));
+                        Some(objective.head(task, Meaning::WithoutParent, &format!("{name}_without_parent")));
                 }
             } else {
-                let name = format!("{}_from_impression", about.name);
-                heads.impression = Some(objective.head(task, Meaning::FromImpression, &name));
+                let joint = format!("{name}_from_impression");
+                heads.impression = Some(objective.head(task, Meaning::FromImpression, &joint));
                 if about.direct {
                     // p(action | parent) does not follow from p(action | impression) here.
-                    heads.given = Some(objective.head(task, Meaning::GivenParent, &about.name));
+                    heads.given = Some(Given::Head(objective.head(task, Meaning::GivenParent, name)));
                 }
             }
             objective.of_task.push(heads);
@@ -195,41 +253,77 @@ impl Objective {
     /// Turns one row's logits into probabilities per task: given the parent
     /// action, and from the impression.
     pub fn probabilities(&self, logits: &[f32], given: &mut [f64], joint: &mut [f64]) {
-        let logs = self.logs(logits);
+        let chances = self.chances(logits);
         for task in 0..self.funnel.tasks() {
-            joint[task] = logs[task].yes.exp();
+            let log = chances[task].joint.yes;
+            joint[task] = log.exp();
             given[task] = match (self.of_task[task].given, self.funnel.parents[task]) {
-                (Some(head), _) => log_sigmoid(f64::from(logits[head])).exp(),
-                (None, Some(parent)) => (logs[task].yes - logs[parent].yes).min(0.0).exp(),
+                (Some(_), _) => chances[task].given.yes.exp(),
+                (None, Some(parent)) => (log - chances[parent].joint.yes).min(0.0).exp(),
                 (None, None) => joint[task],
             };
         }
     }
 
-    /// Each task's probability from the impression, as logarithms.
-    fn logs(&self, logits: &[f32]) -> Vec<Logs> {
-        let mut logs = vec![Logs { yes: 0.0, no: 0.0 }; self.funnel.tasks()];
-        for task in &self.funnel.order {
+    /// Each task's probabilities, as logarithms.
+    fn chances(&self, logits: &[f32]) -> Vec<Chances> {
+        let mut chances = vec![Chances { given: Logs::NEVER, joint: Logs::NEVER }; self.funnel.tasks()];
+        let of = |head: usize| Logs::of_logit(f64::from(logits[head]));
+        for task in &self.order {
             let heads = self.of_task[*task];
-            let of = |head: usize| Logs::of_logit(f64::from(logits[head]));
-            logs[*task] = match (heads.impression, heads.given, self.funnel.parents[*task]) {
-                (Some(head), ..) | (None, Some(head), None) => of(head),
-                (None, Some(head), Some(parent)) => {
-                    let (parent, given) = (logs[parent], of(head));
-                    match heads.without.map(of) {
-                        // Σ over the two ways: with the parent action, without it.
-                        Some(without) => Logs {
-                            yes: log_add(parent.yes + given.yes, parent.no + without.yes),
-                            no: log_add(parent.yes + given.no, parent.no + without.no),
-                        },
-                        None => Logs { yes: parent.yes + given.yes, no: log_add(parent.no, parent.yes + given.no) },
-                    }
-                }
-                (None, None, _) => unreachable!("every task has a head"),
+            let given = match heads.given {
+                Some(Given::Head(head)) => of(head),
+                Some(Given::Via { action, with, without }) => Logs::total(chances[action].given, of(with), of(without)),
+                None => Logs::NEVER,
             };
+            let joint = match (heads.impression, self.funnel.parents[*task]) {
+                (Some(head), _) => of(head),
+                (None, Some(parent)) => {
+                    Logs::total(chances[parent].joint, given, heads.without.map_or(Logs::NEVER, of))
+                }
+                (None, None) => given,
+            };
+            chances[*task] = Chances { given, joint };
         }
-        logs
+        chances
     }
+}
+
+/// The sibling action that each task goes by way of.
+fn ways(names: &[String], funnel: &Funnel, spaces: &[Space], config: &ObjectiveConfig) -> Result<Vec<Option<usize>>> {
+    let place = |name: &String| names.iter().position(|other| other == name);
+    let mut actions = vec![None; names.len()];
+    for (name, by) in &config.via {
+        let wrong = |why: String| Err(Error::Config(format!("objective.via: `{name}` by way of `{by}`: {why}")));
+        let (Some(task), Some(action)) = (place(name), place(by)) else { continue };
+        if task == action || funnel.parents[task] != funnel.parents[action] {
+            return wrong("they must be two tasks after the same parent".into());
+        }
+        let speaks_of_impressions =
+            |task: &&usize| funnel.parents[**task].is_some() && spaces[**task] == Space::Impression;
+        if let Some(other) = [task, action].iter().find(speaks_of_impressions) {
+            return wrong(format!("`{}` is in the space `impression`; choose `product` or `parent`", names[*other]));
+        }
+        actions[task] = Some(action);
+    }
+    Ok(actions)
+}
+
+/// Every task after its parent and after the sibling it goes by way of.
+fn order(names: &[String], funnel: &Funnel, actions: &[Option<usize>]) -> Result<Vec<usize>> {
+    let mut order: Vec<usize> = Vec::new();
+    while order.len() < names.len() {
+        let ready = |task: Option<usize>| task.is_none_or(|task| order.contains(&task));
+        let free = |task: &&usize| !order.contains(task) && ready(funnel.parents[**task]) && ready(actions[**task]);
+        let Some(next) = funnel.order.iter().find(free).copied() else {
+            let open: Vec<&str> =
+                funnel.order.iter().filter(|task| !order.contains(task)).map(|task| names[*task].as_str()).collect();
+            let message = format!("objective.via: {} go by way of each other in a circle", open.join(", "));
+            return Err(Error::Config(message));
+        };
+        order.push(next);
+    }
+    Ok(order)
 }
 
 #[cfg(test)]

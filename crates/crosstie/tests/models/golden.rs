@@ -9,7 +9,19 @@ use serde::Deserialize;
 use crate::trial::{self, Config, Instance, Trial};
 
 /// The stored cases.
-const CASES: &[&str] = &["single-task", "shared-bottom", "esmm", "mmoe", "cgc", "ple-2", "ple-3", "aitm", "ektm", "ektm-guard", "ektm-average"];
+const CASES: &[&str] = &[
+    "single-task",
+    "shared-bottom",
+    "esmm",
+    "mmoe",
+    "cgc",
+    "ple-2",
+    "ple-3",
+    "aitm",
+    "ektm",
+    "ektm-guard",
+    "ektm-average",
+];
 
 #[derive(Deserialize)]
 struct Case {

@@ -43,8 +43,10 @@ pub struct Config {
     pub objective: ObjectiveConfig,
 }
 
-/// A config of a model of [`SMALL`] with a style.
+/// A config of a model of [`SMALL`] with a style; without dropout unless the
+/// style asks for it.
 pub fn config((name, settings): (&str, &str), style: &str) -> Config {
+    let style = if style.contains("dropout") { style.to_string() } else { format!("dropout = 0.0\n{style}") };
     parse(&format!("[network]\n{style}\n[model]\nname = \"{name}\"\n{settings}\n"))
 }
 
@@ -234,8 +236,9 @@ impl Trial {
 
     /// The loss weights that make the gradient that of Σ weight · loss / rows.
     pub fn seeds(&self, rows: usize) -> Vec<f32> {
-        let terms = self.network.terms.iter().map(|term| &term.weight);
-        self.network.objective.weights().iter().chain(terms).map(|weight| weight / rows as f32).collect()
+        let terms = self.network.terms.iter().map(|term| term.weight);
+        let weights = self.network.objective.weights().iter().copied().chain(terms);
+        weights.map(|weight| weight / rows as f32).collect()
     }
 
     /// Rows of each scenario. The rows of a batch stand in that order.

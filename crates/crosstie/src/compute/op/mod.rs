@@ -19,6 +19,7 @@ mod linear;
 mod mix;
 mod norm;
 mod product;
+mod scenario;
 mod softmax;
 
 pub use activation::{Activate, Activation};
@@ -32,6 +33,7 @@ pub use linear::Linear;
 pub use mix::Mix;
 pub use norm::{BatchNorm, LayerNorm};
 pub use product::{Multiply, Sum};
+pub use scenario::ScenarioVector;
 pub use softmax::Softmax;
 
 /// One operation. All work is row by row: output row i depends on row i of

@@ -702,7 +702,7 @@ def case(name):
             | ({"further": {name: rounded([value])[0] for name, value in further.items()}} if further else {})
         )
     lines = [f'{key} = "{value}"' for key, value in style.items()]
-    config = "\n".join(["[network]", *lines, "[model]", f'name = "{model}"'])
+    config = "\n".join(["[network]", *lines, "dropout = 0.0", "[model]", f'name = "{model}"'])
     config += "".join(f"\n{key} = {toml(value)}" for key, value in settings.items()) + "\n"
     return {
         "config": config,
