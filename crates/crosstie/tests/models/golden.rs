@@ -9,7 +9,19 @@ use serde::Deserialize;
 use crate::trial::{self, Config, Instance, Trial};
 
 /// The stored cases.
-const CASES: &[&str] = &["single-task", "shared-bottom", "esmm", "mmoe", "cgc", "ple-2", "ple-3"];
+const CASES: &[&str] = &[
+    "single-task",
+    "shared-bottom",
+    "esmm",
+    "mmoe",
+    "cgc",
+    "ple-2",
+    "ple-3",
+    "esmm-by-cart",
+    "esm2",
+    "aem2tl",
+    "aem2tl-in-part",
+];
 
 #[derive(Deserialize)]
 struct Case {
