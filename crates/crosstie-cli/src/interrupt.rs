@@ -1,30 +1,34 @@
 //! Ctrl-C: the first asks the work to end, the second ends the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// What a shell reports for a process that Ctrl-C ended. Also used where
 /// everything reached was saved: a script must not take a stopped training
 /// for a finished one.
 pub const EXIT_CODE: u8 = 130;
 
-static STOP: AtomicBool = AtomicBool::new(false);
+static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Set once Ctrl-C was pressed or the process was asked to terminate.
 pub fn stop() -> &'static AtomicBool {
     &STOP
 }
 
-/// From here on the work is asked to end before it is made to.
+/// From here on the work is asked to end before it is made to. A closed
+/// terminal (SIGHUP) is left to the system, so that `nohup` does its work.
 pub fn listen() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(EXIT_CODE.into());
-        }
-        tracing::warn!("stopping with what was reached; Ctrl-C once more ends at once");
-    })
-    .context("cannot listen for Ctrl-C")
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the first signal finds the flag not yet set.
+        flag::register_conditional_shutdown(signal, EXIT_CODE.into(), Arc::clone(&STOP))
+            .and_then(|_| flag::register(signal, Arc::clone(&STOP)))
+            .context("cannot listen for Ctrl-C")?;
+    }
+    Ok(())
 }
 
 /// Stops work that has nothing worth keeping.

@@ -80,11 +80,12 @@ pub fn report(report: &Report) -> String {
     table(&header, rows)
 }
 
-/// The AUC given the parent, one line per scenario.
+/// The AUC given the parent, one line per scenario that has rows.
 pub fn scenarios(report: &Report) -> String {
     let tasks: Vec<String> = report.tasks.keys().map(|task| format!(">{task}")).collect();
     let header: Vec<&str> = ["scenario", ">rows"].into_iter().chain(tasks.iter().map(String::as_str)).collect();
-    let rows = report.scenarios.iter().map(|(name, scenario)| {
+    let scenarios = report.scenarios.iter().filter(|(_, scenario)| scenario.rows > 0);
+    let rows = scenarios.map(|(name, scenario)| {
         let aucs = scenario.tasks.values().map(|meanings| figure(meanings.given_parent.auc));
         [name.clone(), count(scenario.rows)].into_iter().chain(aucs).collect()
     });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -124,6 +125,8 @@ struct Story<'a> {
     rows: u64,
     losses: Vec<f64>,
     since: Instant,
+    /// Whether it was said that training is asked to stop.
+    stopping: bool,
     /// What went wrong with the history, told at the end.
     failed: Option<std::io::Error>,
     run: &'a Run,
@@ -146,6 +149,7 @@ impl<'a> Story<'a> {
             rows: 0,
             losses: vec![0.0; data.schema.tasks.len()],
             since: Instant::now(),
+            stopping: false,
             failed: None,
             run,
         })
@@ -184,6 +188,10 @@ impl<'a> Story<'a> {
                 }
                 self.rows += *rows as u64;
                 self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
+                if interrupt::stop().load(Ordering::Relaxed) && !self.stopping {
+                    self.stopping = true;
+                    tracing::warn!("stopping with what was reached; Ctrl-C once more ends at once");
+                }
             }
             Event::Evaluated { epoch, step, report, figure, best } => {
                 self.evaluated(*epoch, *step, report, *figure, *best);

@@ -3,12 +3,13 @@
 /// The candidate nearest to `found`, if one is near enough to be what was
 /// meant (at most a third of the letters differ).
 pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&found.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(found.chars().count()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let near = |candidate: &&'a str| {
+        let distance = strsim::damerau_levenshtein(&found.to_lowercase(), &candidate.to_lowercase());
+        let length = candidate.chars().count().max(found.chars().count());
+        (distance <= (length / 3).max(1) && (distance == 0 || distance < length)).then_some(distance)
+    };
+    let candidates = candidates.into_iter().filter_map(|candidate| Some((near(&candidate)?, candidate)));
+    candidates.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 /// `"; did you mean `x`?"`, or a list of what there is, or nothing.
@@ -49,6 +50,8 @@ mod tests {
         assert_eq!(nearest("clik", ["click", "cart"]), Some("click"));
         assert_eq!(nearest("exprets", ["experts", "expert_units"]), Some("experts"));
         assert_eq!(nearest("zebra", ["click", "cart"]), None);
+        assert_eq!(nearest("Click", ["click", "cart"]), Some("click"));
+        assert_eq!(nearest("x", ["u", "y"]), None, "no letter is right");
     }
 
     #[test]

@@ -96,7 +96,11 @@ impl Demo {
     fn config(&self, model: &str, data: &Path) -> String {
         // A JSON string is a TOML string.
         let data = serde_json::Value::from(data.to_string_lossy());
-        format!("[data]\ndir = {data}\n\n[model]\nname = \"{model}\"\n\n[train]\nseed = {}\n", self.seed)
+        format!(
+            "[data]\ndir = {data}\n\n[model]\nname = \"{model}\"\n\n[train]\nseed = {}\n\
+             # The log is small: small batches make enough steps of it.\nbatch_size = 512\n",
+            self.seed
+        )
     }
 }
 
@@ -135,13 +139,12 @@ fn compare(truth: &Truth, lines: &[Line]) -> String {
 fn next(directory: &Path) -> String {
     let place = directory.display();
     format!(
-        "\nWhat to do next:\n\
-         \x20 crosstie inspect {place}/data/train.parquet     what is in the log\n\
-         \x20 crosstie inspect {place}/mmoe                   what a trained model consists of\n\
-         \x20 crosstie evaluate {place}/esmm                  all figures, by scenario too\n\
+        "\n{place}/predictions.csv holds what ple predicts for the test rows. What to do next:\n\
+         \x20 crosstie inspect {place}/data/train.parquet\n\
+         \x20 crosstie inspect {place}/mmoe\n\
+         \x20 crosstie evaluate {place}/esmm\n\
+         \x20 crosstie train {place}/mmoe.toml --print-config\n\
          \x20 crosstie train {place}/mmoe.toml --set model.experts=4 --set train.epochs=5\n\
-         \x20 crosstie train {place}/mmoe.toml --print-config  every setting\n\
-         \x20 crosstie predict {place}/ple --data {place}/data/test.parquet --out {place}/scores.parquet\n\
-         The last one's like, made already: {place}/predictions.csv"
+         \x20 crosstie predict {place}/ple --data {place}/data/test.parquet --out {place}/scores.parquet"
     )
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use crosstie::model::MODELS;
 
-use crate::{output, table};
+use crate::output;
 
 /// List the models, each with its paper and when to use it
 #[derive(Args, Debug)]
@@ -13,7 +13,10 @@ pub struct Models {}
 
 impl Models {
     pub fn execute(&self) -> Result<()> {
-        let rows = MODELS.iter().map(|model| [model.name, model.paper, model.when].map(String::from).to_vec());
-        output::print(table::table(&["name", "paper", "when to use it"], rows))
+        let mut text = String::new();
+        for model in MODELS {
+            text += &format!("{:<15} {}\n{:15} {}\n", model.name, model.paper, "", model.when);
+        }
+        output::print(text.trim_end())
     }
 }

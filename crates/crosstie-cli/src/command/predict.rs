@@ -1,6 +1,6 @@
 //! `crosstie predict`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -58,14 +58,9 @@ impl Predict {
 }
 
 /// Scores everything, a piece at a time, and gives the number of rows.
-pub fn predict(
-    session: &Session,
-    scorer: &Scorer,
-    source: &Source,
-    keep: &[String],
-    out: &std::path::Path,
-) -> Result<u64> {
-    if source.files().iter().any(|file| file == out) {
+pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[String], out: &Path) -> Result<u64> {
+    let same = |file: &Path| matches!((file.canonicalize(), out.canonicalize()), (Ok(file), Ok(out)) if file == out);
+    if source.files().iter().any(|file| same(file)) {
         bail!("{} is among the files to score; name another to write", out.display());
     }
     let predictions: Vec<String> =
