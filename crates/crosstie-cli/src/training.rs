@@ -106,6 +106,8 @@ struct Line<'a> {
     best: bool,
     /// Mean training loss per row since the last line.
     losses: BTreeMap<&'a str, f64>,
+    /// Weight that balancing gave each task in the last step.
+    weights: BTreeMap<&'a str, f64>,
     report: &'a Report,
 }
 
@@ -124,6 +126,8 @@ struct Story<'a> {
     /// Since the last evaluation.
     rows: u64,
     losses: Vec<f64>,
+    /// Of the last step.
+    weights: Vec<f64>,
     since: Instant,
     /// Whether it was said that training is asked to stop.
     stopping: bool,
@@ -148,6 +152,7 @@ impl<'a> Story<'a> {
             epoch: 0,
             rows: 0,
             losses: vec![0.0; data.schema.tasks.len()],
+            weights: vec![1.0; data.schema.tasks.len()],
             since: Instant::now(),
             stopping: false,
             failed: None,
@@ -176,7 +181,7 @@ impl<'a> Story<'a> {
                 );
                 self.since = Instant::now();
             }
-            Event::Step { epoch, rows, losses, .. } => {
+            Event::Step { epoch, rows, losses, weights, .. } => {
                 if *epoch != self.epoch {
                     self.clear();
                     self.epoch = *epoch;
@@ -192,6 +197,7 @@ impl<'a> Story<'a> {
                     self.stopping = true;
                     tracing::warn!("stopping with what was reached; Ctrl-C once more ends at once");
                 }
+                self.weights.clone_from(weights);
             }
             Event::Evaluated { epoch, step, report, figure, best } => {
                 self.evaluated(*epoch, *step, report, *figure, *best);
@@ -233,6 +239,7 @@ impl<'a> Story<'a> {
             figure,
             best,
             losses: self.tasks.iter().copied().zip(self.losses.iter().map(|loss| loss / rows)).collect(),
+            weights: self.tasks.iter().copied().zip(self.weights.iter().copied()).collect(),
             report,
         };
         let written = serde_json::to_string(&line)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::balance::BalanceConfig;
 use crate::error::{Error, Result};
 use crate::layer::Style;
 use crate::model::ModelConfig;
@@ -41,6 +42,9 @@ pub struct Config {
     /// Where each task's loss is counted, and its weight.
     #[serde(default)]
     pub objective: ObjectiveConfig,
+    /// How the tasks' losses become one step.
+    #[serde(default)]
+    pub balance: BalanceConfig,
     /// How gradients move numbers.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -169,6 +173,7 @@ impl Config {
     fn check(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::Config(message));
         self.network.check()?;
+        self.balance.check()?;
         self.optimizer.dense.check("optimizer.dense")?;
         self.optimizer.rows.check("optimizer.rows")?;
         self.optimizer.schedule.check()?;
@@ -232,8 +237,8 @@ fn set(table: &mut toml::Table, setting: &str) -> Result<()> {
         let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         at = next.as_table_mut().ok_or_else(|| Error::Config(format!("`{setting}`: `{key}` is not a section")))?;
     }
-    // Another model's settings do not fit this one's.
-    if path.trim() == "model.name" && at.get("name") != Some(&value) {
+    // Another model's, or method's, settings do not fit this one's.
+    if ["model.name", "balance.name"].contains(&path.trim()) && at.get("name") != Some(&value) {
         at.clear();
     }
     at.insert(last.to_string(), value);
@@ -277,6 +282,8 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         assert!(refused(SMALL, &["network.dropout=1.0"]).contains("network.dropout"));
+        assert!(refused(SMALL, &["balance.name=dwa", "balance.temperature=0"]).contains("balance.temperature"));
+        assert!(refused(SMALL, &["balance.name=pcgrad", "balance.alpha=1"]).contains("unknown field `alpha`"));
         assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
         assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
     }

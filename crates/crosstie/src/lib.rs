@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod artifact;
+pub mod balance;
 pub mod batch;
 pub mod compute;
 pub mod config;

@@ -54,6 +54,62 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
     }
 }
 
+/// Trains and collects the weights of the tasks at every step.
+fn balanced(config: &Config) -> (Scorer, Vec<Vec<f64>>) {
+    let schema = Schema::read(config.data.schema()).unwrap();
+    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
+    let mut seen = Vec::new();
+    let mut observer = |event: &Event| {
+        if let Event::Step { weights, .. } = event {
+            seen.push(weights.clone());
+        }
+    };
+    let trained = train(config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).unwrap();
+    (trained.scorer, seen)
+}
+
+#[test]
+fn every_way_of_balancing_learns_and_is_equal_to_the_bit_at_1_and_8_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    for (method, model, extra) in [
+        ("uncertainty", "mmoe", "network.dropout=0.2"),
+        // The first weights that are not 1 are those of the third epoch.
+        ("dwa", "shared-bottom", "train.epochs=3"),
+        ("gradnorm", "cgc", "network.norm=batch"),
+        ("gradnorm", "esmm", "optimizer.clip=0.1"),
+        ("pcgrad", "ple", "network.norm=batch"),
+        ("pcgrad", "esmm", "optimizer.clip=0.1"),
+    ] {
+        let trained = |threads: usize, method: &str| {
+            let settings = [format!("train.threads={threads}"), format!("balance.name={method}")];
+            let settings = ["train.epochs=1", &settings[0], &settings[1], extra];
+            let (scorer, seen) = balanced(&config(directory.path(), model, &settings));
+            (weights(&scorer), seen)
+        };
+        let one = trained(1, method);
+        assert!(one == trained(8, method), "{method} depends on the number of threads");
+        assert!(one.0 != trained(2, "fixed").0, "{method} changes nothing");
+        let (first, last) = (&one.1[0], &one.1[one.1.len() - 1]);
+        assert!(first.iter().all(|weight| *weight == 1.0));
+        assert_eq!(first != last, method != "pcgrad", "{method}: {last:?}");
+        assert!(one.1.iter().flatten().all(|weight| weight.is_finite() && *weight > 0.0), "{method}: {last:?}");
+        if ["dwa", "gradnorm"].contains(&method) {
+            assert!((last.iter().sum::<f64>() - last.len() as f64).abs() < 1e-5, "{method}: {last:?}");
+        }
+    }
+}
+
+#[test]
+fn networks_that_share_nothing_have_no_conflicts() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let trained = |method| weights(&run(&config(directory.path(), "single-task", &[method])).unwrap().scorer);
+    assert!(trained("balance.name=pcgrad") == trained("balance.name=fixed"));
+    let said = run(&config(directory.path(), "single-task", &["balance.name=gradnorm"])).unwrap_err().to_string();
+    assert!(said.contains("share nothing"), "{said}");
+}
+
 #[test]
 fn a_cache_that_does_not_fit_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();

@@ -252,7 +252,7 @@ impl Inputs<'_> {
     pub fn losses(&self, net: &mut Net<'_>, name: &str, logits: Node, factors: Option<Node>) -> Node {
         let loss = FunnelLoss { objective: self.objective.clone() };
         let inputs: Vec<Node> = [logits, self.labels, self.weights].into_iter().chain(factors).collect();
-        net.graph().push(name, loss, &inputs, &[], self.tasks())
+        net.graph().push(name, loss, &inputs, &[], self.objective.funnel().tasks())
     }
 
     /// Adds one column to what training minimises.
@@ -316,6 +316,26 @@ impl Network {
     /// # Errors
     /// [`Error::Config`] for settings that make no sense.
     pub fn new(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
+        Network::build(model, style, layout, objective, false)
+    }
+
+    /// The same parameters under another question: every head's logit, times
+    /// the row's weight, is a loss, and nothing else is. The gradients tell what
+    /// each head reads.
+    ///
+    /// # Errors
+    /// As of [`Network::new`].
+    pub fn of_heads(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
+        Network::build(model, style, layout, objective, true)
+    }
+
+    fn build(
+        model: &dyn Model,
+        style: &Style,
+        layout: &Layout,
+        objective: Objective,
+        of_heads: bool,
+    ) -> Result<Network> {
         style.check()?;
         let columns = Columns::new(layout);
         if columns.main().is_empty() {
@@ -337,13 +357,19 @@ impl Network {
         let declared = model.declare(&mut net, &mut inputs)?;
         assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
         let losses = match declared.losses {
+            _ if of_heads => net.multiply("weighted", declared.logits, weights),
             Some(losses) => losses,
             None => inputs.losses(&mut net, "loss", declared.logits, None),
         };
         let Inputs { sets, sources, terms, .. } = inputs;
+        let (names, terms): (Vec<&String>, Vec<Term>) = if of_heads {
+            (objective.heads().iter().map(|head| &head.name).collect(), Vec::new())
+        } else {
+            (objective.names().iter().collect(), terms)
+        };
         graph.output(declared.logits);
-        for (task, name) in objective.names().iter().enumerate() {
-            graph.loss(name, losses.columns(task, 1));
+        for (index, name) in names.into_iter().enumerate() {
+            graph.loss(name, losses.columns(index, 1));
         }
         for term in &terms {
             graph.loss(&term.name, term.node);

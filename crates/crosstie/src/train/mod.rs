@@ -46,6 +46,8 @@ pub enum Event {
         rows: usize,
         /// Sum over the batch's rows of each task's loss, in the tasks' order.
         losses: Vec<f64>,
+        /// The weight that balancing gave each task, beside its fixed one.
+        weights: Vec<f64>,
     },
     /// The validation files were scored.
     Evaluated {
@@ -122,7 +124,7 @@ pub fn train(
     observer(&Event::Learned { rows: features.rows(), warnings: features.warnings().to_vec() });
     let columns = features.columns(Purpose::Evaluation);
     valid.require(&columns)?;
-    let mut trainer = Trainer::new(Scorer::new(config, features)?);
+    let mut trainer = Trainer::new(Scorer::new(config, features)?)?;
     observer(&trainer.started());
     let better = |new: f64, old: f64| if higher_is_better { new > old } else { new < old };
     pool.install(|| {

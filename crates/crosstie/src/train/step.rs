@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use super::Event;
+use crate::balance::{Balance, Gradients, Losses, Setting, Shared, TaskGradients};
 use crate::batch::Batch;
-use crate::compute::{Mode, NotFinite, Workspace};
+use crate::compute::{Mode, Node, NotFinite, Workspace};
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
+use crate::model::Network;
 use crate::optim::Moments;
 use crate::scorer::{Scorer, segments};
 
@@ -14,7 +16,8 @@ use crate::scorer::{Scorer, segments};
 pub(super) struct Trainer {
     scorer: Scorer,
     workspace: Workspace,
-    gradients: Vec<f32>,
+    balance: Box<dyn Balance>,
+    gradients: Gradients,
     moments: Moments,
     penalised: Vec<bool>,
     step: u64,
@@ -27,7 +30,9 @@ pub(super) struct State {
 }
 
 impl Trainer {
-    pub fn new(mut scorer: Scorer) -> Trainer {
+    /// # Errors
+    /// [`Error::Config`] for a balancing method that does not fit the model.
+    pub fn new(mut scorer: Scorer) -> Result<Trainer> {
         let optimizer = scorer.config.optimizer.clone();
         let program = &scorer.network.program;
         let workspace = program.workspace(scorer.config.train.batch_size, true);
@@ -36,9 +41,10 @@ impl Trainer {
             penalised[parameter.range()].fill(true);
         }
         let moments = optimizer.dense.moments(program.length());
-        let gradients = vec![0.0; program.length()];
+        let gradients = Gradients { dense: vec![0.0; program.length()], rows: Vec::new() };
+        let balance = balance(&scorer)?;
         scorer.embeddings.prepare(&optimizer.rows);
-        Trainer { scorer, workspace, gradients, moments, penalised, step: 0 }
+        Ok(Trainer { scorer, workspace, balance, gradients, moments, penalised, step: 0 })
     }
 
     pub fn scorer(&self) -> &Scorer {
@@ -90,38 +96,47 @@ impl Trainer {
         } else {
             batch
         };
-        let losses = self.passes(batch, routed)?;
-        let scorer = &mut self.scorer;
+        let weights = self.balance.weights(epoch);
+        let seeds = self.seeds(batch, &weights);
+        let losses = self.passes(batch, &seeds)?;
+        let Trainer { scorer, workspace, balance, gradients, moments, penalised, .. } = self;
+        scorer.network.program.parameter_gradients(workspace, &mut gradients.dense);
+        gradients.rows = row_gradients(scorer, workspace, batch);
+        let tasks = weights.len();
+        let means = losses[..tasks].iter().zip(scorer.network.objective.weights());
+        let means: Vec<f64> = means.map(|(sum, weight)| sum * f64::from(*weight) / batch.rows as f64).collect();
+        let mode = Mode::Train { seed: scorer.config.train.seed, step };
+        let mut alone = Alone { scorer, workspace, batch, mode, current: None };
+        let seen = Losses { step, rows: batch.rows, means: &means };
+        balance.follow(&seen, gradients, &mut alone);
         let program = &scorer.network.program;
-        program.parameter_gradients(&self.workspace, &mut self.gradients);
-        let inputs: Vec<Vec<&[f32]>> = scorer
-            .network
-            .sets
-            .iter()
-            .map(|set| self.workspace.source_gradients(program, *set).map(|(_, chunk)| chunk).collect())
-            .collect();
-        let rows = scorer.embeddings.gather(batch, &inputs);
         let optimizer = &scorer.config.optimizer;
-        let scale = clip(optimizer.clip, &self.gradients, &rows);
+        let scale = clip(optimizer.clip, gradients);
         let factor = optimizer.schedule.factor(step);
-        let (parameters, moments) = (&mut scorer.parameters, &mut self.moments);
-        optimizer.dense.update(parameters, &self.gradients, moments, &self.penalised, step, factor, scale);
-        program.keep(&self.workspace, parameters);
-        scorer.embeddings.update(&optimizer.rows, &rows, step, factor, scale);
-        Ok(Event::Step { epoch, step, rows: batch.rows, losses })
+        let parameters = &mut scorer.parameters;
+        optimizer.dense.update(parameters, &gradients.dense, moments, penalised, step, factor, scale);
+        program.keep(workspace, parameters);
+        scorer.embeddings.update(&optimizer.rows, &gradients.rows, step, factor, scale);
+        Ok(Event::Step { epoch, step, rows: batch.rows, losses, weights })
     }
 
-    /// Forward and backward; the sum over the rows of each task's loss.
-    fn passes(&mut self, batch: &Batch, routed: bool) -> Result<Vec<f64>> {
-        let (scorer, step) = (&self.scorer, self.step);
-        let (program, objective) = (&scorer.network.program, &scorer.network.objective);
-        let segments = segments(program, batch, routed);
+    /// The weight of every loss per row: of the tasks, balanced, then of the
+    /// model's terms.
+    fn seeds(&self, batch: &Batch, weights: &[f64]) -> Vec<f32> {
+        let network = &self.scorer.network;
+        let tasks = network.objective.weights().iter().zip(weights).map(|(fixed, weight)| fixed * *weight as f32);
         // An impression is the unit: a task with fewer rows weighs less.
-        let weights = objective.weights().iter().copied().chain(scorer.network.terms.iter().map(|term| term.weight));
-        let seeds: Vec<f32> = weights.map(|weight| weight / batch.rows as f32).collect();
+        tasks.chain(network.terms.iter().map(|term| term.weight)).map(|weight| weight / batch.rows as f32).collect()
+    }
+
+    /// Forward and backward; the sum over the rows of each loss.
+    fn passes(&mut self, batch: &Batch, seeds: &[f32]) -> Result<Vec<f64>> {
+        let (scorer, step) = (&self.scorer, self.step);
+        let program = &scorer.network.program;
+        let segments = segments(program, batch, scorer.network.routed);
         let mode = Mode::Train { seed: scorer.config.train.seed, step };
         let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| scorer.fill(batch, source, rows, into);
-        program.train(&mut self.workspace, &scorer.parameters, batch.rows, &segments, &seeds, mode, &fill);
+        program.train(&mut self.workspace, &scorer.parameters, batch.rows, &segments, seeds, mode, &fill);
         let (losses, broken) = self.workspace.losses(program);
         match broken {
             None => Ok(losses),
@@ -133,13 +148,71 @@ impl Trainer {
     }
 }
 
+/// The method of the configuration.
+fn balance(scorer: &Scorer) -> Result<Box<dyn Balance>> {
+    let (config, layout, network) = (&scorer.config, scorer.features.layout(), &scorer.network);
+    let shared = || {
+        let heads = Network::of_heads(config.model.model(), &config.network, layout, network.objective.clone())?;
+        Shared::find(&heads, layout.tables.len())
+    };
+    let (tasks, seed, parameters) = (scorer.tasks().len(), config.train.seed, network.program.parameters());
+    config.balance.start(&Setting { tasks, seed, parameters, shared: &shared })
+}
+
+/// The gradients of the rows seen, after a backward pass.
+fn row_gradients(scorer: &Scorer, workspace: &Workspace, batch: &Batch) -> Vec<RowGradients> {
+    let program = &scorer.network.program;
+    let chunks = |set: &Node| workspace.source_gradients(program, *set).map(|(_, chunk)| chunk).collect();
+    let inputs: Vec<Vec<&[f32]>> = scorer.network.sets.iter().map(chunks).collect();
+    scorer.embeddings.gather(batch, &inputs)
+}
+
+/// The tasks' own gradients, each by a backward pass over what the last
+/// forward pass left.
+struct Alone<'a> {
+    scorer: &'a Scorer,
+    workspace: &'a mut Workspace,
+    batch: &'a Batch,
+    mode: Mode,
+    /// The task whose gradients the workspace holds.
+    current: Option<usize>,
+}
+
+impl Alone<'_> {
+    fn pass(&mut self, task: usize) {
+        if self.current == Some(task) {
+            return;
+        }
+        let network = &self.scorer.network;
+        let mut seeds = vec![0.0; network.program.losses().len()];
+        seeds[task] = network.objective.weights()[task] / self.batch.rows as f32;
+        network.program.backward(self.workspace, &self.scorer.parameters, &seeds, self.mode);
+        self.current = Some(task);
+    }
+}
+
+impl TaskGradients for Alone<'_> {
+    fn dense(&mut self, task: usize, into: &mut Vec<f32>) {
+        self.pass(task);
+        let program = &self.scorer.network.program;
+        into.resize(program.length(), 0.0);
+        program.parameter_gradients(self.workspace, into);
+    }
+
+    fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>) {
+        self.pass(task);
+        *into = row_gradients(self.scorer, self.workspace, self.batch);
+    }
+}
+
 /// The factor that brings all gradients together to a norm of at most `limit`.
-fn clip(limit: f32, dense: &[f32], rows: &[RowGradients]) -> f32 {
+fn clip(limit: f32, gradients: &Gradients) -> f32 {
     if limit == 0.0 {
         return 1.0;
     }
     let square = |values: &[f32]| values.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
-    let norm = (square(dense) + rows.iter().map(|rows| square(&rows.gradients)).sum::<f64>()).sqrt() as f32;
+    let rows = gradients.rows.iter();
+    let norm = (square(&gradients.dense) + rows.map(|rows| square(&rows.gradients)).sum::<f64>()).sqrt() as f32;
     if norm > limit { limit / norm } else { 1.0 }
 }
 
@@ -149,9 +222,10 @@ mod tests {
 
     #[test]
     fn clipping_scales_dense_and_row_gradients_together() {
-        let rows = [RowGradients { rows: vec![3], gradients: vec![4.0] }];
-        assert_eq!(clip(0.0, &[3.0], &rows), 1.0);
-        assert_eq!(clip(10.0, &[3.0], &rows), 1.0);
-        assert_eq!(clip(1.0, &[3.0], &rows), 0.2);
+        let rows = vec![RowGradients { rows: vec![3], gradients: vec![4.0] }];
+        let gradients = Gradients { dense: vec![3.0], rows };
+        assert_eq!(clip(0.0, &gradients), 1.0);
+        assert_eq!(clip(10.0, &gradients), 1.0);
+        assert_eq!(clip(1.0, &gradients), 0.2);
     }
 }

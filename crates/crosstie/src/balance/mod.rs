@@ -1,0 +1,175 @@
+//! Balancing: how the losses of several tasks become one step, with any
+//! model. Some methods weigh the losses, anew at every step or epoch; others
+//! change the gradients.
+//!
+//! L_i is the mean over the batch's impressions of task i's loss, times the
+//! weight that the schema or `[objective]` gives it. A model's
+//! [terms](crate::model::Term) keep their own weights and go with the sum. A
+//! task whose loss in a batch is 0 has nothing to say there, most often for
+//! want of labels: the batch leaves its weight as it is.
+
+mod dwa;
+mod gradnorm;
+mod learned;
+mod pcgrad;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod uncertainty;
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+
+pub use dwa::Dwa;
+pub use gradnorm::GradNorm;
+pub use pcgrad::PcGrad;
+pub use shared::{Part, Shared};
+pub use uncertainty::Uncertainty;
+
+use crate::compute::Parameter;
+use crate::embedding::RowGradients;
+use crate::error::{Error, Result};
+
+/// The `[balance]` section: a method's name, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum BalanceConfig {
+    Fixed(Fixed),
+    Uncertainty(Uncertainty),
+    Dwa(Dwa),
+    GradNorm(GradNorm),
+    PcGrad(PcGrad),
+}
+
+/// No balancing: the losses keep their weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fixed {}
+
+impl Default for BalanceConfig {
+    fn default() -> BalanceConfig {
+        BalanceConfig::Fixed(Fixed {})
+    }
+}
+
+/// What a method may know of the network.
+pub struct Setting<'a> {
+    /// Number of tasks.
+    pub tasks: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// The dense parameters.
+    pub parameters: &'a [Parameter],
+    /// Finds what the tasks share.
+    pub shared: &'a dyn Fn() -> Result<Shared>,
+}
+
+impl BalanceConfig {
+    /// The method, at the start of a training.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that do not fit the network.
+    pub fn start(&self, setting: &Setting<'_>) -> Result<Box<dyn Balance>> {
+        Ok(match self {
+            BalanceConfig::Fixed(_) => Box::new(Equal { tasks: setting.tasks }),
+            BalanceConfig::Uncertainty(config) => Box::new(uncertainty::State::new(config, setting)),
+            BalanceConfig::Dwa(config) => Box::new(dwa::State::new(config, setting)),
+            BalanceConfig::GradNorm(config) => Box::new(gradnorm::State::new(config, setting)?),
+            BalanceConfig::PcGrad(_) => Box::new(pcgrad::State::new(setting)?),
+        })
+    }
+
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        let in_range =
+            |key: &str, found: f64, zero: bool| match found.is_finite() && (found > 0.0 || zero && found == 0.0) {
+                true => Ok(()),
+                false => {
+                    let expected = if zero { "0 or more" } else { "above 0" };
+                    Err(Error::Config(format!("balance.{key} must be {expected}, found {found}")))
+                }
+            };
+        match self {
+            BalanceConfig::Fixed(_) | BalanceConfig::PcGrad(_) => Ok(()),
+            BalanceConfig::Uncertainty(config) => in_range("learning_rate", config.learning_rate, true),
+            BalanceConfig::Dwa(config) => in_range("temperature", config.temperature, false),
+            BalanceConfig::GradNorm(config) => {
+                in_range("alpha", config.alpha, true)?;
+                in_range("learning_rate", config.learning_rate, true)?;
+                in_range("initial_steps", config.initial_steps as f64, false)
+            }
+        }
+    }
+}
+
+/// The gradient of a loss with respect to everything that a model learns.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients {
+    /// Of the dense parameters, in the order of the program's flat vector.
+    pub dense: Vec<f32>,
+    /// Of the rows that the batch has seen, table by table.
+    pub rows: Vec<RowGradients>,
+}
+
+/// The losses of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Losses<'a> {
+    /// The step, from 1.
+    pub step: u64,
+    /// Rows of its batch.
+    pub rows: usize,
+    /// L_i of every task.
+    pub means: &'a [f64],
+}
+
+/// The gradients of single tasks in the step under way. Each new task costs a
+/// backward pass, however often it is asked for in a row.
+pub trait TaskGradients {
+    /// ∇ L_task with respect to the dense parameters.
+    fn dense(&mut self, task: usize, into: &mut Vec<f32>);
+
+    /// ∇ L_task with respect to the rows seen. The rows are those of the batch,
+    /// whether or not the task's loss reaches them, so those of any two tasks
+    /// are the same.
+    fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>);
+}
+
+/// A method at work in a training.
+pub trait Balance: Debug + Send {
+    /// The weight w_i of each task in the next step, which belongs to epoch
+    /// `epoch` (from 1).
+    fn weights(&mut self, epoch: u64) -> Vec<f64>;
+
+    /// Follows a step before the optimizer does: `total` is the gradient of
+    /// Σ w_i L_i and of the model's terms, which the method may change.
+    fn follow(&mut self, _losses: &Losses<'_>, _total: &mut Gradients, _tasks: &mut dyn TaskGradients) {}
+}
+
+/// All weights 1.
+#[derive(Debug)]
+struct Equal {
+    tasks: usize,
+}
+
+impl Balance for Equal {
+    fn weights(&mut self, _epoch: u64) -> Vec<f64> {
+        vec![1.0; self.tasks]
+    }
+}
+
+/// Scales the weights of the chosen tasks so that all weights together sum to
+/// the number of tasks.
+fn share(weights: &mut [f64], chosen: &[bool]) {
+    let sum = |wanted: bool| -> f64 {
+        weights.iter().zip(chosen).filter(|(_, chosen)| **chosen == wanted).map(|(weight, _)| weight).sum()
+    };
+    let factor = (weights.len() as f64 - sum(false)) / sum(true);
+    for (weight, _) in weights.iter_mut().zip(chosen).filter(|(_, chosen)| **chosen) {
+        *weight *= factor;
+    }
+}

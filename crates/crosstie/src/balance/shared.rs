@@ -1,0 +1,142 @@
+//! What the tasks of a network share.
+
+use std::ops::Range;
+
+use super::Gradients;
+use crate::compute::{Mode, kernel};
+use crate::error::Result;
+use crate::model::{Network, Source};
+use crate::random::Stream;
+
+/// Which tasks read which numbers: a task reads what its heads' logits depend
+/// on. So the tower of a task is its own, even where its loss is counted
+/// through another task's probability.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shared {
+    /// Dense elements that more than one task reads.
+    pub parts: Vec<Part>,
+    /// Per embedding table, per task: whether it reads it.
+    pub tables: Vec<Vec<bool>>,
+}
+
+/// Neighbouring elements of one parameter that the same tasks read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Their places in the flat vector.
+    pub range: Range<usize>,
+    /// Per task: whether it reads them.
+    pub tasks: Vec<bool>,
+}
+
+/// Rows per scenario of the made-up batch: enough for every unit of a
+/// rectifier to be on in some of them.
+const ROWS: usize = 64;
+/// Numbers multiplied and summed at a time in single precision.
+const PIECE: usize = 1024;
+
+impl Shared {
+    /// Asks a network of which every head is a loss ([`Network::of_heads`]),
+    /// with `tables` tables in each set: on made-up inputs, and with parameters
+    /// none of which is 0, a number is read by the tasks whose logits have a
+    /// gradient there. Neither data nor seed play a part.
+    pub fn find(heads: &Network, tables: usize) -> Result<Shared> {
+        let program = &heads.program;
+        let [inputs, weights, start] = ["inputs", "weights", "parameters"].map(|name| Stream::new(0, name));
+        let mut parameters = program.initial(0);
+        for range in program.parameters().iter().filter(|parameter| parameter.learned).map(|found| found.range()) {
+            for index in range {
+                parameters[index] += 0.2 * start.uniform(index as u64) as f32 - 0.1;
+            }
+        }
+        let scenarios = program.scenarios();
+        let rows = ROWS * scenarios.max(4);
+        let segments: Vec<Range<usize>> =
+            (0..scenarios).map(|scenario| rows * scenario / scenarios..rows * (scenario + 1) / scenarios).collect();
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| match heads.sources[source] {
+            Source::Features { set } => {
+                let first = rows.start * (into.len() / rows.len());
+                let stream = inputs.part(set as u64);
+                for (index, value) in into.iter_mut().enumerate() {
+                    *value = 2.0 * stream.uniform((first + index) as u64) as f32 - 1.0;
+                }
+            }
+            Source::Labels => into.fill(0.0),
+            // Different ones: batch normalisation makes plain sums over the rows constant.
+            Source::Weights => into.iter_mut().zip(rows).for_each(|(w, row)| *w = weights.uniform(row as u64) as f32),
+        };
+        let mut workspace = program.workspace(rows, true);
+        let mode = Mode::Train { seed: 0, step: 0 };
+        let mut gradients = vec![0.0; program.length()];
+        let (mut dense, mut sets) = (Vec::new(), Vec::new());
+        for task in 0..heads.objective.funnel().tasks() {
+            let seed = |head: &crate::objective::Head| if head.task == task { 1.0 } else { 0.0 };
+            let seeds: Vec<f32> = heads.objective.heads().iter().map(seed).collect();
+            if task == 0 {
+                program.train(&mut workspace, &parameters, rows, &segments, &seeds, mode, &fill);
+            } else {
+                program.backward(&mut workspace, &parameters, &seeds, mode);
+            }
+            program.parameter_gradients(&workspace, &mut gradients);
+            dense.push(gradients.iter().map(|g| *g != 0.0).collect::<Vec<bool>>());
+            let reads =
+                |set| workspace.source_gradients(program, set).any(|(_, chunk)| chunk.iter().any(|g| *g != 0.0));
+            sets.push(heads.sets.iter().map(|set| reads(*set)).collect::<Vec<bool>>());
+        }
+        let tables = (0..heads.sets.len() * tables).map(|table| sets.iter().map(|sets| sets[table / tables]).collect());
+        let mut shared = Shared { parts: Vec::new(), tables: tables.collect() };
+        for parameter in program.parameters().iter().filter(|parameter| parameter.learned) {
+            let places: Vec<usize> = parameter.range().collect();
+            for run in places.chunk_by(|a, b| dense.iter().all(|task| task[*a] == task[*b])) {
+                let tasks: Vec<bool> = dense.iter().map(|task| task[run[0]]).collect();
+                if tasks.iter().filter(|reads| **reads).count() > 1 {
+                    shared.parts.push(Part { range: run[0]..run[0] + run.len(), tasks });
+                }
+            }
+        }
+        Ok(shared)
+    }
+
+    fn of_pair(&self, (i, j): (usize, usize)) -> (impl Iterator<Item = Range<usize>>, impl Iterator<Item = usize>) {
+        let both = move |tasks: &[bool]| tasks[i] && tasks[j];
+        let parts = self.parts.iter().filter(move |part| both(&part.tasks)).map(|part| part.range.clone());
+        let tables = self.tables.iter().enumerate().filter(move |(_, tasks)| both(tasks)).map(|(table, _)| table);
+        (parts, tables)
+    }
+
+    /// a · b over what two tasks share.
+    pub fn product(&self, pair: (usize, usize), a: &Gradients, b: &Gradients) -> f64 {
+        let (parts, tables) = self.of_pair(pair);
+        let dense = parts.map(|range| product(&a.dense[range.clone()], &b.dense[range])).sum::<f64>();
+        let rows = tables.map(|table| {
+            debug_assert_eq!(a.rows[table].rows, b.rows[table].rows, "the rows of one batch");
+            product(&a.rows[table].gradients, &b.rows[table].gradients)
+        });
+        dense + rows.sum::<f64>()
+    }
+
+    /// `y += scale · x` over what two tasks share.
+    pub fn add_scaled(&self, pair: (usize, usize), y: &mut Gradients, scale: f32, x: &Gradients) {
+        let (parts, tables) = self.of_pair(pair);
+        for range in parts {
+            add_scaled(&mut y.dense[range.clone()], scale, &x.dense[range]);
+        }
+        for table in tables {
+            add_scaled(&mut y.rows[table].gradients, scale, &x.rows[table].gradients);
+        }
+    }
+}
+
+/// a · b, the same bits on any processor.
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    kernel::vectorised(
+        #[inline(always)]
+        || a.chunks(PIECE).zip(b.chunks(PIECE)).map(|(a, b)| f64::from(kernel::dot(a, b))).sum(),
+    )
+}
+
+fn add_scaled(y: &mut [f32], scale: f32, x: &[f32]) {
+    kernel::vectorised(
+        #[inline(always)]
+        || kernel::add_scaled(y, scale, x),
+    );
+}

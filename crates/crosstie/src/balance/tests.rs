@@ -1,0 +1,281 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::batch::{self, Layout};
+use crate::compute::{Init, Parameter};
+use crate::layer::{Norm, Style};
+use crate::model::{ModelConfig, Network};
+use crate::objective::{Objective, ObjectiveConfig};
+use crate::schema::{Pooling, Role, Schema, Side};
+
+/// Gradients given beforehand: `dense` numbers, then one table of width 2.
+struct Given {
+    tasks: Vec<Vec<f64>>,
+    dense: usize,
+}
+
+impl Given {
+    fn all(&self, values: &[f64]) -> Gradients {
+        let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+        let (dense, rows) = values.split_at(self.dense);
+        let seen = (0..rows.len() as u32 / 2).map(|row| 4 * row + 3).collect();
+        Gradients { dense: dense.to_vec(), rows: vec![RowGradients { rows: seen, gradients: rows.to_vec() }] }
+    }
+
+    fn sum(&self, weights: &[f64]) -> Gradients {
+        let mut sum = vec![0.0; self.tasks[0].len()];
+        for (task, weight) in self.tasks.iter().zip(weights) {
+            sum.iter_mut().zip(task).for_each(|(sum, g)| *sum += weight * g);
+        }
+        self.all(&sum)
+    }
+}
+
+impl TaskGradients for Given {
+    fn dense(&mut self, task: usize, into: &mut Vec<f32>) {
+        *into = self.all(&self.tasks[task]).dense;
+    }
+
+    fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>) {
+        *into = self.all(&self.tasks[task]).rows;
+    }
+}
+
+fn flat(gradients: &Gradients) -> Vec<f32> {
+    gradients.dense.iter().chain(&gradients.rows[0].gradients).copied().collect()
+}
+
+/// A method for tasks that share the first two dense numbers and the table.
+fn start(config: &BalanceConfig, tasks: usize) -> Box<dyn Balance> {
+    let shared = || {
+        let parts = vec![Part { range: 0..2, tasks: vec![true; tasks] }];
+        Ok(Shared { parts, tables: vec![vec![true; tasks]] })
+    };
+    let init = Init::Glorot { inputs: 1, outputs: 1 };
+    let parameters = [Parameter { name: "shared".into(), shape: vec![2], init, offset: 0, learned: true }];
+    config.start(&Setting { tasks, seed: 5, parameters: &parameters, shared: &shared }).unwrap()
+}
+
+fn methods() -> Vec<BalanceConfig> {
+    vec![
+        BalanceConfig::Fixed(Fixed {}),
+        BalanceConfig::Uncertainty(Uncertainty { learning_rate: 0.05 }),
+        BalanceConfig::Dwa(Dwa::default()),
+        BalanceConfig::GradNorm(GradNorm { learning_rate: 0.05, initial_steps: 1, ..GradNorm::default() }),
+        BalanceConfig::PcGrad(PcGrad {}),
+    ]
+}
+
+/// One step; its gradient, and the weights afterwards.
+fn follow(method: &mut dyn Balance, epoch: u64, means: &[f64], given: &mut Given) -> (Vec<f32>, Vec<f64>) {
+    let mut total = given.sum(&method.weights(epoch));
+    method.follow(&Losses { step: epoch, rows: 10, means }, &mut total, given);
+    (flat(&total), method.weights(epoch))
+}
+
+/// Values of tests/golden/balance.py: six steps down two quadratic losses.
+#[test]
+fn two_quadratic_tasks_go_the_way_of_the_equations() {
+    const A: [[f64; 8]; 2] = [[1.0, 2.0, 0.5, 0.0, 1.0, 0.5, 2.0, 1.0], [0.5, 3.0, 0.0, 4.0, 2.0, 1.0, 0.5, 3.0]];
+    const C: [[f64; 8]; 2] = [[1.0, -1.0, 2.0, 0.0, 0.5, 1.0, -0.5, 1.5], [-2.0, 1.5, 0.0, 1.0, -1.0, 0.5, 1.0, 1.0]];
+    let expected: [([f64; 8], [f64; 2]); 5] = [
+        ([0.0, 0.492188, 0.529816, 0.953344, -0.441175, 0.415234, -0.164404, 1.072512], [1.0, 1.0]),
+        ([-0.003411, 0.493713, 0.476268, 0.929718, -0.425811, 0.384171, -0.153762, 1.044403], [0.743247, 0.766769]),
+        ([0.042298, 0.38783, 0.547509, 0.945938, -0.39998, 0.418924, -0.189863, 1.082381], [1.114673, 0.885327]),
+        ([0.120949, 0.244034, 0.586763, 0.925338, -0.330356, 0.424729, -0.231617, 1.093736], [1.298277, 0.701723]),
+        ([0.203252, 0.281484, 0.529816, 0.953344, -0.370504, 0.604302, -0.274664, 1.160636], [1.0, 1.0]),
+    ];
+    for (config, (expected, expected_weights)) in methods().iter().zip(expected) {
+        let mut method = start(config, 2);
+        let (mut x, mut weights) = ([0.0; 8], Vec::new());
+        for step in 0..6 {
+            let (mut tasks, mut means) = (vec![vec![0.0; 8]; 2], [0.0; 2]);
+            for (task, k) in (0..2).flat_map(|task| (0..8).map(move |k| (task, k))) {
+                let away = x[k] - C[task][k];
+                means[task] += 0.5 * A[task][k] * away * away;
+                tasks[task][k] = A[task][k] * away;
+            }
+            let (total, after) = follow(&mut *method, step / 2 + 1, &means, &mut Given { tasks, dense: 4 });
+            x.iter_mut().zip(total).for_each(|(x, g)| *x -= 0.1 * f64::from(g));
+            weights = after;
+        }
+        let close = |found: &[f64], expected: &[f64]| found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 3e-6);
+        assert!(close(&x, &expected), "{config:?}: {x:?} instead of {expected:?}");
+        assert!(close(&weights, &expected_weights), "{config:?}: {weights:?} instead of {expected_weights:?}");
+    }
+}
+
+#[test]
+fn conflicting_gradients_lose_exactly_the_projection_however_small_they_are() {
+    for scale in [1.0, 1e-6] {
+        // Dense 2 is not shared: it is summed, and no product sees it.
+        let tasks = vec![vec![scale, 0.0, 7.0, 0.0, 0.0], vec![-scale, 0.0, 5.0, scale, 0.0]];
+        let (total, weights) = follow(&mut *start(&methods()[4], 2), 1, &[1.0, 1.0], &mut Given { tasks, dense: 3 });
+        // g1' = g1 + g2 / 2, g2' = g2 + g1.
+        let expected = [0.5 * scale, 0.0, 12.0, 1.5 * scale, 0.0];
+        for (found, expected) in total.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() <= 1e-6 * expected.abs(), "{total:?}");
+        }
+        assert_eq!(weights, [1.0, 1.0]);
+    }
+}
+
+#[test]
+fn gradnorm_takes_each_tasks_own_ratio() {
+    // With one ratio for all, equal norms would move both weights alike.
+    let mut method = start(&methods()[3], 2);
+    let mut given = Given { tasks: vec![vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 1.0, 0.0, 0.0]], dense: 2 };
+    follow(&mut *method, 1, &[1.0, 1.0], &mut given);
+    let (_, weights) = follow(&mut *method, 1, &[0.9, 0.3], &mut given);
+    assert!(weights[0] > 1.02 && weights[1] < 0.98, "{weights:?}");
+}
+
+#[test]
+fn equal_losses_stay_equal_under_uncertainty() {
+    let mut method = start(&methods()[1], 3);
+    let mut given = Given { tasks: vec![vec![0.0; 4]; 3], dense: 2 };
+    for step in 0..100 {
+        let (_, weights) = follow(&mut *method, 1, &[0.9 / (1.0 + f64::from(step)); 3], &mut given);
+        assert!(weights[0] == weights[1] && weights[1] == weights[2] && weights[0].is_finite(), "{weights:?}");
+    }
+    assert!(method.weights(1)[0] > 1.0);
+}
+
+#[test]
+fn a_task_without_a_loss_keeps_its_weight_and_the_others_share_the_rest() {
+    for config in &methods() {
+        let mut method = start(config, 3);
+        let tasks = vec![vec![1.0, 2.0, 0.0, 0.0], vec![-0.1, 0.3, -2.0, 0.0], vec![0.0; 4]];
+        let mut given = Given { tasks, dense: 2 };
+        for epoch in 1..6 {
+            let (total, weights) = follow(&mut *method, epoch, &[0.5 / epoch as f64, 0.1, 0.0], &mut given);
+            assert!(total.iter().all(|g| g.is_finite()) && weights.iter().all(|w| *w > 0.0), "{config:?} {weights:?}");
+            assert_eq!(weights[2], 1.0, "{config:?}");
+            if !matches!(config, BalanceConfig::Uncertainty(_)) {
+                assert!((weights.iter().sum::<f64>() - 3.0).abs() < 1e-6, "{config:?} {weights:?}");
+            }
+        }
+        let before = method.weights(6);
+        for epoch in [6, 7, 8] {
+            let (_, weights) =
+                follow(&mut *method, epoch, &[0.0; 3], &mut Given { tasks: vec![vec![0.0; 4]; 3], dense: 2 });
+            assert!(weights == before, "{config:?}: {weights:?} instead of {before:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn agreeing_gradients_are_summed_to_the_bit(values in prop::collection::vec(0f64..2.0, 24), seed in 0u64..9) {
+        let tasks: Vec<Vec<f64>> = values.chunks(8).map(<[f64]>::to_vec).collect();
+        let mut given = Given { tasks, dense: 4 };
+        let plain = flat(&given.sum(&[1.0; 3]));
+        let (total, _) = follow(&mut *start(&methods()[4], 3), seed, &[1.0; 3], &mut given);
+        prop_assert_eq!(total, plain);
+    }
+
+    #[test]
+    fn two_projected_gradients_agree_with_both(values in prop::collection::vec(-2f64..2.0, 16)) {
+        let tasks: Vec<Vec<f64>> = values.chunks(8).map(<[f64]>::to_vec).collect();
+        let mut given = Given { tasks: tasks.clone(), dense: 2 };
+        let (total, _) = follow(&mut *start(&methods()[4], 2), 1, &[1.0; 2], &mut given);
+        for task in tasks {
+            let product: f64 = total.iter().zip(&task).map(|(total, g)| f64::from(*total) * g).sum();
+            prop_assert!(product > -1e-4, "{}", product);
+        }
+    }
+
+    #[test]
+    fn gradnorm_weights_sum_to_the_number_of_tasks(
+        means in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0.0), 1e-6..2f64], 4), 1..30),
+        values in prop::collection::vec(-1f64..1.0, 16),
+    ) {
+        let mut given = Given { tasks: values.chunks(4).map(<[f64]>::to_vec).collect(), dense: 2 };
+        let mut method = start(&methods()[3], 4);
+        for means in means {
+            let before = method.weights(1);
+            let (_, weights) = follow(&mut *method, 1, &means, &mut given);
+            prop_assert!((weights.iter().sum::<f64>() - 4.0).abs() < 1e-4, "{:?}", weights);
+            for task in 0..4 {
+                prop_assert!(weights[task] > 0.0 && (means[task] > 0.0 || weights[task] == before[task]));
+            }
+        }
+    }
+}
+
+const TASKS: &str = r#"
+    [[task]]
+    name = "click"
+    [[task]]
+    name = "buy"
+    after = "click"
+    [[task]]
+    name = "like"
+    [[field]]
+    name = "x"
+    kind = "numeric"
+"#;
+
+/// What the tasks of a model share, and its parameters' names by place.
+fn shared(model: &str, norm: Norm) -> (Shared, Vec<Parameter>) {
+    let embedded = |name: &str, role| batch::Embedded {
+        name: name.into(),
+        table: 0,
+        pooling: Pooling::Mean,
+        side: Side::Item,
+        role,
+    };
+    let layout = Layout {
+        tasks: ["click", "buy", "like"].map(String::from).to_vec(),
+        tables: vec![batch::Table { name: "item".into(), rows: 5, width: 6 }],
+        embedded: vec![embedded("item", Role::Main), embedded("place", Role::Bias)],
+        dense: Vec::new(),
+        scenarios: vec!["other".into(), "home".into()],
+    };
+    let model = ModelConfig::named(model).unwrap();
+    let schema = Schema::parse(TASKS).unwrap();
+    let objective = Objective::new(&schema, &ObjectiveConfig::default(), model.model().space()).unwrap();
+    let heads = Network::of_heads(model.model(), &Style { norm, ..Style::default() }, &layout, objective).unwrap();
+    (Shared::find(&heads, layout.tables.len()).unwrap(), heads.program.parameters().to_vec())
+}
+
+#[test]
+fn what_tasks_share_is_found_in_every_kind_of_network() {
+    let names = |model: &str, norm: Norm| -> Vec<String> {
+        let (shared, parameters) = shared(model, norm);
+        assert!(shared.parts.iter().all(|part| part.tasks == [true; 3]), "{model}");
+        let shares =
+            |parameter: &&Parameter| shared.parts.iter().any(|part| parameter.range().contains(&part.range.start));
+        let weights = parameters.iter().filter(|parameter| parameter.is_weight());
+        weights.filter(shares).map(|parameter| parameter.name.clone()).collect()
+    };
+    for norm in [Norm::None, Norm::Layer, Norm::Batch] {
+        assert_eq!(names("mmoe", norm), ["expert.0.weight", "expert.1.weight"]);
+        assert_eq!(names("shared-bottom", norm), ["bottom.0.weight", "bottom.1.weight"]);
+        // Entire-space losses reach the click's tower, but it is the click's.
+        assert_eq!(names("esmm", norm), [""; 0]);
+        assert_eq!(names("single-task", norm), [""; 0]);
+        assert_eq!(shared("esmm", norm).0.tables, [[true; 3]]);
+        let alone = shared("single-task", norm).0.tables;
+        assert_eq!(alone, [[true, false, false], [false, true, false], [false, false, true]]);
+    }
+    // The shared experts stand in one matrix with the tasks' own.
+    let (shared, parameters) = shared("cgc", Norm::None);
+    let part = shared.parts.iter().find(|part| part.range.len() > 1).unwrap();
+    let parameter = parameters.iter().find(|parameter| parameter.range().contains(&part.range.start)).unwrap();
+    assert!(parameter.name.contains("expert.0") && part.range.len() < parameter.len(), "{parameter:?} {part:?}");
+}
+
+#[test]
+fn gradnorm_says_so_where_nothing_is_shared_or_a_name_is_wrong() {
+    let said = |model: &str, names: &[&str]| {
+        let (found, parameters) = shared(model, Norm::None);
+        let config = GradNorm { shared: names.iter().map(|name| name.to_string()).collect(), ..GradNorm::default() };
+        let setting = Setting { tasks: 3, seed: 1, parameters: &parameters, shared: &|| Ok(found.clone()) };
+        BalanceConfig::GradNorm(config).start(&setting).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert!(said("single-task", &[]).unwrap_err().contains("share nothing"));
+    assert!(said("mmoe", &["expert.0.wieght"]).unwrap_err().contains("did you mean `expert.0.weight`?"));
+    assert_eq!(said("esmm", &[]), Ok(()));
+    assert_eq!(said("mmoe", &["embedding", "expert.0.weight"]), Ok(()));
+}
