@@ -8,7 +8,7 @@ use crosstie::compute::{Mode, Workspace};
 use crosstie::embedding::{Embeddings, RowGradients};
 use crosstie::layer::Style;
 use crosstie::model::{ModelConfig, Network, Source};
-use crosstie::objective::{Objective, ObjectiveConfig};
+use crosstie::objective::ObjectiveConfig;
 use crosstie::optim::OptimizerConfig;
 use crosstie::random::Stream;
 use crosstie::schema::{Pooling, Role, Schema, Side};
@@ -25,6 +25,12 @@ pub const SMALL: &[(&str, &str)] = &[
     ("ple", "task_experts = 2\nshared_experts = 1\nlevels = [[8, 7], [6], [6]]\ntower_units = []"),
     ("aitm", "bottom_units = [7, 6]\ntower_units = [6]"),
     ("ektm", EKTM),
+    ("esm2", "units = [7, 6]"),
+    (
+        "aem2tl",
+        "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
+         tower_units = [6]\ngate_units = 5\nscenario_width = 3",
+    ),
 ];
 
 /// What stands behind a stop-gradient has no finite difference.
@@ -227,7 +233,7 @@ impl Trial {
     /// trained ones.
     pub fn new(instance: &Instance, config: &Config) -> Trial {
         let (layout, model) = (instance.layout(), config.model.model());
-        let objective = Objective::new(&instance.schema(), &config.objective, model.space()).unwrap();
+        let objective = model.objective(&instance.schema(), &config.objective).unwrap();
         let network = Network::new(model, &config.network, &layout, objective).unwrap();
         let parameters = network.program.initial(11);
         let embeddings = Embeddings::new(&layout, network.sets.len(), 12, 0.7);
