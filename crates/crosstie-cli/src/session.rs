@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::{LogFormat, Shared};
 use crate::message::Sentence;
+use crate::table;
 
 /// Shared by everything that one call of `crosstie` does.
 pub struct Session {
@@ -50,12 +51,13 @@ impl Session {
         session
     }
 
-    /// A bar for work of known or unknown size, hidden where nobody looks.
+    /// A bar that counts rows, of known or unknown number; hidden where nobody
+    /// looks.
     pub fn bar(&self, length: Option<u64>, what: impl Into<Cow<'static, str>>) -> ProgressBar {
         let (bar, template) = match length {
             Some(length) => (
                 ProgressBar::new(length),
-                "{prefix} {wide_bar:.dim} {human_pos} of {human_len}, {per_sec}, {eta} left {msg}",
+                "{prefix} {wide_bar:.dim} {human_pos} of {human_len}, {speed}, {eta} left {msg}",
             ),
             None => (ProgressBar::new_spinner(), "{spinner} {prefix} {human_pos} {msg}"),
         };
@@ -72,7 +74,11 @@ impl Session {
     fn add(&self, bar: ProgressBar, template: &str, what: impl Into<Cow<'static, str>>) -> ProgressBar {
         // A template of ours that does not parse costs the bar its looks only.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.progress.add(bar).with_style(style).with_prefix(what)
+        let speed = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            // Writing to a bar's line cannot fail.
+            let _ = write!(text, "{} rows/s", table::count(state.per_sec() as u64));
+        };
+        self.progress.add(bar).with_style(style.with_key("speed", speed)).with_prefix(what)
     }
 
     /// Writes all further messages into this file, too.
