@@ -17,13 +17,14 @@
 //! with `calibrate(g, h)`, by `structure`:
 //!
 //! ```text
-//! ctr          [h ; relu(relu(g W1 + b1) W2 + b2)]                              (1)
-//! ctr_scaled   [h ; s · relu(g W1 + b1)],  s = sigmoid(g w + b)                 (2)
-//! cvr          v ⊙ h,  v = sigmoid(relu(g W1 + b1) W2 + b2)                     (3)
-//! cvr_concat   [h ; v ⊙ h],  v as in (3)                                        (4)
+//! ctr          [h ; f(f(g W1 + b1) W2 + b2)]                     (1)
+//! ctr_scaled   [h ; s · f(g W1 + b1)],  s = sigmoid(g w + b)     (2)
+//! cvr          v ⊙ h,  v = sigmoid(f(g W1 + b1) W2 + b2)         (3)
+//! cvr_concat   [h ; v ⊙ h],  v as in (3)                         (4)
 //! none         h
 //! ```
 //!
+//! where f is the activation of all hidden layers, relu if not said otherwise.
 //! Losses are the tasks' own, on their own sample spaces. The sampler that mixes
 //! impressions and clicked rows in one batch is `[train.mix]`.
 //!
@@ -36,7 +37,7 @@
 //! - Gradients flow into the parent's network: the articles speak of no stop.
 //! - The hidden layers of (1) and (2) are as wide as h, that of (3) is the
 //!   parent's width divided by `reduction`, as in squeeze-and-excitation.
-//!   Hidden layers of a calibration have neither dropout nor norm.
+//!   Like all hidden layers they have the dropout and norm of `[network]`.
 //! - s is one number per row, not one per unit: "a learned scaling factor".
 //! - A task with several heads, as a direct one, has one network that ends in
 //!   as many logits.
@@ -170,24 +171,22 @@ impl Calibration {
 
     /// What the child's next layer reads.
     fn calibrate(&self, net: &mut Net<'_>, name: &str, parent: Node, own: Node) -> Node {
-        let (first, second) = (format!("{name}.0"), format!("{name}.1"));
         let width = own.width();
         match self.structure {
             Structure::None => own,
             Structure::Ctr => {
-                let inner = net.linear(&first, parent, width, Activation::Relu);
-                let told = net.linear(&second, inner, width, Activation::Relu);
+                let told = net.mlp(name, parent, &[width, width]);
                 net.concat(name, &[own, told])
             }
             Structure::CtrScaled => {
-                let told = net.linear(&first, parent, width, Activation::Relu);
+                let told = net.mlp(name, parent, &[width]);
                 let scale = net.linear(&format!("{name}.scale"), parent, 1, Activation::Sigmoid);
                 let scaled = net.multiply(&format!("{name}.scaled"), told, scale);
                 net.concat(name, &[own, scaled])
             }
             Structure::Cvr | Structure::CvrConcat => {
-                let squeezed = net.linear(&first, parent, (parent.width() / self.reduction).max(1), Activation::Relu);
-                let factors = net.linear(&second, squeezed, width, Activation::Sigmoid);
+                let squeezed = net.mlp(name, parent, &[(parent.width() / self.reduction).max(1)]);
+                let factors = net.linear(&format!("{name}.1"), squeezed, width, Activation::Sigmoid);
                 let calibrated = net.multiply(&format!("{name}.calibrated"), own, factors);
                 if self.structure == Structure::Cvr { calibrated } else { net.concat(name, &[own, calibrated]) }
             }
