@@ -4,6 +4,9 @@
 //! To add a model: a line in [`trial::SMALL`], and a case in
 //! tests/golden/models/make.py with its name in [`golden::CASES`].
 
+// A helper of a test may panic as the test may.
+#![allow(clippy::unwrap_used)]
+
 mod calibration;
 mod golden;
 mod gradients;
