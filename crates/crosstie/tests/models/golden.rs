@@ -25,6 +25,10 @@ const CASES: &[&str] = &[
     "ektm",
     "ektm-guard",
     "ektm-average",
+    "esmm-by-cart",
+    "esm2",
+    "aem2tl",
+    "aem2tl-in-part",
 ];
 
 #[derive(Deserialize)]

@@ -53,3 +53,14 @@ fn ple_with_one_level_is_cgc() {
     let batch = instance.random_batch(300);
     assert_eq!(cgc.logits(&batch), ple.logits(&batch));
 }
+
+#[test]
+fn esm2_without_an_action_is_esmm() {
+    let instance = Instance::load();
+    let esmm = Trial::new(&instance, &trial::config(("esmm", "units = [5, 4]"), ""));
+    let esm2 = Trial::new(&instance, &trial::config(("esm2", "units = [5, 4]\naction = \"\""), ""));
+    assert_eq!(esmm.network.objective, esm2.network.objective);
+    assert_eq!(esmm.tensors(), esm2.tensors());
+    let batch = instance.random_batch(300);
+    assert_eq!(esmm.logits(&batch), esm2.logits(&batch));
+}

@@ -122,8 +122,9 @@ fn a_batch_without_clicks_leaves_the_heads_behind_the_click_alone() {
             networks.iter().flat_map(|name| gradients[&format!("{name}.1.bias")].clone()).collect();
         let moved: Vec<bool> = of_heads.iter().map(|gradient| *gradient != 0.0).collect();
         let names: Vec<_> = trial.network.objective.heads().iter().map(|head| head.name.as_str()).collect();
-        assert_eq!(names, ["click", "cart", "buy", "like", "like_without_parent"]);
-        assert_eq!(moved, [true, false, false, false, true], "{}: {of_heads:?}", small.0);
+        let before_a_click = |name: &&str| *name == "click" || *name == "like_without_parent";
+        let expected: Vec<bool> = names.iter().map(before_a_click).collect();
+        assert_eq!(moved, expected, "{}: {names:?} {of_heads:?}", small.0);
     }
 }
 

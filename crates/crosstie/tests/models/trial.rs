@@ -8,7 +8,7 @@ use crosstie::compute::{Mode, Workspace};
 use crosstie::embedding::{Embeddings, RowGradients};
 use crosstie::layer::Style;
 use crosstie::model::{ModelConfig, Network, Source};
-use crosstie::objective::{Objective, ObjectiveConfig};
+use crosstie::objective::ObjectiveConfig;
 use crosstie::optim::OptimizerConfig;
 use crosstie::random::Stream;
 use crosstie::schema::{Pooling, Role, Schema, Side};
@@ -29,6 +29,12 @@ pub const SMALL: &[(&str, &str)] = &[
     ("calibration", "structure = \"cvr\"\nunits = [7, 6]\nlayers = [0, 1]\nreduction = 1"),
     ("calibration", "structure = \"cvr_concat\"\nunits = [7, 6]\nreduction = 1\nbias_layers = []"),
     ("ektm", EKTM),
+    ("esm2", "units = [7, 6]"),
+    (
+        "aem2tl",
+        "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
+         tower_units = [6]\ngate_units = 5\nscenario_width = 3",
+    ),
 ];
 
 /// What stands behind a stop-gradient has no finite difference.
@@ -231,7 +237,7 @@ impl Trial {
     /// trained ones.
     pub fn new(instance: &Instance, config: &Config) -> Trial {
         let (layout, model) = (instance.layout(), config.model.model());
-        let objective = Objective::new(&instance.schema(), &config.objective, model.space()).unwrap();
+        let objective = model.objective(&instance.schema(), &config.objective).unwrap();
         let network = Network::new(model, &config.network, &layout, objective).unwrap();
         let parameters = network.program.initial(11);
         let embeddings = Embeddings::new(&layout, network.sets.len(), 12, 0.7);

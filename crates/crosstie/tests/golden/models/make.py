@@ -143,15 +143,21 @@ OBJECTIVES = {
     "product": {},
     "impression": {},
     "mixed": {"cart": "impression", "buy": "product", "like": "product"},
+    "by-cart": {},
 }
+
+# Which task goes by way of which sibling action.
+BY_CART = {"like": "cart"}
 
 
 def spaces(objective):
-    base = "parent" if objective == "mixed" else objective
+    base = {"mixed": "parent", "by-cart": "product"}.get(objective, objective)
     return {name: OBJECTIVES[objective].get(name, base) for name, *_ in TASKS}
 
 
 def objective_toml(objective):
+    if objective == "by-cart":
+        return 'space = "product"\n[via]\nlike = "cart"\n'
     if objective != "mixed":
         return f'space = "{objective}"\n'
     lines = [f'{task} = "{space}"\n' for task, space in OBJECTIVES[objective].items()]
@@ -179,6 +185,20 @@ class Tensors:
             self.values[name] = size if positive else np.sign(drawn) * size
         assert self.values[name].shape == tuple(shape), (name, shape)
         return self.values[name]
+
+
+class OfScenario:
+    """The tensors of one scenario: each has a block per scenario, but for the
+    norms, which all scenarios share."""
+
+    def __init__(self, tensors, scenario):
+        self.tensors, self.scenario = tensors, scenario
+        self.style, self.training = tensors.style, tensors.training
+
+    def get(self, name, shape, positive=False):
+        if ".norm." in name:
+            return self.tensors.get(name, shape, positive)
+        return self.tensors.get(name, (len(LAYOUT["scenarios"]), *shape), positive)[self.scenario]
 
 
 class Place:
@@ -244,11 +264,12 @@ def tower(tensors, name, x, units, place):
     return affine(tensors, name, hidden, 1, place, len(units))[0][:, 0]
 
 
-def gate(tensors, name, x, sizes, which, family=0, families=1):
-    """softmax(x W), without a bias. W holds the gates of `sizes` side by side."""
+def gate(tensors, name, x, sizes, which, family=0, families=1, bias=False):
+    """softmax(x W [+ b]). W holds the gates of `sizes` side by side."""
     weight = tensors.get(f"{name}.weight", (families, x.shape[1], sum(sizes)))[family]
     start = sum(sizes[:which])
-    exponents = jnp.exp(x @ weight[:, start : start + sizes[which]])
+    own = slice(start, start + sizes[which])
+    exponents = jnp.exp(x @ weight[:, own] + (tensors.get(f"{name}.bias", (sum(sizes),))[own] if bias else 0.0))
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
@@ -397,8 +418,8 @@ def aitm(tensors, heads, settings):
     return add_bias(tensors, "bias", position, logits)
 
 
-def aitm_losses(space, heads, logits, settings):
-    asked, _, joint = objective(space, logits, heads)
+def aitm_losses(space, heads, ways, logits, settings):
+    asked, _, joint = objective(space, logits, heads, ways)
     terms = []
     for task, parent, _, direct in TASKS:
         if parent is not None and not direct and space[task] == "impression":
@@ -462,12 +483,12 @@ def ektm(tensors, heads, settings):
     return logits
 
 
-def ektm_losses(space, heads, logits, settings):
-    asked, *_ = objective(space, logits, heads)
+def ektm_losses(space, heads, ways, logits, settings):
+    asked, *_ = objective(space, logits, heads, ways)
     rows, terms = {task: losses(asked[task]) for task in asked}, []
     if not settings["enhanced"]["enabled"]:
         return rows, terms
-    originally, *_ = objective(space, logits.original, heads)
+    originally, *_ = objective(space, logits.original, heads, ways)
     about = settings["enhanced"]
     for task, parent, weight, _ in TASKS:
         if parent is None:
@@ -481,6 +502,58 @@ def ektm_losses(space, heads, logits, settings):
             worse = jnp.maximum(rows[task] - jax.lax.stop_gradient(own), 0.0)
             terms.append((f"guard {task}", about["lambda"] * weight, worse))
     return rows, terms
+
+
+def aem2tl_scenario(tensors, i, x, tasks, settings):
+    """One logit per head of every row, as if all rows were of scenario i."""
+    own = OfScenario(tensors, i)
+    representation = x
+    if settings.get("scenario_cgc", True):
+        parts = []
+        for of, name, count in [
+            (tensors, "shared", settings["shared_experts"]),
+            (own, "scenario", settings["scenario_experts"]),
+        ]:
+            units = settings["expert_units"]
+            experts = [network(of, f"{name}_expert", x, units, Place(k, count)) for k in range(count)]
+            if experts:
+                parts.append(mixture(gate(of, f"{name}_gate", x, [count], 0, bias=True), experts))
+        representation = jnp.concatenate(parts, axis=1)
+    inputs = [representation] * tasks
+    if settings.get("task_cgc", True):
+        m, n, units = settings["task_experts"], settings["task_shared_experts"], settings["task_expert_units"]
+        expert = lambda k: network(own, "task_expert", representation, units, Place(k, tasks * m + n))
+        shared = [expert(tasks * m + k) for k in range(n)]
+        for j in range(tasks):
+            specific = [expert(j * m + k) for k in range(m)]
+            inputs[j] = mixture(gate(own, "task_gate", representation, [m + n] * tasks, j), specific + shared)
+    user, item = x[:, :6], x[:, 6:8]
+    logits = []
+    for j in range(tasks):
+        hidden = inputs[j]
+        for layer, width in enumerate(settings["tower_units"] + [1]):
+            if settings.get("personalised_gating", True):
+                vector = tensors.get("scenario.weight", (len(LAYOUT["scenarios"]), settings["scenario_width"]))[i]
+                scenario = jnp.broadcast_to(vector, (x.shape[0], len(vector)))
+                h0 = jnp.concatenate([user, item, scenario, jax.lax.stop_gradient(x)], axis=1)
+                name, units = f"personal_gate.{layer}", settings["gate_units"]
+                h1 = activation("relu", affine(tensors, name, h0, units, Place(), 0)[0])
+                h2 = 2 * activation("sigmoid", affine(tensors, name, h1, tasks * hidden.shape[1], Place(), 1)[0])
+                hidden = h2[:, j * hidden.shape[1] : (j + 1) * hidden.shape[1]] * hidden
+            hidden, part, total = affine(own, "tower", hidden, width, Place(family=j, families=tasks), layer)
+            if layer < len(settings["tower_units"]):
+                hidden = normalise(own, f"tower.{layer}", hidden, part, total)
+                hidden = activation(tensors.style["activation"], hidden)
+        logits.append(hidden[:, 0])
+    return logits
+
+
+def aem2tl(tensors, heads, settings):
+    x, position = fields(tensors)
+    scenario = jnp.array(ROWS["scenarios"])
+    of = [aem2tl_scenario(tensors, i, x, len(heads), settings) for i in range(len(LAYOUT["scenarios"]))]
+    logits = [sum(jnp.where(scenario == i, of[i][j], 0.0) for i in range(len(of))) for j in range(len(heads))]
+    return add_bias(tensors, "bias", position, logits)
 
 
 def calibrate(tensors, name, g, h, settings):
@@ -537,10 +610,12 @@ MODELS = {
     "aitm": aitm,
     "calibration": calibration,
     "ektm": ektm,
+    "esm2": esmm,
+    "aem2tl": aem2tl,
 }
 
-# (space, heads, logits, settings) -> the tasks' losses row by row, and further
-# losses as (name, weight, row by row), where they are not the plain ones.
+# (space, heads, ways, logits, settings) -> the tasks' losses row by row, and
+# further losses as (name, weight, row by row), where they are not the plain ones.
 LOSSES = {"aitm": aitm_losses, "ektm": ektm_losses}
 
 
@@ -563,6 +638,14 @@ def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}):
         "transmitter": {"enabled": True, "units": units, "stop_gradient": True} | transmitter,
         "enhanced": {"enabled": True, "loss": "hard_example", "beta": 1.5, "gamma": 2.0, "lambda": 0.7} | enhanced,
     }
+
+
+def via(model, objective, settings):
+    """The ways that a model's paper, or the objective, asks for."""
+    entire_space = model in ("esm2", "aem2tl") and settings.get("entire_space", True)
+    if objective == "by-cart" or entire_space and objective in ("parent", "product"):
+        return BY_CART
+    return {}
 
 
 # file: (model, activation and norm, settings, objectives). All gradients are
@@ -644,16 +727,50 @@ CASES = {
         ektm_settings([2], [2], {"similarity": "uniform"}, {"enabled": False}, {"enabled": False}),
         ["product"],
     ),
+    "esmm-by-cart": ("esmm", ("tanh", "none"), {"units": [3]}, ["by-cart"]),
+    "esm2": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
+    "aem2tl": (
+        "aem2tl",
+        ("relu", "none"),
+        {
+            "shared_experts": 2,
+            "scenario_experts": 2,
+            "expert_units": [3, 2],
+            "task_experts": 1,
+            "task_shared_experts": 2,
+            "task_expert_units": [3],
+            "tower_units": [2],
+            "gate_units": 3,
+            "scenario_width": 2,
+        },
+        ["product", "parent"],
+    ),
+    "aem2tl-in-part": (
+        "aem2tl",
+        ("tanh", "layer"),
+        {
+            "task_cgc": False,
+            "entire_space": False,
+            "shared_experts": 1,
+            "scenario_experts": 2,
+            "expert_units": [3],
+            "tower_units": [2, 2],
+            "gate_units": 2,
+            "scenario_width": 1,
+        },
+        ["parent", "product", "impression"],
+    ),
 }
 
 # -------------------------------------------------------------- the objective
 
 
-def heads_of(space):
+def heads_of(space, ways):
     heads = []
     for task, parent, _, direct in TASKS:
         if parent is None or space[task] != "impression":
-            heads.append({"task": task, "name": task})
+            names = [f"{task}_with_{ways[task]}", f"{task}_without_{ways[task]}"] if task in ways else [task]
+            heads += [{"task": task, "name": name} for name in names]
             if direct:
                 heads.append({"task": task, "name": f"{task}_without_parent"})
         else:
@@ -690,7 +807,7 @@ def losses(questions):
     return -jnp.log(right(questions))
 
 
-def objective(space, logits, heads):
+def objective(space, logits, heads, ways):
     """Per task: the questions (p, labels) that its loss asks, p given the
     parent action, p from the impression."""
     p = {head["name"]: 1 / (1 + jnp.exp(-logit)) for head, logit in zip(heads, logits)}
@@ -713,14 +830,19 @@ def objective(space, logits, heads):
             else:
                 given[task] = jnp.minimum(joint[task] / joint[parent], 1.0)
             continue
-        given[task] = p[task]
-        joint[task] = joint[parent] * p[task]
+        if task in ways:
+            action = ways[task]
+            with_action, without = p[f"{task}_with_{action}"], p[f"{task}_without_{action}"]
+            given[task] = p[action] * with_action + (1 - p[action]) * without
+        else:
+            given[task] = p[task]
+        joint[task] = joint[parent] * given[task]
         if direct:
             joint[task] += (1 - joint[parent]) * p[f"{task}_without_parent"]
         if space[task] == "product":
             asked[task] = [(joint[task], of_impression)]
         else:
-            asked[task] = [(p[task], after_yes)]
+            asked[task] = [(given[task], after_yes)]
             if direct:
                 asked[task].append((p[f"{task}_without_parent"], after_no))
     return asked, given, joint
@@ -745,19 +867,21 @@ def case(name):
     style = {"activation": kind, "norm": norm}
     run = MODELS[model]
     drawn = Tensors(style)
-    run(drawn, heads_of(spaces(objectives[0])), settings)
+    run(drawn, heads_of(spaces(objectives[0]), via(model, objectives[0], settings)), settings)
     values = drawn.values
     results = []
     for index, kind_of in enumerate(objectives):
         space = spaces(kind_of)
-        heads = heads_of(space)
+        ways = via(model, kind_of, settings)
+        heads = heads_of(space, ways)
 
         def loss(values):
             logits = run(Tensors(style, values), heads, settings)
             if model in LOSSES:
-                rows, terms = LOSSES[model](space, heads, logits, settings)
+                rows, terms = LOSSES[model](space, heads, ways, logits, settings)
             else:
-                rows, terms = {task: losses(questions) for task, questions in objective(space, logits, heads)[0].items()}, []
+                asked, *_ = objective(space, logits, heads, ways)
+                rows, terms = {task: losses(asked[task]) for task in asked}, []
             of_rows = lambda column: (jnp.array(ROWS["weights"]) * column).sum()
             sums = {task: of_rows(column) for task, column in rows.items()}
             further = {name: of_rows(column) for name, _, column in terms}
@@ -767,7 +891,7 @@ def case(name):
 
         (_, (sums, further)), gradients = jax.value_and_grad(loss, has_aux=True)(values)
         logits = run(Tensors(style, values, training=False), heads, settings)
-        _, given, joint = objective(space, logits, heads)
+        _, given, joint = objective(space, logits, heads, ways)
         kept = [key for key in values if index == 0 or key.startswith("embedding.")]
         kept = [key for key in kept if not key.endswith((".norm.mean", ".norm.variance"))]
         results.append(
