@@ -493,6 +493,9 @@ impl TryFrom<RawField> for Field {
                 if key.is_empty() {
                     return Err(format!("field `{name}`: `key` must name at least one column"));
                 }
+                if let Some((_, twice)) = key.iter().enumerate().find(|(index, part)| key[..*index].contains(part)) {
+                    return Err(format!("field `{name}`: `key` names `{twice}` twice"));
+                }
                 if smoothing.is_nan() || smoothing <= 0.0 {
                     return Err(format!("field `{name}`: `smoothing` must be above 0, found {smoothing}"));
                 }
@@ -824,6 +827,13 @@ mod tests {
         );
         let said = refused(&format!("never = [\"x\"]\n[[task]]\nname = \"click\"\n{FIELD}"));
         assert!(said.contains("listed under `never`"), "{said}");
+    }
+
+    #[test]
+    fn a_table_name_cannot_leave_the_directory() {
+        let field = "[[field]]\nname = \"x\"\nkind = \"categorical\"\ntable = \"../ids\"\n";
+        let said = refused(&format!("[[task]]\nname = \"click\"\n{field}"));
+        assert!(said.contains("table name `../ids`"), "{said}");
     }
 
     #[test]

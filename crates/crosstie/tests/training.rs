@@ -57,15 +57,16 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
 
 /// Trains and collects the weights of the tasks at every step.
 fn balanced(config: &Config) -> (Scorer, Vec<Vec<f64>>) {
-    let schema = Schema::read(config.data.schema()).unwrap();
-    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
+    let schema = Schema::read(config.data.schema()).expect("synth wrote it");
+    let [training, valid] =
+        [&config.data.train, &config.data.valid].map(|files| Source::open(files).expect("synth wrote them"));
     let mut seen = Vec::new();
     let mut observer = |event: &Event| {
         if let Event::Step { weights, .. } = event {
             seen.push(weights.clone());
         }
     };
-    let trained = train(config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).unwrap();
+    let trained = train(config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).expect("it trains");
     (trained.scorer, seen)
 }
 

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn rows_are_drawn_at_the_ratio_and_each_as_often_as_the_others() {
         let objective = objective(&TASKS, Space::Parent);
-        let clicked = |row: usize| row % 3 == 0;
+        let clicked = |row: usize| row.is_multiple_of(3);
         let labels: Vec<[f32; 6]> = (0..200).map(|row| [f32::from(u8::from(clicked(row))); 6]).collect();
         let window = window(&labels);
         for (rate, impressions) in [(1.0, 16), (0.5, 21), (2.0, 10), (0.29, 24), (0.0, 32)] {
