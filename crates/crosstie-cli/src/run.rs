@@ -61,6 +61,11 @@ impl Run {
         self.directory.join("metrics.json")
     }
 
+    /// What the finished model shows of its inside.
+    pub fn diagnostics(&self) -> PathBuf {
+        self.directory.join("diagnostics.json")
+    }
+
     /// The messages.
     pub fn log(&self) -> PathBuf {
         self.directory.join("train.log")

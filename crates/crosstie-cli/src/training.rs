@@ -78,6 +78,10 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run) -> Result
         None => (trained.report, "validation"),
     };
     write_json(&run.metrics(), &report)?;
+    let diagnosis = trained.scorer.diagnose(data.test.as_ref().unwrap_or(&data.valid))?;
+    if !diagnosis.is_empty() {
+        write_json(&run.diagnostics(), &diagnosis)?;
+    }
     environment.ended = Some(message::now());
     environment.reason = Some(reason(trained.reason).into());
     run.write_environment(&environment)?;

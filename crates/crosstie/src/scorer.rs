@@ -10,7 +10,8 @@ use crate::embedding::Embeddings;
 use crate::error::Result;
 use crate::feature::{Features, Purpose};
 use crate::metric::{Evaluation, Report};
-use crate::model::{self, Network};
+use crate::model::diagnostic::Means;
+use crate::model::{self, Diagnosis, Network};
 
 /// Most rows that are scored at a time, so that buffers stay small.
 const ROWS: usize = 4096;
@@ -97,31 +98,45 @@ impl Scorer {
         let tasks = self.tasks().len();
         let mut scores =
             Scores { given_parent: vec![0.0; batch.rows * tasks], from_impression: vec![0.0; batch.rows * tasks] };
+        self.each_piece(workspace, batch, |workspace, row_of| {
+            for (index, logits) in workspace.values(&self.network.program, self.network.logits).enumerate() {
+                let row = row_of(index);
+                let cells = row * tasks..(row + 1) * tasks;
+                let given = &mut scores.given_parent[cells.clone()];
+                self.network.objective.probabilities(logits, given, &mut scores.from_impression[cells]);
+            }
+        });
+        scores
+    }
+
+    /// Runs the network over a batch, some rows at a time. `read` finds each
+    /// piece in the workspace, and learns which row of the batch a row of the
+    /// piece is.
+    fn each_piece(
+        &self,
+        workspace: &mut Workspace,
+        batch: &Batch,
+        mut read: impl FnMut(&Workspace, &dyn Fn(usize) -> usize),
+    ) {
+        let Network { program, routed, .. } = &self.network;
         for first in (0..batch.rows).step_by(ROWS) {
             let rows = first..(first + ROWS).min(batch.rows);
             let piece;
-            let (batch, order) = if rows.len() == batch.rows && !self.network.routed {
+            let (batch, order) = if rows.len() == batch.rows && !routed {
                 (batch, None)
             } else {
                 let mut order: Vec<usize> = rows.clone().collect();
-                if self.network.routed {
+                if *routed {
                     order.sort_by_key(|row| batch.scenarios[*row]);
                 }
                 piece = batch.select(&order);
                 (&piece, Some(order))
             };
-            let Network { program, logits, objective, .. } = &self.network;
-            let segments = segments(program, batch, self.network.routed);
+            let segments = segments(program, batch, *routed);
             let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(batch, source, rows, into);
             program.score(workspace, &self.parameters, batch.rows, &segments, &fill);
-            for (index, logits) in workspace.values(program, *logits).enumerate() {
-                let row = order.as_ref().map_or(index, |order| order[index]);
-                let cells = row * tasks..(row + 1) * tasks;
-                let given = &mut scores.given_parent[cells.clone()];
-                objective.probabilities(logits, given, &mut scores.from_impression[cells]);
-            }
+            read(workspace, &|index| order.as_ref().map_or(index, |order| order[index]));
         }
-        scores
     }
 
     /// Scores labelled files and reports how well.
@@ -148,6 +163,33 @@ impl Scorer {
             evaluation.add(batch.borrow(), &scores.given_parent, &scores.from_impression);
         }
         Ok(evaluation.report())
+    }
+
+    /// Means over labelled files of what the model shows of its inside; empty
+    /// for a model that shows nothing. Every row counts once, whatever its weight.
+    ///
+    /// # Errors
+    /// As of [`Scorer::evaluate`].
+    pub fn diagnose(&self, source: &Source) -> Result<Diagnosis> {
+        let Network { program, diagnostics, .. } = &self.network;
+        let mut means: Vec<Means> = diagnostics.iter().map(Means::new).collect();
+        if !diagnostics.is_empty() {
+            let columns = self.features.columns(Purpose::Evaluation);
+            source.require(&columns)?;
+            let mut workspace = program.diagnosis(ROWS);
+            for rows in source.rows(&columns, ROWS) {
+                let batch = self.features.encode(&rows?, Purpose::Evaluation)?;
+                self.each_piece(&mut workspace, &batch, |workspace, _| {
+                    for (diagnostic, means) in diagnostics.iter().zip(&mut means) {
+                        workspace.values(program, diagnostic.node).for_each(|row| means.add(row));
+                    }
+                });
+            }
+        }
+        let named = diagnostics.iter().zip(means).map(|(diagnostic, means)| {
+            (diagnostic.name.clone(), diagnostic.columns.iter().cloned().zip(means.finish()).collect())
+        });
+        Ok(named.collect())
     }
 
     /// Fills a source of the graph from a batch.

@@ -204,3 +204,23 @@ fn a_loss_that_is_not_finite_stops_with_the_place() {
     let said = run(&config).unwrap_err().to_string();
     assert!(said.starts_with("step ") && said.contains("is not finite") && said.contains("task `"), "{said}");
 }
+
+#[test]
+fn ektm_shows_how_alike_conversions_are_and_how_often_the_transfer_helps() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let config = config(directory.path(), "ektm", &["train.epochs=1"]);
+    let scorer = run(&config).unwrap().scorer;
+    let test = Source::open(&config.data.test).unwrap();
+    let diagnosis = scorer.diagnose(&test).unwrap();
+    let tasks = &diagnosis["enhanced beats original"];
+    assert!(tasks.len() > 1 && !tasks.contains_key("click"), "{tasks:?}");
+    for (task, share) in tasks {
+        assert!(share.is_some_and(|share| share > 0.0 && share < 1.0), "{tasks:?}");
+        let row = &diagnosis[&format!("similarity {task}")];
+        let sum: f64 = row.values().copied().map(|mean| mean.unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{row:?}");
+        assert!(row.values().all(|mean| *mean <= row[task]), "{task} is most alike to itself: {row:?}");
+    }
+    assert_eq!(diagnosis.len(), tasks.len() + 1);
+}

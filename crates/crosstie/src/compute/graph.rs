@@ -130,6 +130,7 @@ pub struct Graph {
     parameters: Vec<Parameter>,
     losses: Vec<(String, Node)>,
     outputs: Vec<Node>,
+    diagnostics: Vec<Node>,
     length: usize,
     scenarios: usize,
 }
@@ -212,6 +213,11 @@ impl Graph {
         self.outputs.push(node);
     }
 
+    /// Marks a node as needed for diagnosis, beside the outputs.
+    pub fn diagnostic(&mut self, node: Node) {
+        self.diagnostics.push(node);
+    }
+
     fn buffer(&mut self, width: usize) -> Node {
         self.widths.push(width);
         Node { buffer: self.widths.len() - 1, from: 0, width, detached: false }
@@ -237,6 +243,7 @@ impl Graph {
             steps
         };
         let score = needed(&mut self.outputs.iter().map(|node| node.buffer));
+        let diagnose = needed(&mut self.outputs.iter().chain(&self.diagnostics).map(|node| node.buffer));
         let all = self.outputs.iter().chain(self.losses.iter().map(|(_, node)| node)).map(|node| node.buffer);
         let train = needed(&mut all.collect::<Vec<_>>().into_iter());
         let backward = self.plan_backward();
@@ -259,6 +266,7 @@ impl Graph {
             length: self.length,
             scenarios: self.scenarios,
             score,
+            diagnose,
             train,
             backward,
             users,
@@ -350,6 +358,7 @@ pub struct Program {
     pub(super) length: usize,
     pub(super) scenarios: usize,
     pub(super) score: Vec<bool>,
+    pub(super) diagnose: Vec<bool>,
     pub(super) train: Vec<bool>,
     pub(super) backward: Backward,
     /// Per parameter: the steps that learn it, with its slot there.

@@ -60,19 +60,28 @@ pub struct Workspace {
     capacity: usize,
     used: usize,
     rows: usize,
+    diagnosis: bool,
 }
 
 impl Program {
     /// Buffers for batches of up to `rows` rows; with gradients for training.
     pub fn workspace(&self, rows: usize, training: bool) -> Workspace {
-        let used = if training { &self.train } else { &self.score };
+        self.buffers(rows, training, if training { &self.train } else { &self.score })
+    }
+
+    /// Buffers for scoring that computes the diagnostics too. They may depend
+    /// on labels, which scoring alone never asks for.
+    pub fn diagnosis(&self, rows: usize) -> Workspace {
+        Workspace { diagnosis: true, ..self.buffers(rows, false, &self.diagnose) }
+    }
+
+    fn buffers(&self, rows: usize, training: bool, used: &[bool]) -> Workspace {
         let mut alive = vec![false; self.widths.len()];
         for (step, _) in self.steps.iter().zip(used).filter(|(_, used)| **used) {
             alive[step.output.buffer] = true;
             step.inputs.iter().for_each(|input| alive[input.buffer] = true);
         }
-        let outputs = self.outputs.iter().map(|output| output.buffer);
-        outputs.for_each(|buffer| alive[buffer] = true);
+        self.outputs.iter().for_each(|output| alive[output.buffer] = true);
         let buffers = |rows: usize, wanted: &dyn Fn(usize) -> bool| -> Vec<Vec<f32>> {
             let length = |buffer: usize| if wanted(buffer) { rows * self.widths[buffer] } else { 0 };
             (0..self.widths.len()).map(|buffer| vec![0.0; length(buffer)]).collect()
@@ -91,10 +100,11 @@ impl Program {
             .collect();
         let statistics: Vec<Vec<f32>> =
             self.steps.iter().map(|step| vec![0.0; if training { step.op.statistics() } else { 0 }]).collect();
-        Workspace { chunks, statistics, capacity: rows, used: 0, rows: 0 }
+        Workspace { chunks, statistics, capacity: rows, used: 0, rows: 0, diagnosis: false }
     }
 
-    /// Computes the outputs of a batch.
+    /// Computes the outputs of a batch, and the diagnostics in a workspace for
+    /// [diagnosis](Program::diagnosis).
     ///
     /// `segments` are the rows of each scenario; they cover `0..rows` in order.
     pub fn score(
@@ -106,10 +116,11 @@ impl Program {
         fill: &Fill<'_>,
     ) {
         workspace.load(rows, segments);
+        let used = if workspace.diagnosis { &self.diagnose } else { &self.score };
         let (chunks, statistics) = (&mut workspace.chunks[..workspace.used], &workspace.statistics);
         chunks.par_iter_mut().with_max_len(1).for_each(|chunk| {
             self.fill(chunk, fill);
-            self.forward_chunk(chunk, 0..self.steps.len(), &self.score, parameters, statistics, Mode::Score);
+            self.forward_chunk(chunk, 0..self.steps.len(), used, parameters, statistics, Mode::Score);
         });
     }
 

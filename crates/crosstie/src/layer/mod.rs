@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::compute::op::{
-    Activation, BatchNorm, Concat, Dropout, LayerNorm, Linear, Mix, Multiply, ScenarioVector, Softmax, Sum,
+    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, ScenarioVector, Softmax, Sum,
 };
 use crate::compute::{Graph, Init, Node};
 use crate::error::{Error, Result};
@@ -185,6 +185,19 @@ impl<'a> Net<'a> {
         self.graph.push(name, Softmax { groups: sizes.to_vec() }, &[x], &[], x.width())
     }
 
+    /// Linear maps without bias, one for each of `groups` equal parts, applied
+    /// to every one of `xs` with the same weights.
+    ///
+    /// # Shapes
+    /// xs: rows × (groups · d) each; outputs: rows × (groups · width) each.
+    pub fn shared_linear(&mut self, name: &str, xs: &[Node], groups: usize, width: usize) -> Vec<Node> {
+        let inputs = xs[0].width() / groups;
+        let init = Init::Glorot { inputs, outputs: width };
+        let weight = self.graph.parameter(&format!("{name}.weight"), &[groups, inputs, width], init);
+        let op = Linear { groups, inputs, outputs: width, activation: Activation::None, bias: false, routed: false };
+        xs.iter().map(|x| self.graph.push(name, op.clone(), &[*x], &[weight], groups * width)).collect()
+    }
+
     /// A gate unit (LHUC, PEPNet): `2 · sigmoid(relu(x W0 + b0) W1 + b1)`, a
     /// factor around 1 for each unit of another layer.
     ///
@@ -269,6 +282,11 @@ impl<'a> Net<'a> {
     pub fn sum(&mut self, name: &str, terms: &[(f32, Node)]) -> Node {
         let (scales, nodes): (Vec<f32>, Vec<Node>) = terms.iter().copied().unzip();
         self.graph.push(name, Sum { scales }, &nodes, &[], nodes[0].width())
+    }
+
+    /// `max(a - b, 0)`.
+    pub fn hinge(&mut self, name: &str, a: Node, b: Node) -> Node {
+        self.graph.push(name, Hinge, &[a, b], &[], a.width())
     }
 
     fn layers(&mut self, name: &str, x: Node, groups: usize, units: &[usize], first: usize) -> Node {

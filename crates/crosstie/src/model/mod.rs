@@ -3,13 +3,18 @@
 //! head; what the heads mean is the [objective](crate::objective)'s business.
 
 mod aem2tl;
+mod aitm;
 mod cgc;
+pub(crate) mod diagnostic;
+mod ektm;
 mod esm2;
 mod esmm;
 mod mmoe;
 mod ple;
 mod shared_bottom;
 mod single_task;
+#[cfg(test)]
+mod trial;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +22,10 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 pub use aem2tl::Aem2tl;
+pub use aitm::Aitm;
 pub use cgc::Cgc;
+pub use diagnostic::{Diagnosis, Diagnostic};
+pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Transmitter};
 pub use esm2::Esm2;
 pub use esmm::Esmm;
 pub use mmoe::Mmoe;
@@ -30,7 +38,7 @@ use crate::compute::{Graph, Node, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
 use crate::layer::{Net, Style};
-use crate::objective::{FunnelLoss, Head, Objective, ObjectiveConfig, Space};
+use crate::objective::{Beats, FunnelLoss, HardExample, Head, Joint, Objective, ObjectiveConfig, Space};
 use crate::schema::{Schema, Side};
 
 /// A network for any list of heads.
@@ -101,7 +109,9 @@ pub enum ModelConfig {
     Cgc(Cgc),
     Ple(Ple),
     Esm2(Esm2),
+    Aitm(Aitm),
     Aem2tl(Aem2tl),
+    Ektm(Ektm),
 }
 
 /// What a user reads about a model.
@@ -116,7 +126,7 @@ pub struct About {
 }
 
 /// All models.
-pub const MODELS: [About; 8] = [
+pub const MODELS: [About; 10] = [
     single_task::ABOUT,
     shared_bottom::ABOUT,
     esmm::ABOUT,
@@ -124,7 +134,9 @@ pub const MODELS: [About; 8] = [
     cgc::ABOUT,
     ple::ABOUT,
     esm2::ABOUT,
+    aitm::ABOUT,
     aem2tl::ABOUT,
+    ektm::ABOUT,
 ];
 
 impl ModelConfig {
@@ -138,7 +150,9 @@ impl ModelConfig {
             "cgc" => ModelConfig::Cgc(Cgc::default()),
             "ple" => ModelConfig::Ple(Ple::default()),
             "esm2" => ModelConfig::Esm2(Esm2::default()),
+            "aitm" => ModelConfig::Aitm(Aitm::default()),
             "aem2tl" => ModelConfig::Aem2tl(Aem2tl::default()),
+            "ektm" => ModelConfig::Ektm(Ektm::default()),
             _ => return None,
         })
     }
@@ -153,7 +167,9 @@ impl ModelConfig {
             ModelConfig::Cgc(model) => model,
             ModelConfig::Ple(model) => model,
             ModelConfig::Esm2(model) => model,
+            ModelConfig::Aitm(model) => model,
             ModelConfig::Aem2tl(model) => model,
+            ModelConfig::Ektm(model) => model,
         }
     }
 }
@@ -194,6 +210,7 @@ pub struct Inputs<'a> {
     sets: Vec<Node>,
     sources: Vec<Source>,
     terms: Vec<Term>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 /// A loss beside those of the tasks.
@@ -239,6 +256,11 @@ impl Inputs<'_> {
         self.labels
     }
 
+    /// The rows' weights, rows × 1. For losses only.
+    pub fn weights(&self) -> Node {
+        self.weights
+    }
+
     /// The objective, for losses over other logits than the model's own.
     pub fn objective(&self) -> &Objective {
         self.objective
@@ -250,9 +272,57 @@ impl Inputs<'_> {
     /// # Shapes
     /// logits: rows × heads; output: rows × tasks.
     pub fn losses(&self, net: &mut Net<'_>, name: &str, logits: Node, factors: Option<Node>) -> Node {
-        let loss = FunnelLoss { objective: self.objective.clone() };
+        let factors = factors.map(|factors| factors.stop_gradient());
         let inputs: Vec<Node> = [logits, self.labels, self.weights].into_iter().chain(factors).collect();
-        net.graph().push(name, loss, &inputs, &[], self.objective.funnel().tasks())
+        net.graph().push(name, self.loss(), &inputs, &[], self.names().len())
+    }
+
+    fn loss(&self) -> FunnelLoss {
+        FunnelLoss { objective: self.objective.clone() }
+    }
+
+    /// `1 + beta · |y - p|^gamma` with the probabilities of some logits, and 1
+    /// for other tasks than `tasks`, as factors for [`Inputs::losses`]. No
+    /// gradient flows through it.
+    ///
+    /// # Shapes
+    /// logits: rows × heads; output: rows × tasks.
+    pub fn hard_example(
+        &self,
+        net: &mut Net<'_>,
+        name: &str,
+        logits: Node,
+        tasks: &[usize],
+        beta: f32,
+        gamma: f32,
+    ) -> Node {
+        let betas = (0..self.names().len()).map(|task| if tasks.contains(&task) { beta } else { 0.0 }).collect();
+        let op = HardExample { loss: self.loss(), betas, gamma };
+        net.graph().push(name, op, &[logits.stop_gradient(), self.labels], &[], self.names().len())
+    }
+
+    /// 1 where `one` has a smaller loss than `other`, 0 where not, NaN where a
+    /// row has no label that counts. For diagnosis.
+    ///
+    /// # Shapes
+    /// one, other: rows × heads; output: rows × tasks.
+    pub fn beats(&self, net: &mut Net<'_>, name: &str, one: Node, other: Node) -> Node {
+        let inputs = [one.stop_gradient(), other.stop_gradient(), self.labels];
+        net.graph().push(name, Beats { loss: self.loss() }, &inputs, &[], self.names().len())
+    }
+
+    /// p(action and its ancestors | impression) of every task.
+    ///
+    /// # Shapes
+    /// logits: rows × heads; output: rows × tasks.
+    pub fn joint(&self, net: &mut Net<'_>, name: &str, logits: Node) -> Node {
+        net.graph().push(name, Joint { objective: self.objective.clone() }, &[logits], &[], self.names().len())
+    }
+
+    /// Shows a node's mean over rows after an evaluation. A NaN does not count.
+    pub fn add_diagnostic(&mut self, name: &str, columns: Vec<String>, node: Node) {
+        assert_eq!(columns.len(), node.width(), "{name}: one name per column");
+        self.diagnostics.push(Diagnostic { name: name.into(), columns, node: node.stop_gradient() });
     }
 
     /// Adds one column to what training minimises.
@@ -308,6 +378,8 @@ pub struct Network {
     pub objective: Objective,
     /// Losses beside those of the tasks; they follow them in the program.
     pub terms: Vec<Term>,
+    /// What the model shows of its inside.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Network {
@@ -352,6 +424,7 @@ impl Network {
             sets: Vec::new(),
             sources: vec![Source::Labels, Source::Weights],
             terms: Vec::new(),
+            diagnostics: Vec::new(),
         };
         let mut net = Net::new(&mut graph, style);
         let declared = model.declare(&mut net, &mut inputs)?;
@@ -361,7 +434,7 @@ impl Network {
             Some(losses) => losses,
             None => inputs.losses(&mut net, "loss", declared.logits, None),
         };
-        let Inputs { sets, sources, terms, .. } = inputs;
+        let Inputs { sets, sources, terms, diagnostics, .. } = inputs;
         let (names, terms): (Vec<&String>, Vec<Term>) = if of_heads {
             (objective.heads().iter().map(|head| &head.name).collect(), Vec::new())
         } else {
@@ -374,7 +447,9 @@ impl Network {
         for term in &terms {
             graph.loss(&term.name, term.node);
         }
+        diagnostics.iter().for_each(|diagnostic| graph.diagnostic(diagnostic.node));
         let (routed, logits) = (graph.routed(), declared.logits);
-        Ok(Network { program: graph.compile()?, sources, sets, logits, routed, objective, terms })
+        let program = graph.compile()?;
+        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics })
     }
 }

@@ -67,6 +67,11 @@ impl Slopes {
 }
 
 impl FunnelLoss {
+    /// Whether a row has any label that counts for a task.
+    pub(super) fn counts(&self, labels: &[f32], task: usize) -> bool {
+        self.terms(labels, task).next().is_some()
+    }
+
     /// What a row's labels say of a task: each answer with its label.
     fn terms(&self, labels: &[f32], task: usize) -> impl Iterator<Item = (Answer, bool)> {
         let (heads, funnel) = (self.objective.of_task[task], &self.objective.funnel);
@@ -85,7 +90,8 @@ impl FunnelLoss {
         terms.into_iter().flatten()
     }
 
-    fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
+    /// One row's losses, without its weight.
+    pub(super) fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
         let chances = self.objective.chances(logits);
         for (task, loss) in losses.iter_mut().enumerate() {
             let terms = self.terms(labels, task).map(|(answer, label)| {
@@ -162,6 +168,20 @@ impl Trace<'_> {
     }
 }
 
+impl Objective {
+    /// Adds the gradient of `Σ scale_task · p_task` with respect to the logits,
+    /// p being p(action and its ancestors | impression).
+    pub(super) fn joint_gradient(&self, logits: &[f32], scales: &[f32], gradient: &mut [f64]) {
+        let chances = self.chances(logits);
+        let mut trace = Trace { objective: self, logits, chances: &chances, gradient };
+        for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
+            // dp = p · d ln p.
+            let yes = f64::from(*scale) * chances[task].joint.yes.exp();
+            trace.joint(task, Slopes { yes, no: 0.0 });
+        }
+    }
+}
+
 impl Op for FunnelLoss {
     fn name(&self) -> &'static str {
         "cross-entropy"
@@ -202,27 +222,10 @@ impl Op for FunnelLoss {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::TASKS;
     use super::super::*;
     use super::*;
     use crate::random::Stream;
-
-    const TASKS: &str = r#"
-        [[task]]
-        name = "click"
-        [[task]]
-        name = "cart"
-        after = "click"
-        [[task]]
-        name = "buy"
-        after = "cart"
-        [[task]]
-        name = "like"
-        after = "click"
-        direct = true
-        [[field]]
-        name = "x"
-        kind = "numeric"
-    "#;
 
     fn loss(space: Space, one_task: Option<(&str, Space)>) -> FunnelLoss {
         let spaces = one_task.map(|(task, space)| (task.to_string(), space)).into_iter().collect();

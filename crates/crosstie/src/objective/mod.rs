@@ -5,12 +5,18 @@
 //! means, and how a row's loss follows from them is decided here, so that any
 //! model works with any forest of tasks.
 
+mod beats;
+mod hard_example;
+mod joint;
 mod loss;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use beats::Beats;
+pub use hard_example::HardExample;
+pub use joint::Joint;
 pub use loss::FunnelLoss;
 
 use crate::compute::kernel::{log_add, log_sigmoid};
@@ -318,4 +324,26 @@ fn order(names: &[String], funnel: &Funnel, actions: &[Option<usize>]) -> Result
         order.push(next);
     }
     Ok(order)
+}
+
+#[cfg(test)]
+mod tests {
+    /// Sequential, parallel and direct.
+    pub(crate) const TASKS: &str = r#"
+        [[task]]
+        name = "click"
+        [[task]]
+        name = "cart"
+        after = "click"
+        [[task]]
+        name = "buy"
+        after = "cart"
+        [[task]]
+        name = "like"
+        after = "click"
+        direct = true
+        [[field]]
+        name = "x"
+        kind = "numeric"
+    "#;
 }

@@ -21,6 +21,10 @@ const CASES: &[&str] = &[
     "esm2",
     "aem2tl",
     "aem2tl-in-part",
+    "aitm",
+    "ektm",
+    "ektm-guard",
+    "ektm-average",
 ];
 
 #[derive(Deserialize)]
@@ -42,6 +46,8 @@ struct Outcome {
     objective: String,
     heads: Vec<String>,
     losses: Vec<f64>,
+    #[serde(default)]
+    further: BTreeMap<String, f64>,
     given: Vec<f64>,
     joint: Vec<f64>,
     gradients: BTreeMap<String, Vec<f64>>,
@@ -96,7 +102,14 @@ fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
     assert_close(&what("p from the impression"), &joint, &outcome.joint);
 
     let pass = trial.pass(&batch, trial::TRAIN);
-    assert_close(&what("losses"), &pass.losses, &outcome.losses);
+    let (losses, further) = pass.losses.split_at(tasks);
+    assert_close(&what("losses"), losses, &outcome.losses);
+    let names = trial.network.terms.iter().map(|term| term.name.clone());
+    let further: BTreeMap<String, f64> = names.zip(further.iter().copied()).collect();
+    assert!(further.keys().eq(outcome.further.keys()), "{}: {:?}", what("further losses"), further.keys());
+    for (name, expected) in &outcome.further {
+        assert_close(&what(name), &[further[name]], &[*expected]);
+    }
     let gradients = trial.gradients(&pass);
     for (tensor, expected) in &outcome.gradients {
         assert_gradient(&what(tensor), &gradients[tensor], expected);

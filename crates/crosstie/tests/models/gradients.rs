@@ -3,7 +3,7 @@
 use crosstie::compute::CHUNK;
 use crosstie::compute::check::Point;
 use crosstie::model::Source;
-use crosstie::random;
+use crosstie::random::Stream;
 
 use crate::trial::{self, Config, Instance, Trial};
 
@@ -12,8 +12,9 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
     let mut trial = Trial::new(instance, config);
     // Not at the start of training: there biases are zero, and a norm divides
     // an unknown value's row by a variance of nothing.
+    let stream = Stream::new(7, "parameters");
     for (index, value) in trial.parameters.iter_mut().enumerate() {
-        let uniform = random::uniform(7, index as u64) as f32 - 0.5;
+        let uniform = stream.uniform(index as u64) as f32 - 0.5;
         *value = uniform + 0.25f32.copysign(uniform);
     }
     let batch = instance.random_batch(rows);
@@ -38,7 +39,7 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
         learns: learns.collect(),
         rows: batch.rows,
         segments: trial.segments(&batch),
-        seeds: network.objective.weights().to_vec(),
+        seeds: trial.seeds(1),
         mode: trial::TRAIN,
         program: &network.program,
     }

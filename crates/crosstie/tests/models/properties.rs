@@ -112,15 +112,14 @@ fn a_batch_without_clicks_leaves_the_heads_behind_the_click_alone() {
         assert_eq!(&pass.losses[1..3], &[0.0, 0.0], "{}: cart and buy have no rows", small.0);
         let gradients = trial.gradients(&pass);
         assert!(gradients.values().flatten().all(|gradient| gradient.is_finite()), "{}", small.0);
-        // The bias network's heads stand in the order of the logits in every model.
-        let of_heads: Vec<f32> = if small.0 == "single-task" {
-            ["click", "cart", "buy", "like"]
-                .iter()
-                .flat_map(|task| gradients[&format!("bias.{task}.1.bias")].clone())
-                .collect()
-        } else {
-            gradients["bias.1.bias"].clone()
+        // The bias networks' heads stand in the order of the logits in every model.
+        let networks = match small.0 {
+            "single-task" => vec!["bias.click", "bias.cart", "bias.buy", "bias.like"],
+            "ektm" => vec!["ctr_bias", "enhanced_bias"],
+            _ => vec!["bias"],
         };
+        let of_heads: Vec<f32> =
+            networks.iter().flat_map(|name| gradients[&format!("{name}.1.bias")].clone()).collect();
         let moved: Vec<bool> = of_heads.iter().map(|gradient| *gradient != 0.0).collect();
         let names: Vec<_> = trial.network.objective.heads().iter().map(|head| head.name.as_str()).collect();
         let before_a_click = |name: &&str| *name == "click" || *name == "like_without_parent";

@@ -10,7 +10,7 @@ use crosstie::layer::Style;
 use crosstie::model::{ModelConfig, Network, Source};
 use crosstie::objective::ObjectiveConfig;
 use crosstie::optim::OptimizerConfig;
-use crosstie::random;
+use crosstie::random::Stream;
 use crosstie::schema::{Pooling, Role, Schema, Side};
 use serde::Deserialize;
 
@@ -29,7 +29,15 @@ pub const SMALL: &[(&str, &str)] = &[
         "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
          tower_units = [6]\ngate_units = 5\nscenario_width = 3",
     ),
+    ("aitm", "bottom_units = [7, 6]\ntower_units = [6]"),
+    ("ektm", EKTM),
 ];
+
+/// What stands behind a stop-gradient has no finite difference.
+const EKTM: &str = "bottom_units = [7, 6]
+tower_units = [6]
+transmitter = { units = [5], stop_gradient = false }
+enhanced = { beta = 0.0 }";
 
 /// The sections of a training config that make a network.
 #[derive(Deserialize)]
@@ -41,8 +49,10 @@ pub struct Config {
     pub objective: ObjectiveConfig,
 }
 
-/// A config of a model of [`SMALL`] with a style.
+/// A config of a model of [`SMALL`] with a style; without dropout unless the
+/// style asks for it.
 pub fn config((name, settings): (&str, &str), style: &str) -> Config {
+    let style = if style.contains("dropout") { style.to_string() } else { format!("dropout = 0.0\n{style}") };
     parse(&format!("[network]\n{style}\n[model]\nname = \"{name}\"\n{settings}\n"))
 }
 
@@ -157,8 +167,8 @@ impl Instance {
     /// empty.
     pub fn random_batch(&self, rows: usize) -> Batch {
         let draw = |name: &str, count: usize| -> Vec<f64> {
-            let stream = random::stream(5, name);
-            (0..count as u64).map(|index| random::uniform(stream, index)).collect()
+            let stream = Stream::new(5, name);
+            (0..count as u64).map(|index| stream.uniform(index)).collect()
         };
         let below = |uniform: f64, count: usize| (uniform * count as f64) as u32;
         let ids = self.layout.embedded.iter().map(|field| {
@@ -232,7 +242,9 @@ impl Trial {
 
     /// The loss weights that make the gradient that of Σ weight · loss / rows.
     pub fn seeds(&self, rows: usize) -> Vec<f32> {
-        self.network.objective.weights().iter().map(|weight| weight / rows as f32).collect()
+        let terms = self.network.terms.iter().map(|term| term.weight);
+        let weights = self.network.objective.weights().iter().copied().chain(terms);
+        weights.map(|weight| weight / rows as f32).collect()
     }
 
     /// Rows of each scenario. The rows of a batch stand in that order.

@@ -9,8 +9,12 @@ use super::matmul::{Matrix, MatrixMut};
 use super::workspace::{Chunk, Mode};
 
 mod activation;
+mod broadcast;
 mod concat;
+mod cosine;
+mod dot;
 mod dropout;
+mod hinge;
 mod linear;
 mod mix;
 mod norm;
@@ -19,8 +23,12 @@ mod scenario;
 mod softmax;
 
 pub use activation::{Activate, Activation};
+pub use broadcast::Broadcast;
 pub use concat::Concat;
+pub use cosine::Cosine;
+pub use dot::Dot;
 pub use dropout::Dropout;
+pub use hinge::Hinge;
 pub use linear::Linear;
 pub use mix::Mix;
 pub use norm::{BatchNorm, LayerNorm};

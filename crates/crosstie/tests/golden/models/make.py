@@ -7,8 +7,9 @@ Every model is written from its paper's equations in float64: experts, gates
 and towers one at a time, probabilities multiplied as probabilities. Only where
 a network's weights stand in our tensors (`Tensors`) follows the Rust code.
 
-To add a model: a function (tensors, e, heads, settings) -> one logit column
-per head, a line in MODELS, and a line in CASES.
+To add a model: a function (tensors, heads, settings) -> one logit column per
+head, a line in MODELS, and a line in CASES; if it has losses beside those of
+the tasks, or weighs these, a function in LOSSES too.
 """
 
 import json
@@ -430,6 +431,131 @@ def aem2tl(tensors, heads, settings):
     return add_bias(tensors, "bias", position, logits)
 
 
+def parent_of(task):
+    return next(parent for name, parent, *_ in TASKS if name == task)
+
+
+def depth(task):
+    return 0 if parent_of(task) is None else 1 + depth(parent_of(task))
+
+
+def softmax(columns):
+    exponents = [jnp.exp(column) for column in columns]
+    return [exponent / sum(exponents) for exponent in exponents]
+
+
+def aitm(tensors, heads, settings):
+    e, position = fields(tensors)
+    units, z = settings["bottom_units"], {}
+    k = units[-1]
+    for index in sorted(range(len(heads)), key=lambda index: depth(heads[index]["task"])):
+        task = heads[index]["task"]
+        q = network(tensors, "bottom", e, units, Place(index, len(heads)))
+        if parent_of(task) is None:
+            z[index] = q
+            continue
+        # In our tensors the heads of one depth stand side by side.
+        level = depth(task)
+        peers = [other for other in range(len(heads)) if depth(heads[other]["task"]) == level]
+        place, count = peers.index(index), len(peers)
+        sender = next(other for other in range(len(heads)) if heads[other]["task"] == parent_of(task))
+        p = network(tensors, f"transfer.{level}", z[sender], [k], Place(family=place, families=count))
+        maps = [tensors.get(f"attention.{level}.h{i}.weight", (count, k, k))[place] for i in (1, 2, 3)]
+        scores = [((u @ maps[0]) * (u @ maps[1])).sum(axis=1) / np.sqrt(k) for u in (p, q)]
+        weights = softmax(scores)
+        z[index] = weights[0][:, None] * (p @ maps[2]) + weights[1][:, None] * (q @ maps[2])
+    count = len(heads)
+    places = [Place(family=index, families=count) for index in range(count)]
+    logits = [tower(tensors, "tower", z[index], settings["tower_units"], places[index]) for index in range(count)]
+    return add_bias(tensors, "bias", position, logits)
+
+
+def aitm_losses(space, heads, logits, settings):
+    asked, _, joint = objective(space, logits, heads)
+    terms = []
+    for task, parent, _, direct in TASKS:
+        if parent is not None and not direct and space[task] == "impression":
+            above = jnp.maximum(joint[task] - joint[parent], 0.0)
+            terms.append((f"calibrator {task}", settings["calibrator"], above))
+    return {task: losses(asked[task]) for task in asked}, terms
+
+
+class Logits(list):
+    """The logits that score, and those of EKTM's original heads beside them."""
+
+    original = None
+
+
+def ektm(tensors, heads, settings):
+    e, position = fields(tensors)
+    router, transmitter, enhanced = settings["router"], settings["transmitter"], settings["enhanced"]
+    clicks = [index for index, head in enumerate(heads) if parent_of(head["task"]) is None]
+    conversions = [index for index in range(len(heads)) if index not in clicks]
+    count, units = len(conversions), settings["tower_units"]
+    given = jax.lax.stop_gradient if transmitter["stop_gradient"] else lambda x: x
+    norm = lambda x: jnp.sqrt((x * x).sum(axis=1) + 1e-8)
+
+    f_ctr = network(tensors, "ctr_bottom", e, settings["bottom_units"], Place())
+    f = [network(tensors, "cvr_bottom", e, settings["bottom_units"], Place(i, count)) for i in range(count)]
+
+    def routed(i):
+        if not router["enabled"]:
+            return f[i]
+        known = [f[j] if j == i else given(f[j]) for j in range(count)]
+        if router["similarity"] == "uniform":
+            weights = [1.0] * count
+        elif router["similarity"] == "cosine":
+            cosines = [(f[i] * known[j]).sum(axis=1) / (norm(f[i]) * norm(known[j])) for j in range(count)]
+            weights = [weight[:, None] for weight in softmax([cosine / router["temperature"] for cosine in cosines])]
+        else:
+            matrix = tensors.get("similarity", (count, count))
+            weights = softmax([matrix[i, j] / router["temperature"] for j in range(count)])
+        return (given(f_ctr) + sum(weights[j] * known[j] for j in range(count))) / (count + 1)
+
+    def heads_of_kind(kind, inputs):
+        places = [Place(family=i, families=len(inputs)) for i in range(len(inputs))]
+        towers = [tower(tensors, f"{kind}_tower", x, units, place) for x, place in zip(inputs, places)]
+        return add_bias(tensors, f"{kind}_bias", position, towers)
+
+    def in_order(ctr, cvr):
+        return Logits(ctr[clicks.index(i)] if i in clicks else cvr[conversions.index(i)] for i in range(len(heads)))
+
+    t = [routed(i) for i in range(count)]
+    if transmitter["enabled"]:
+        places = [Place(family=i, families=count) for i in range(count)]
+        t = [network(tensors, "transmitter", t[i], transmitter["units"], places[i]) for i in range(count)]
+    assert len(clicks) == 1
+    ctr = heads_of_kind("ctr", [f_ctr])
+    if not enhanced["enabled"]:
+        return in_order(ctr, heads_of_kind("original", t))
+    original = heads_of_kind("original", f)
+    better = heads_of_kind("enhanced", [jnp.concatenate([f[i], t[i]], axis=1) for i in range(count)])
+    logits = in_order(ctr, better)
+    logits.original = in_order([jax.lax.stop_gradient(column) for column in ctr], original)
+    return logits
+
+
+def ektm_losses(space, heads, logits, settings):
+    asked, *_ = objective(space, logits, heads)
+    rows, terms = {task: losses(asked[task]) for task in asked}, []
+    if not settings["enhanced"]["enabled"]:
+        return rows, terms
+    originally, *_ = objective(space, logits.original, heads)
+    about = settings["enhanced"]
+    for task, parent, weight, _ in TASKS:
+        if parent is None:
+            continue
+        own = losses(originally[task])
+        terms.append((f"original {task}", weight, own))
+        if about["loss"] == "hard_example":
+            error = jax.lax.stop_gradient(1 - right(originally[task]))
+            rows[task] = (1 + about["beta"] * error ** about["gamma"]) * rows[task]
+        else:
+            worse = jnp.maximum(rows[task] - jax.lax.stop_gradient(own), 0.0)
+            terms.append((f"guard {task}", about["lambda"] * weight, worse))
+    return rows, terms
+
+
 MODELS = {
     "single-task": single_task,
     "shared-bottom": shared_bottom,
@@ -439,7 +565,23 @@ MODELS = {
     "ple": ple,
     "esm2": esmm,
     "aem2tl": aem2tl,
+    "aitm": aitm,
+    "ektm": ektm,
 }
+
+# (space, heads, logits, settings) -> the tasks' losses row by row, and further
+# losses as (name, weight, row by row), where they are not the plain ones.
+LOSSES = {"aitm": aitm_losses, "ektm": ektm_losses}
+
+
+def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}):
+    return {
+        "bottom_units": bottom,
+        "tower_units": [2],
+        "router": {"enabled": True, "similarity": "cosine", "temperature": 0.5} | router,
+        "transmitter": {"enabled": True, "units": units, "stop_gradient": True} | transmitter,
+        "enhanced": {"enabled": True, "loss": "hard_example", "beta": 1.5, "gamma": 2.0, "lambda": 0.7} | enhanced,
+    }
 
 
 def via(model, objective, settings):
@@ -519,6 +661,25 @@ CASES = {
         },
         ["parent", "product", "impression"],
     ),
+    "aitm": (
+        "aitm",
+        ("leaky-relu", "none"),
+        {"bottom_units": [3, 2], "tower_units": [], "calibrator": 0.6},
+        ["impression", "parent", "product", "mixed"],
+    ),
+    "ektm": ("ektm", ("tanh", "none"), ektm_settings([3, 2], [2]), ["parent", "product", "impression", "mixed"]),
+    "ektm-guard": (
+        "ektm",
+        ("leaky-relu", "none"),
+        ektm_settings([3], [2], {"similarity": "learned"}, {"stop_gradient": False}, {"loss": "guard"}),
+        ["parent", "product", "impression"],
+    ),
+    "ektm-average": (
+        "ektm",
+        ("tanh", "none"),
+        ektm_settings([2], [2], {"similarity": "uniform"}, {"enabled": False}, {"enabled": False}),
+        ["product"],
+    ),
 }
 
 # -------------------------------------------------------------- the objective
@@ -552,34 +713,40 @@ def happened(row, task):
     return None if own is None or above is None else True
 
 
-def cross_entropy(p, labels):
-    """Sum over the rows whose label is not None, times the rows' weights."""
-    total = 0.0
-    for row, label in enumerate(labels):
-        if label is not None:
-            total += ROWS["weights"][row] * -jnp.log(p[row] if label else 1 - p[row])
+def right(questions):
+    """Row by row the probability given to the labels: the product over the
+    questions (p, labels) of which a row has a label."""
+    total = jnp.ones(COUNT)
+    for p, labels in questions:
+        total *= jnp.stack([1.0 if y is None else p[row] if y else 1 - p[row] for row, y in enumerate(labels)])
     return total
 
 
-def objective(space, logits, heads, ways):
-    """(loss sums, p given the parent action, p from the impression) per task."""
+def losses(questions):
+    """Cross-entropy row by row; 0 where a row has no label."""
+    return -jnp.log(right(questions))
+
+
+def objective(space, logits, heads, ways={}):
+    """Per task: the questions (p, labels) that its loss asks, p given the
+    parent action, p from the impression."""
     p = {head["name"]: 1 / (1 + jnp.exp(-logit)) for head, logit in zip(heads, logits)}
-    sums, given, joint = {}, {}, {}
+    asked, given, joint = {}, {}, {}
     column = {task: [row[k] for row in ROWS["labels"]] for k, task in enumerate(LAYOUT["tasks"])}
     for task, parent, _, direct in TASKS:
         if parent is None:
             given[task] = joint[task] = p[task]
-            sums[task] = cross_entropy(p[task], column[task])
+            asked[task] = [(p[task], column[task])]
             continue
         after_yes = [y if up == 1 else None for y, up in zip(column[task], column[parent])]
         after_no = [y if up == 0 else None for y, up in zip(column[task], column[parent])]
         of_impression = [happened(row, task) for row in range(COUNT)]
         if space[task] == "impression":
             joint[task] = p[f"{task}_from_impression"]
-            sums[task] = cross_entropy(joint[task], of_impression)
+            asked[task] = [(joint[task], of_impression)]
             if direct:
                 given[task] = p[task]
-                sums[task] += cross_entropy(given[task], after_yes)
+                asked[task].append((given[task], after_yes))
             else:
                 given[task] = jnp.minimum(joint[task] / joint[parent], 1.0)
             continue
@@ -593,12 +760,12 @@ def objective(space, logits, heads, ways):
         if direct:
             joint[task] += (1 - joint[parent]) * p[f"{task}_without_parent"]
         if space[task] == "product":
-            sums[task] = cross_entropy(joint[task], of_impression)
+            asked[task] = [(joint[task], of_impression)]
         else:
-            sums[task] = cross_entropy(given[task], after_yes)
+            asked[task] = [(given[task], after_yes)]
             if direct:
-                sums[task] += cross_entropy(p[f"{task}_without_parent"], after_no)
-    return sums, given, joint
+                asked[task].append((p[f"{task}_without_parent"], after_no))
+    return asked, given, joint
 
 
 # ------------------------------------------------------------------- the files
@@ -607,6 +774,12 @@ def objective(space, logits, heads, ways):
 def rounded(values):
     """Eight digits: what float32 tells apart."""
     return [float(f"{float(value):.8g}") + 0.0 for value in np.asarray(values).ravel()]
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
 
 
 def case(name):
@@ -623,10 +796,20 @@ def case(name):
         heads = heads_of(space, ways)
 
         def loss(values):
-            sums, *_ = objective(space, run(Tensors(style, values), heads, settings), heads, ways)
-            return sum(weight * sums[task] for task, _, weight, _ in TASKS) / COUNT, sums
+            logits = run(Tensors(style, values), heads, settings)
+            if model in LOSSES:
+                rows, terms = LOSSES[model](space, heads, logits, settings)
+            else:
+                asked, *_ = objective(space, logits, heads, ways)
+                rows, terms = {task: losses(asked[task]) for task in asked}, []
+            of_rows = lambda column: (jnp.array(ROWS["weights"]) * column).sum()
+            sums = {task: of_rows(column) for task, column in rows.items()}
+            further = {name: of_rows(column) for name, _, column in terms}
+            total = sum(weight * sums[task] for task, _, weight, _ in TASKS)
+            total += sum(weight * further[name] for name, weight, _ in terms)
+            return total / COUNT, (sums, further)
 
-        (_, sums), gradients = jax.value_and_grad(loss, has_aux=True)(values)
+        (_, (sums, further)), gradients = jax.value_and_grad(loss, has_aux=True)(values)
         logits = run(Tensors(style, values, training=False), heads, settings)
         _, given, joint = objective(space, logits, heads, ways)
         kept = [key for key in values if index == 0 or key.startswith("embedding.")]
@@ -640,10 +823,11 @@ def case(name):
                 "joint": rounded(jnp.stack([joint[task] for task in LAYOUT["tasks"]], axis=1)),
                 "gradients": {key: rounded(gradients[key]) for key in kept},
             }
+            | ({"further": {name: rounded([value])[0] for name, value in further.items()}} if further else {})
         )
     lines = [f'{key} = "{value}"' for key, value in style.items()]
-    config = "\n".join(["[network]", *lines, "[model]", f'name = "{model}"'])
-    config += "".join(f"\n{key} = {json.dumps(value)}" for key, value in settings.items()) + "\n"
+    config = "\n".join(["[network]", *lines, "dropout = 0.0", "[model]", f'name = "{model}"'])
+    config += "".join(f"\n{key} = {toml(value)}" for key, value in settings.items()) + "\n"
     return {
         "config": config,
         "tensors": {key: {"shape": value.shape, "values": rounded(value)} for key, value in values.items()},

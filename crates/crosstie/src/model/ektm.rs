@@ -1,0 +1,341 @@
+//! EKTM: explicit knowledge transfer between conversion tasks.
+//!
+//! Cai, Yuan and Dong, arXiv 2605.05730, 2026; methods 2. Only the abstract, a
+//! part of the introduction and the router's formula of that paper were
+//! readable, so this is a model in the style of EKTM.
+//!
+//! A root task's head is a click head (ctr); every other head is a conversion
+//! head (cvr), i = 1..T:
+//!
+//! ```text
+//! f_ctr, f_i = Bottom(e)                                 one for every head
+//! s_ij       = <f_i, f_j> / (‖f_i‖ ‖f_j‖)                similarity "cosine", per row
+//! s          = a learned T × T matrix                    similarity "learned"
+//! ŝ_i        = softmax_j(s_ij / temperature)             both
+//! ŝ_ij       = 1                                         similarity "uniform"
+//! F_i        = mean(f_ctr, ŝ_i1 f_1, .., ŝ_iT f_T)       router
+//! t_i        = MLP_i(F_i)                                transmitter
+//! ŷ°_i       = σ(original_i(f_i))
+//! ŷ_i        = σ(enhanced_i([f_i ; t_i]))                the score
+//! ```
+//!
+//! The loss of a click task is its cross-entropy ℓ; that of a conversion task
+//!
+//! ```text
+//! ℓ(ŷ°_i) + (1 + beta |y - sg(ŷ°_i)|^gamma) ℓ(ŷ_i)               loss "hard_example"
+//! ℓ(ŷ°_i) + ℓ(ŷ_i) + lambda max(0, ℓ(ŷ_i) - sg(ℓ(ŷ°_i)))         loss "guard"
+//! ```
+//!
+//! times the task's weight. Without the router F_i = f_i: nothing comes from
+//! other tasks. Without the transmitter t_i = F_i. Without enhancement there is
+//! one head, σ(original_i(t_i)): what is transferred takes the place of the
+//! task's own representation, and nothing guards the task against it.
+//!
+//! # Deviations and reconstructions
+//! - Quoted from the paper: the three modules and the mean F_i. Reconstructed
+//!   (methods 2.4): how ŝ is computed, the transmitter's network, the enhanced
+//!   head, both losses, all sizes. The hinge has no margin.
+//! - `transmitter.stop_gradient`: in F_i, and in s_ij, f_ctr and f_j (j ≠ i)
+//!   give knowledge and are not changed by task i (after STEM, AAAI 2024).
+//! - f_ctr is that of the root above conversion i. A task with several heads
+//!   has a representation for each; conversions of all trees are routed.
+//! - `|y - ŷ°|` belongs to the probability that the task's loss is about: given
+//!   the parent, or from the impression, by the objective's space. Through the
+//!   products of ŷ° no gradient reaches the click heads, which learn from the
+//!   click and from the score.
+//! - Weighted by `hard_example` a score is no calibrated probability; `guard`
+//!   leaves it nearer to one.
+//!
+//! # Diagnosis
+//! `similarity TASK`: the mean of ŝ_i. `enhanced beats original`: on how many
+//! of a task's rows ŷ has the smaller loss.
+
+use serde::{Deserialize, Serialize};
+
+use super::{About, Declared, Inputs, Model};
+use crate::compute::op::{Broadcast, Cosine};
+use crate::compute::{Init, Node};
+use crate::error::{Error, Result};
+use crate::layer::{Experts, Net, check_units};
+
+pub(super) const ABOUT: About = About {
+    name: "ektm",
+    paper: "Cai et al., arXiv 2605.05730 (2026)",
+    when: "several conversions, some of them rare, that may or may not be akin: each takes what helps it",
+};
+
+/// Settings of EKTM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ektm {
+    /// Hidden layers of each head's bottom.
+    pub bottom_units: Vec<usize>,
+    /// Hidden layers of each tower.
+    pub tower_units: Vec<usize>,
+    /// Who gets how much of whom.
+    pub router: Router,
+    /// Each conversion's translation of what it gets.
+    pub transmitter: Transmitter,
+    /// What the transfer must be good for.
+    pub enhanced: Enhanced,
+}
+
+/// `[model.router]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Router {
+    /// Off for the ablation.
+    pub enabled: bool,
+    /// Between conversions.
+    pub similarity: Similarity,
+    /// Divides similarities before the softmax.
+    pub temperature: f32,
+}
+
+/// How alike two conversions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Similarity {
+    /// By the cosine of their representations of a row.
+    Cosine,
+    /// By a matrix that is learned.
+    Learned,
+    /// All alike: the mean is a plain one.
+    Uniform,
+}
+
+/// `[model.transmitter]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transmitter {
+    /// Off for the ablation.
+    pub enabled: bool,
+    /// Hidden layers of each transmitter.
+    pub units: Vec<usize>,
+    /// Whether the representations of other tasks are taken as they are.
+    pub stop_gradient: bool,
+}
+
+/// `[model.enhanced]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Enhanced {
+    /// Off for the ablation.
+    pub enabled: bool,
+    /// What holds the enhanced head against the original one.
+    pub loss: EnhancedLoss,
+    /// Of `hard_example`: most that is added to a row's weight.
+    pub beta: f32,
+    /// Of `hard_example`: the greater, the more only the hardest rows gain.
+    pub gamma: f32,
+    /// Of `guard`: weight of the hinge.
+    pub lambda: f32,
+}
+
+/// The loss of enhanced heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnhancedLoss {
+    /// Rows weigh more where the original head errs.
+    HardExample,
+    /// Rows cost more where the enhanced head is worse than the original one.
+    Guard,
+}
+
+impl Default for Ektm {
+    fn default() -> Ektm {
+        Ektm {
+            bottom_units: vec![128, 64],
+            tower_units: vec![32],
+            router: Router::default(),
+            transmitter: Transmitter::default(),
+            enhanced: Enhanced::default(),
+        }
+    }
+}
+
+impl Default for Router {
+    fn default() -> Router {
+        Router { enabled: true, similarity: Similarity::Cosine, temperature: 0.2 }
+    }
+}
+
+impl Default for Transmitter {
+    fn default() -> Transmitter {
+        Transmitter { enabled: true, units: vec![64], stop_gradient: true }
+    }
+}
+
+impl Default for Enhanced {
+    fn default() -> Enhanced {
+        Enhanced { enabled: true, loss: EnhancedLoss::HardExample, beta: 1.0, gamma: 2.0, lambda: 1.0 }
+    }
+}
+
+impl Model for Ektm {
+    fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
+        self.check()?;
+        let heads = Heads::new(inputs);
+        let (clicks, conversions) = (heads.clicks.len(), heads.conversions.len());
+        let features = inputs.features(net);
+        let f_ctr = net.experts("ctr_bottom", features.main(), clicks, &self.bottom_units).node;
+        let ctr = net.towers("ctr_tower", f_ctr, clicks, &self.tower_units);
+        let ctr = inputs.add_bias(net, "ctr_bias", &features, ctr);
+        if conversions == 0 {
+            return Ok(ctr.into());
+        }
+        let f_cvr = net.experts("cvr_bottom", features.main(), conversions, &self.bottom_units).node;
+        let routed = if self.router.enabled { self.route(net, inputs, &heads, f_ctr, f_cvr) } else { f_cvr };
+        let transmitted = if self.transmitter.enabled {
+            net.parallel("transmitter", routed, conversions, &self.transmitter.units)
+        } else {
+            routed
+        };
+        let own = if self.enhanced.enabled { f_cvr } else { transmitted };
+        let original = net.towers("original_tower", own, conversions, &self.tower_units);
+        let original = inputs.add_bias(net, "original_bias", &features, original);
+        if !self.enhanced.enabled {
+            return Ok(heads.in_order(net, "logits", ctr, original).into());
+        }
+        let pairs: Vec<Node> =
+            (0..conversions).flat_map(|i| [f_cvr.part(i, conversions), transmitted.part(i, conversions)]).collect();
+        let pairs = net.concat("enhanced", &pairs);
+        let enhanced = net.towers("enhanced_tower", pairs, conversions, &self.tower_units);
+        let enhanced = inputs.add_bias(net, "enhanced_bias", &features, enhanced);
+        let original = heads.in_order(net, "original", ctr.stop_gradient(), original);
+        let enhanced = heads.in_order(net, "enhanced", ctr, enhanced);
+        Ok(self.compare(net, inputs, original, enhanced))
+    }
+}
+
+impl Ektm {
+    fn check(&self) -> Result<()> {
+        check_units("model.bottom_units", &self.bottom_units, false)?;
+        check_units("model.tower_units", &self.tower_units, true)?;
+        check_units("model.transmitter.units", &self.transmitter.units, false)?;
+        let temperature = self.router.temperature;
+        if !(temperature.is_finite() && temperature > 0.0) {
+            return Err(Error::Config(format!("model.router.temperature must be above 0, found {temperature}")));
+        }
+        let Enhanced { beta, gamma, lambda, .. } = self.enhanced;
+        for (name, value) in [("beta", beta), ("gamma", gamma), ("lambda", lambda)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::Config(format!("model.enhanced.{name} must be 0 or more, found {value}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// F_i of all conversions, side by side.
+    fn route(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, heads: &Heads, f_ctr: Node, f_cvr: Node) -> Node {
+        let (clicks, count) = (heads.clicks.len(), heads.conversions.len());
+        let given = |node: Node| if self.transmitter.stop_gradient { node.stop_gradient() } else { node };
+        let (f_ctr, others) = (given(f_ctr), given(f_cvr));
+        let share = 1.0 / (count + 1) as f32;
+        let Some(similarity) = self.similarity(net, count, f_cvr, others) else {
+            let means: Vec<Node> = (0..count)
+                .map(|i| {
+                    let other = |j: usize| if j == i { f_cvr.part(i, count) } else { others.part(j, count) };
+                    let terms = std::iter::once(f_ctr.part(heads.roots[i], clicks)).chain((0..count).map(other));
+                    let terms: Vec<(f32, Node)> = terms.map(|node| (share, node)).collect();
+                    net.sum("router", &terms)
+                })
+                .collect();
+            return net.concat("router", &means);
+        };
+        for (i, name) in heads.names.iter().enumerate() {
+            inputs.add_diagnostic(&format!("similarity {name}"), heads.names.clone(), similarity.part(i, count));
+        }
+        let experts = [Experts { node: f_cvr, count }, Experts { node: others, count }];
+        let choices = (0..count).map(|i| (0..count).map(|j| (usize::from(j != i), j)).collect()).collect();
+        let mixed = net.mix("router", similarity, &experts, choices);
+        let f_ctr: Vec<Node> = heads.roots.iter().map(|root| f_ctr.part(*root, clicks)).collect();
+        let f_ctr = net.concat("router", &f_ctr);
+        net.sum("router", &[(share, f_ctr), (share, mixed)])
+    }
+
+    /// ŝ, row by row of the matrix; `None` where all are 1.
+    fn similarity(&self, net: &mut Net<'_>, count: usize, own: Node, others: Node) -> Option<Node> {
+        let s = match self.router.similarity {
+            Similarity::Uniform => return None,
+            Similarity::Cosine => {
+                let op = Cosine { width: own.width() / count };
+                net.graph().push("similarity", op, &[own, others], &[], count * count)
+            }
+            Similarity::Learned => {
+                let matrix = net.graph().parameter("similarity", &[count, count], Init::Constant(0.0));
+                net.graph().push("similarity", Broadcast, &[], &[matrix], count * count)
+            }
+        };
+        let s = net.sum("similarity", &[(1.0 / self.router.temperature, s)]);
+        Some(net.softmax("similarity", s, &vec![count; count]))
+    }
+
+    /// The losses of both kinds of heads; the enhanced ones score.
+    fn compare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, original: Node, enhanced: Node) -> Declared {
+        let objective = inputs.objective();
+        let funnel = objective.funnel();
+        let tasks: Vec<usize> = (0..funnel.tasks()).filter(|task| funnel.parents[*task].is_some()).collect();
+        let (names, weights) = (objective.names().to_vec(), objective.weights().to_vec());
+        let beats = inputs.beats(net, "enhanced beats original", enhanced, original);
+        let of_tasks: Vec<Node> = tasks.iter().map(|task| beats.columns(*task, 1)).collect();
+        let beats = net.concat("enhanced beats original", &of_tasks);
+        let columns = tasks.iter().map(|task| names[*task].clone()).collect();
+        inputs.add_diagnostic("enhanced beats original", columns, beats);
+
+        let Enhanced { loss, beta, gamma, lambda, .. } = self.enhanced;
+        let factors = (loss == EnhancedLoss::HardExample)
+            .then(|| inputs.hard_example(net, "hard examples", original, &tasks, beta, gamma));
+        let losses = inputs.losses(net, "enhanced", enhanced, factors);
+        let own = inputs.losses(net, "original", original, None);
+        let guard = (loss == EnhancedLoss::Guard).then(|| net.hinge("guard", losses, own.stop_gradient()));
+        for task in tasks {
+            let (name, weight) = (&names[task], weights[task]);
+            inputs.add_loss(&format!("original {name}"), weight, own.columns(task, 1));
+            if let Some(guard) = guard {
+                inputs.add_loss(&format!("guard {name}"), lambda * weight, guard.columns(task, 1));
+            }
+        }
+        Declared { logits: enhanced, losses: Some(losses) }
+    }
+}
+
+/// Which heads are clicks and which are conversions.
+struct Heads {
+    clicks: Vec<usize>,
+    conversions: Vec<usize>,
+    /// Per conversion: the place in `clicks` of the root above it.
+    roots: Vec<usize>,
+    /// Per conversion: its head's name.
+    names: Vec<String>,
+}
+
+impl Heads {
+    fn new(inputs: &Inputs<'_>) -> Heads {
+        let (heads, parents) = (inputs.heads(), &inputs.objective().funnel().parents);
+        let (clicks, conversions): (Vec<usize>, Vec<usize>) =
+            (0..heads.len()).partition(|head| parents[heads[*head].task].is_none());
+        let root = |task: usize| std::iter::successors(Some(task), |task| parents[*task]).last();
+        let place = |head: &usize| {
+            let root = root(heads[*head].task);
+            clicks.iter().position(|click| Some(heads[*click].task) == root).expect("every tree has a root")
+        };
+        let roots = conversions.iter().map(place).collect();
+        let names = conversions.iter().map(|head| heads[*head].name.clone()).collect();
+        Heads { clicks, conversions, roots, names }
+    }
+
+    /// Logits of the clicks and of the conversions, in the order of the heads.
+    fn in_order(&self, net: &mut Net<'_>, name: &str, clicks: Node, conversions: Node) -> Node {
+        let mut columns: Vec<(usize, Node)> = Vec::new();
+        for (heads, node) in [(&self.clicks, clicks), (&self.conversions, conversions)] {
+            columns.extend(heads.iter().enumerate().map(|(place, head)| (*head, node.columns(place, 1))));
+        }
+        columns.sort_by_key(|(head, _)| *head);
+        let columns: Vec<Node> = columns.into_iter().map(|(_, column)| column).collect();
+        net.concat(name, &columns)
+    }
+}
+
+#[cfg(test)]
+mod tests;

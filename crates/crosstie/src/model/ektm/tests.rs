@@ -1,0 +1,264 @@
+//! What only a right EKTM does.
+
+use super::super::trial::{CHAINS, Trial};
+use super::*;
+use crate::objective::Space;
+
+fn small() -> Ektm {
+    let units = Transmitter { units: vec![3], ..Transmitter::default() };
+    Ektm { bottom_units: vec![5, 4], tower_units: vec![3], transmitter: units, ..Ektm::default() }
+}
+
+/// What stands behind a stop-gradient has no finite difference.
+fn without_stops(similarity: Similarity) -> Ektm {
+    let mut model = small();
+    model.router.similarity = similarity;
+    model.transmitter.stop_gradient = false;
+    model.enhanced.beta = 0.0;
+    model
+}
+
+#[test]
+fn gradients() {
+    for similarity in [Similarity::Cosine, Similarity::Learned, Similarity::Uniform] {
+        Trial::new(&without_stops(similarity), CHAINS, None).check_gradients();
+    }
+    let mut plain = without_stops(Similarity::Cosine);
+    plain.enhanced.enabled = false;
+    Trial::new(&plain, CHAINS, Some(Space::Product)).check_gradients();
+    Trial::new(&without_stops(Similarity::Cosine), "[[task]]\nname = \"click\"\n", None).check_gradients();
+}
+
+/// Uniform similarity, no transmitter, no enhancement: every conversion's
+/// tower reads the plain mean of its click's representation and all
+/// conversions'. With bottoms that are alike the mean is each of them.
+#[test]
+fn uniform_similarity_alone_is_plain_averaging() {
+    let mut model = small();
+    model.router.similarity = Similarity::Uniform;
+    (model.transmitter.enabled, model.enhanced.enabled) = (false, false);
+    let mut mean = Trial::new(&model, CHAINS, None);
+    model.router.enabled = false;
+    let mut apart = Trial::new(&model, CHAINS, None);
+    apart.copy(&mean);
+    assert_ne!(mean.logits(), apart.logits());
+
+    // A last layer that is affine would let us average weights; tanh does
+    // not, so the representations themselves are averaged by hand.
+    let expected = averaged_by_hand(&mean);
+    for (found, expected) in mean.logits().iter().zip(&expected) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    for trial in [&mut mean, &mut apart] {
+        for name in ["0.weight", "0.bias", "1.weight", "1.bias"] {
+            trial.set(&format!("ctr_bottom.{name}"), |_| 0.1);
+            trial.set(&format!("cvr_bottom.{name}"), |_| 0.1);
+        }
+    }
+    for (mean, apart) in mean.logits().iter().zip(&apart.logits()) {
+        mean.iter().zip(apart).for_each(|(mean, apart)| assert!((mean - apart).abs() < 1e-5, "{mean} {apart}"));
+    }
+}
+
+/// The logits of `CHAINS` in plain loops.
+fn averaged_by_hand(trial: &Trial) -> Vec<Vec<f32>> {
+    let layer = |name: &str, x: &[f32], groups: usize, group: usize, tanh: bool| -> Vec<f32> {
+        let (weight, bias) = (trial.values(&format!("{name}.weight")), trial.values(&format!("{name}.bias")));
+        let outputs = bias.len() / groups;
+        // The first layers of networks that read one input are one matrix.
+        let stacked = name.ends_with("bottom.0") || name.ends_with("bias.0");
+        let at = |input: usize, output: usize| {
+            if stacked {
+                weight[input * bias.len() + group * outputs + output]
+            } else {
+                weight[(group * x.len() + input) * outputs + output]
+            }
+        };
+        let sums = (0..outputs).map(|output| {
+            let sum: f32 = x.iter().enumerate().map(|(input, x)| x * at(input, output)).sum();
+            sum + bias[group * outputs + output]
+        });
+        sums.map(|sum| if tanh { sum.tanh() } else { sum }).collect()
+    };
+    let two = |name: &str, x: &[f32], groups: usize, group: usize, tanh: bool| {
+        let hidden = layer(&format!("{name}.0"), x, groups, group, true);
+        layer(&format!("{name}.1"), &hidden, groups, group, tanh)
+    };
+    trial
+        .features
+        .chunks_exact(8)
+        .map(|features| {
+            let (main, bias) = features.split_at(6);
+            let ctr: Vec<Vec<f32>> = (0..2).map(|click| two("ctr_bottom", main, 2, click, true)).collect();
+            let cvr: Vec<Vec<f32>> = (0..6).map(|head| two("cvr_bottom", main, 6, head, true)).collect();
+            let logit = |kind: &str, x: &[f32], groups: usize, place: usize| {
+                let tower = two(&format!("{kind}_tower"), x, groups, place, false)[0];
+                tower + two(&format!("{kind}_bias"), bias, groups, place, false)[0]
+            };
+            let mean = |click: usize| -> Vec<f32> {
+                let column = |k: usize| (ctr[click][k] + cvr.iter().map(|f| f[k]).sum::<f32>()) / 7.0;
+                (0..4).map(column).collect()
+            };
+            let conversion = |place: usize| logit("original", &mean(usize::from(place > 3)), 6, place);
+            // click, cart, buy, like, like without click, visit, share, share without visit.
+            let mut logits = vec![logit("ctr", &ctr[0], 2, 0)];
+            logits.extend((0..4).map(conversion));
+            logits.push(logit("ctr", &ctr[1], 2, 1));
+            logits.extend((4..6).map(conversion));
+            logits
+        })
+        .collect()
+}
+
+#[test]
+fn with_all_modules_off_every_head_is_a_network_of_its_own() {
+    let mut model = small();
+    (model.router.enabled, model.transmitter.enabled, model.enhanced.enabled) = (false, false, false);
+    let mut trial = Trial::new(&model, CHAINS, None);
+    let before = trial.logits();
+    trial.set_block("cvr_bottom.1.weight", 1, |weight| weight + 0.5);
+    let moved = moved(&before, &trial.logits());
+    assert_eq!(moved, [false, false, true, false, false, false, false, false], "only `buy`");
+}
+
+fn moved(before: &[Vec<f32>], after: &[Vec<f32>]) -> Vec<bool> {
+    let heads = before[0].len();
+    (0..heads).map(|head| before.iter().zip(after).any(|(one, other)| one[head] != other[head])).collect()
+}
+
+#[test]
+fn a_conversion_reaches_all_conversions_and_no_click() {
+    for similarity in [Similarity::Cosine, Similarity::Learned, Similarity::Uniform] {
+        let mut model = small();
+        model.router.similarity = similarity;
+        let mut trial = Trial::new(&model, CHAINS, None);
+        let before = trial.logits();
+        trial.set_block("cvr_bottom.1.weight", 1, |weight| weight + 0.5);
+        let moved = moved(&before, &trial.logits());
+        assert_eq!(moved, [false, true, true, true, true, false, true, true], "{similarity:?}");
+    }
+}
+
+/// With every conversion's own loss off but one, the bottoms of the others
+/// learn only where gradients may pass.
+#[test]
+fn stop_gradient_lets_a_task_change_its_own_representation_only() {
+    for similarity in [Similarity::Cosine, Similarity::Learned, Similarity::Uniform] {
+        for stop_gradient in [true, false] {
+            let mut model = small();
+            model.router.similarity = similarity;
+            model.transmitter.stop_gradient = stop_gradient;
+            let mut trial = Trial::new(&model, CHAINS, None);
+            let tasks = trial.network.objective.names().len();
+            // All labels missing but click and cart: no other task has a loss.
+            for labels in trial.labels.chunks_exact_mut(tasks) {
+                labels[0] = 1.0;
+                labels[2..].fill(f32::NAN);
+            }
+            let gradients = trial.gradient("cvr_bottom.1.weight");
+            let learns: Vec<bool> = gradients.chunks_exact(20).map(|block| block.iter().any(|g| *g != 0.0)).collect();
+            let others = !stop_gradient;
+            assert_eq!(learns, [true, others, others, others, others, others], "{similarity:?} {stop_gradient}");
+        }
+    }
+}
+
+#[test]
+fn similarity_is_a_softmax_of_cosines_and_sharpens_with_the_temperature() {
+    let own = |temperature: f32| {
+        let mut model = small();
+        model.router.temperature = temperature;
+        let rows = Trial::new(&model, CHAINS, None).diagnostic("similarity cart");
+        for row in &rows {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            // A representation is most alike to itself.
+            assert!(row[1..].iter().all(|other| *other <= row[0]), "{row:?}");
+        }
+        rows.iter().map(|row| row[0]).sum::<f32>() / rows.len() as f32
+    };
+    let (sharp, blunt) = (own(0.01), own(100.0));
+    assert!(sharp > 0.9 && (blunt - 1.0 / 6.0).abs() < 0.01, "{sharp} {blunt}");
+}
+
+#[test]
+fn hard_examples_weigh_one_plus_beta_times_the_error_to_the_gamma() {
+    let (beta, gamma) = (3.0, 1.5);
+    let mut model = small();
+    (model.enhanced.beta, model.enhanced.gamma) = (beta, gamma);
+    let weighted = Trial::new(&model, CHAINS, None);
+    model.enhanced.beta = 0.0;
+    let plain = Trial::new(&model, CHAINS, None);
+    // Labels of cart after a click, alone.
+    let (mut expected, tasks) = (0.0, plain.network.objective.names().len());
+    // Without the transmitter's and the enhanced tower's say, the enhanced
+    // head is a constant logit, and the original one too.
+    let mut trials = [weighted, plain];
+    for trial in &mut trials {
+        for name in ["enhanced_tower", "enhanced_bias", "original_tower", "original_bias"] {
+            trial.set(&format!("{name}.1.weight"), |_| 0.0);
+            trial.set(&format!("{name}.1.bias"), |_| if name == "original_tower" { 0.5 } else { -0.3 });
+        }
+    }
+    let p = |logit: f64| 1.0 / (1.0 + (-logit).exp());
+    let (original, enhanced) = (p(0.5 - 0.3), p(-0.3 - 0.3));
+    for (labels, weight) in trials[0].labels.chunks_exact(tasks).zip(&trials[0].weights) {
+        if labels[0] == 1.0 && !labels[1].is_nan() {
+            let y = f64::from(labels[1]);
+            let loss = -(y * enhanced + (1.0 - y) * (1.0 - enhanced)).ln();
+            let factor = 1.0 + f64::from(beta) * (y - original).abs().powf(f64::from(gamma));
+            expected += f64::from(*weight) * factor * loss;
+        }
+    }
+    let (weighted, plain) = (trials[0].losses(), trials[1].losses());
+    assert!((weighted[1] - expected).abs() < 1e-4 * expected, "{} {expected}", weighted[1]);
+    assert_eq!((weighted[0], weighted[4]), (plain[0], plain[4]), "clicks are not weighted");
+}
+
+#[test]
+fn the_guard_costs_what_the_enhanced_head_loses_against_the_original() {
+    let mut model = small();
+    (model.enhanced.loss, model.enhanced.lambda) = (EnhancedLoss::Guard, 2.0);
+    let trial = Trial::new(&model, CHAINS, None);
+    let names: Vec<&str> = trial.network.terms.iter().map(|term| term.name.as_str()).collect();
+    assert_eq!(names[..4], ["original cart", "guard cart", "original buy", "guard buy"]);
+    assert_eq!((trial.network.terms[0].weight, trial.network.terms[1].weight), (1.0, 2.0));
+    let losses = trial.losses();
+    // max(a - b, 0) is never below the difference of the sums.
+    assert!(losses[7] > 0.0 && losses[7] >= losses[1] - losses[6] - 1e-3, "{losses:?}");
+
+    // An enhanced head equal to the original one owes nothing.
+    let mut same = trial;
+    for name in ["original", "enhanced"] {
+        for part in ["tower", "bias"] {
+            same.set(&format!("{name}_{part}.1.weight"), |_| 0.0);
+            same.set(&format!("{name}_{part}.1.bias"), |_| 0.3);
+        }
+    }
+    let losses = same.losses();
+    assert_eq!((losses[7], losses[1]), (0.0, losses[6]));
+}
+
+#[test]
+fn enhanced_beats_original_counts_the_rows_of_each_task() {
+    let trial = Trial::new(&small(), CHAINS, None);
+    let rows = trial.diagnostic("enhanced beats original");
+    let tasks = trial.network.objective.names().len();
+    let counted = |place: usize| rows.iter().filter(|row| !row[place].is_nan()).count();
+    let clicked = |labels: &&[f32]| labels[0] == 1.0 && !labels[1].is_nan();
+    assert_eq!(counted(0), trial.labels.chunks_exact(tasks).filter(clicked).count());
+    let share = rows.iter().map(|row| row[0]).filter(|won| *won == 1.0).count();
+    assert!(share > 0 && share < counted(0), "{share} of {}", counted(0));
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let mut model = small();
+    model.router.temperature = 0.0;
+    assert!(model.check().unwrap_err().to_string().contains("model.router.temperature"));
+    let text = "name = \"ektm\"\n[router]\nsimilarity = \"cosin\"\n";
+    let said = toml::from_str::<super::super::ModelConfig>(text).unwrap_err().to_string();
+    assert!(said.contains("cosin"), "{said}");
+}
