@@ -243,11 +243,16 @@ fn shared(model: &str, norm: Norm) -> (Shared, Vec<Parameter>) {
 fn what_tasks_share_is_found_in_every_kind_of_network() {
     let names = |model: &str, norm: Norm| -> Vec<String> {
         let (shared, parameters) = shared(model, norm);
-        assert!(shared.parts.iter().all(|part| part.tasks == [true; 3]), "{model}");
-        let shares =
-            |parameter: &&Parameter| shared.parts.iter().any(|part| parameter.range().contains(&part.range.start));
-        let weights = parameters.iter().filter(|parameter| parameter.is_weight());
-        weights.filter(shares).map(|parameter| parameter.name.clone()).collect()
+        let parts = |parameter: &Parameter| {
+            let range = parameter.range();
+            shared.parts.iter().filter(move |part| range.contains(&part.range.start))
+        };
+        let weights = || parameters.iter().filter(|parameter| parameter.is_weight());
+        // Of the biases no more is asked: before batch normalisation none has an effect.
+        let common = weights().flat_map(parts).all(|part| part.tasks == [true; 3]);
+        assert!(common, "{model} with {norm:?}: {:?}", weights().flat_map(parts).collect::<Vec<_>>());
+        let shares = |parameter: &&Parameter| parts(parameter).next().is_some();
+        weights().filter(shares).map(|parameter| parameter.name.clone()).collect()
     };
     for norm in [Norm::None, Norm::Layer, Norm::Batch] {
         assert_eq!(names("mmoe", norm), ["expert.0.weight", "expert.1.weight"]);

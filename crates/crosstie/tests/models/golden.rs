@@ -17,14 +17,14 @@ const CASES: &[&str] = &[
     "cgc",
     "ple-2",
     "ple-3",
-    "esmm-by-cart",
-    "esm2",
-    "aem2tl",
-    "aem2tl-in-part",
     "aitm",
     "ektm",
     "ektm-guard",
     "ektm-average",
+    "esmm-by-cart",
+    "esm2",
+    "aem2tl",
+    "aem2tl-in-part",
 ];
 
 #[derive(Deserialize)]

@@ -23,14 +23,14 @@ pub const SMALL: &[(&str, &str)] = &[
     ("cgc", "task_experts = 2\nshared_experts = 2\nexpert_units = [7, 6]\ntower_units = [6]"),
     ("ple", "task_experts = 1\nshared_experts = 2\nlevels = [[7], [6]]\ntower_units = [6]"),
     ("ple", "task_experts = 2\nshared_experts = 1\nlevels = [[8, 7], [6], [6]]\ntower_units = []"),
+    ("aitm", "bottom_units = [7, 6]\ntower_units = [6]"),
+    ("ektm", EKTM),
     ("esm2", "units = [7, 6]"),
     (
         "aem2tl",
         "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
          tower_units = [6]\ngate_units = 5\nscenario_width = 3",
     ),
-    ("aitm", "bottom_units = [7, 6]\ntower_units = [6]"),
-    ("ektm", EKTM),
 ];
 
 /// What stands behind a stop-gradient has no finite difference.

@@ -19,6 +19,8 @@
 //!
 //! The appeal is the selection bias: it decides who clicks and, with the sign
 //! and size of c, what they do then, so clicked rows are not like all rows.
+//! Items have an appeal of their own beside that of their category, brand and
+//! tags: what clicks teach of an item is worth knowing for its conversions.
 
 use crate::random::Stream;
 
@@ -32,6 +34,9 @@ pub(super) const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(0), Some(0),
 pub(super) const DIRECT: [bool; 5] = [false, true, true, false, false];
 /// Mean of each task on its own sample space.
 const RATES: [f64; 5] = [0.20, 0.08, 0.02, 0.10, 0.12];
+/// What category, brand and tags do not tell of an item's appeal. Clicks are
+/// enough to learn it of most items, their few conversions are not.
+const OWN_APPEAL: f64 = 0.6;
 /// What the appeal does to each task's log-odds; buyers are less easily charmed.
 const APPEAL: [f64; 5] = [0.95, 1.1, 1.1, 1.1, -0.4];
 /// What the price's logarithm, standardised, does to them.
@@ -362,6 +367,7 @@ fn make_items(seed: u64, items: usize) -> (Vec<Item>, Vec<f64>) {
             add(&mut taste, 0.5, &brands[brand]);
             tags.iter().for_each(|tag| add(&mut taste, 0.4 / tags.len() as f64, &tag_tastes[*tag]));
             add(&mut taste, 0.15, &own(draw.part(4)));
+            taste[APPEAL_DIRECTION] += OWN_APPEAL * draw.normal(7);
             let price = (100.0 * (3.0 + draw.normal(5)).exp()).round() / 100.0;
             (Item { category, brand, tags, price: price.max(0.01), taste }, (0.8 * draw.normal(6)).exp())
         })

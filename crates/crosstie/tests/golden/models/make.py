@@ -379,58 +379,6 @@ def cgc(tensors, heads, settings):
     return ple(tensors, heads, settings | {"levels": [settings["expert_units"]]})
 
 
-def aem2tl_scenario(tensors, i, x, tasks, settings):
-    """One logit per head of every row, as if all rows were of scenario i."""
-    own = OfScenario(tensors, i)
-    representation = x
-    if settings.get("scenario_cgc", True):
-        parts = []
-        for of, name, count in [
-            (tensors, "shared", settings["shared_experts"]),
-            (own, "scenario", settings["scenario_experts"]),
-        ]:
-            units = settings["expert_units"]
-            experts = [network(of, f"{name}_expert", x, units, Place(k, count)) for k in range(count)]
-            if experts:
-                parts.append(mixture(gate(of, f"{name}_gate", x, [count], 0, bias=True), experts))
-        representation = jnp.concatenate(parts, axis=1)
-    inputs = [representation] * tasks
-    if settings.get("task_cgc", True):
-        m, n, units = settings["task_experts"], settings["task_shared_experts"], settings["task_expert_units"]
-        expert = lambda k: network(own, "task_expert", representation, units, Place(k, tasks * m + n))
-        shared = [expert(tasks * m + k) for k in range(n)]
-        for j in range(tasks):
-            specific = [expert(j * m + k) for k in range(m)]
-            inputs[j] = mixture(gate(own, "task_gate", representation, [m + n] * tasks, j), specific + shared)
-    user, item = x[:, :6], x[:, 6:8]
-    logits = []
-    for j in range(tasks):
-        hidden = inputs[j]
-        for layer, width in enumerate(settings["tower_units"] + [1]):
-            if settings.get("personalised_gating", True):
-                vector = tensors.get("scenario.weight", (len(LAYOUT["scenarios"]), settings["scenario_width"]))[i]
-                scenario = jnp.broadcast_to(vector, (x.shape[0], len(vector)))
-                h0 = jnp.concatenate([user, item, scenario, jax.lax.stop_gradient(x)], axis=1)
-                name, units = f"personal_gate.{layer}", settings["gate_units"]
-                h1 = activation("relu", affine(tensors, name, h0, units, Place(), 0)[0])
-                h2 = 2 * activation("sigmoid", affine(tensors, name, h1, tasks * hidden.shape[1], Place(), 1)[0])
-                hidden = h2[:, j * hidden.shape[1] : (j + 1) * hidden.shape[1]] * hidden
-            hidden, part, total = affine(own, "tower", hidden, width, Place(family=j, families=tasks), layer)
-            if layer < len(settings["tower_units"]):
-                hidden = normalise(own, f"tower.{layer}", hidden, part, total)
-                hidden = activation(tensors.style["activation"], hidden)
-        logits.append(hidden[:, 0])
-    return logits
-
-
-def aem2tl(tensors, heads, settings):
-    x, position = fields(tensors)
-    scenario = jnp.array(ROWS["scenarios"])
-    of = [aem2tl_scenario(tensors, i, x, len(heads), settings) for i in range(len(LAYOUT["scenarios"]))]
-    logits = [sum(jnp.where(scenario == i, of[i][j], 0.0) for i in range(len(of))) for j in range(len(heads))]
-    return add_bias(tensors, "bias", position, logits)
-
-
 def parent_of(task):
     return next(parent for name, parent, *_ in TASKS if name == task)
 
@@ -470,8 +418,8 @@ def aitm(tensors, heads, settings):
     return add_bias(tensors, "bias", position, logits)
 
 
-def aitm_losses(space, heads, logits, settings):
-    asked, _, joint = objective(space, logits, heads)
+def aitm_losses(space, heads, ways, logits, settings):
+    asked, _, joint = objective(space, logits, heads, ways)
     terms = []
     for task, parent, _, direct in TASKS:
         if parent is not None and not direct and space[task] == "impression":
@@ -535,12 +483,12 @@ def ektm(tensors, heads, settings):
     return logits
 
 
-def ektm_losses(space, heads, logits, settings):
-    asked, *_ = objective(space, logits, heads)
+def ektm_losses(space, heads, ways, logits, settings):
+    asked, *_ = objective(space, logits, heads, ways)
     rows, terms = {task: losses(asked[task]) for task in asked}, []
     if not settings["enhanced"]["enabled"]:
         return rows, terms
-    originally, *_ = objective(space, logits.original, heads)
+    originally, *_ = objective(space, logits.original, heads, ways)
     about = settings["enhanced"]
     for task, parent, weight, _ in TASKS:
         if parent is None:
@@ -556,6 +504,58 @@ def ektm_losses(space, heads, logits, settings):
     return rows, terms
 
 
+def aem2tl_scenario(tensors, i, x, tasks, settings):
+    """One logit per head of every row, as if all rows were of scenario i."""
+    own = OfScenario(tensors, i)
+    representation = x
+    if settings.get("scenario_cgc", True):
+        parts = []
+        for of, name, count in [
+            (tensors, "shared", settings["shared_experts"]),
+            (own, "scenario", settings["scenario_experts"]),
+        ]:
+            units = settings["expert_units"]
+            experts = [network(of, f"{name}_expert", x, units, Place(k, count)) for k in range(count)]
+            if experts:
+                parts.append(mixture(gate(of, f"{name}_gate", x, [count], 0, bias=True), experts))
+        representation = jnp.concatenate(parts, axis=1)
+    inputs = [representation] * tasks
+    if settings.get("task_cgc", True):
+        m, n, units = settings["task_experts"], settings["task_shared_experts"], settings["task_expert_units"]
+        expert = lambda k: network(own, "task_expert", representation, units, Place(k, tasks * m + n))
+        shared = [expert(tasks * m + k) for k in range(n)]
+        for j in range(tasks):
+            specific = [expert(j * m + k) for k in range(m)]
+            inputs[j] = mixture(gate(own, "task_gate", representation, [m + n] * tasks, j), specific + shared)
+    user, item = x[:, :6], x[:, 6:8]
+    logits = []
+    for j in range(tasks):
+        hidden = inputs[j]
+        for layer, width in enumerate(settings["tower_units"] + [1]):
+            if settings.get("personalised_gating", True):
+                vector = tensors.get("scenario.weight", (len(LAYOUT["scenarios"]), settings["scenario_width"]))[i]
+                scenario = jnp.broadcast_to(vector, (x.shape[0], len(vector)))
+                h0 = jnp.concatenate([user, item, scenario, jax.lax.stop_gradient(x)], axis=1)
+                name, units = f"personal_gate.{layer}", settings["gate_units"]
+                h1 = activation("relu", affine(tensors, name, h0, units, Place(), 0)[0])
+                h2 = 2 * activation("sigmoid", affine(tensors, name, h1, tasks * hidden.shape[1], Place(), 1)[0])
+                hidden = h2[:, j * hidden.shape[1] : (j + 1) * hidden.shape[1]] * hidden
+            hidden, part, total = affine(own, "tower", hidden, width, Place(family=j, families=tasks), layer)
+            if layer < len(settings["tower_units"]):
+                hidden = normalise(own, f"tower.{layer}", hidden, part, total)
+                hidden = activation(tensors.style["activation"], hidden)
+        logits.append(hidden[:, 0])
+    return logits
+
+
+def aem2tl(tensors, heads, settings):
+    x, position = fields(tensors)
+    scenario = jnp.array(ROWS["scenarios"])
+    of = [aem2tl_scenario(tensors, i, x, len(heads), settings) for i in range(len(LAYOUT["scenarios"]))]
+    logits = [sum(jnp.where(scenario == i, of[i][j], 0.0) for i in range(len(of))) for j in range(len(heads))]
+    return add_bias(tensors, "bias", position, logits)
+
+
 MODELS = {
     "single-task": single_task,
     "shared-bottom": shared_bottom,
@@ -563,14 +563,14 @@ MODELS = {
     "mmoe": mmoe,
     "cgc": cgc,
     "ple": ple,
-    "esm2": esmm,
-    "aem2tl": aem2tl,
     "aitm": aitm,
     "ektm": ektm,
+    "esm2": esmm,
+    "aem2tl": aem2tl,
 }
 
-# (space, heads, logits, settings) -> the tasks' losses row by row, and further
-# losses as (name, weight, row by row), where they are not the plain ones.
+# (space, heads, ways, logits, settings) -> the tasks' losses row by row, and
+# further losses as (name, weight, row by row), where they are not the plain ones.
 LOSSES = {"aitm": aitm_losses, "ektm": ektm_losses}
 
 
@@ -628,6 +628,25 @@ CASES = {
         {"task_experts": 1, "shared_experts": 2, "levels": [[2], [2], [2]], "tower_units": []},
         ["parent", "product", "impression"],
     ),
+    "aitm": (
+        "aitm",
+        ("leaky-relu", "none"),
+        {"bottom_units": [3, 2], "tower_units": [], "calibrator": 0.6},
+        ["impression", "parent", "product", "mixed"],
+    ),
+    "ektm": ("ektm", ("tanh", "none"), ektm_settings([3, 2], [2]), ["parent", "product", "impression", "mixed"]),
+    "ektm-guard": (
+        "ektm",
+        ("leaky-relu", "none"),
+        ektm_settings([3], [2], {"similarity": "learned"}, {"stop_gradient": False}, {"loss": "guard"}),
+        ["parent", "product", "impression"],
+    ),
+    "ektm-average": (
+        "ektm",
+        ("tanh", "none"),
+        ektm_settings([2], [2], {"similarity": "uniform"}, {"enabled": False}, {"enabled": False}),
+        ["product"],
+    ),
     "esmm-by-cart": ("esmm", ("tanh", "none"), {"units": [3]}, ["by-cart"]),
     "esm2": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
     "aem2tl": (
@@ -660,25 +679,6 @@ CASES = {
             "scenario_width": 1,
         },
         ["parent", "product", "impression"],
-    ),
-    "aitm": (
-        "aitm",
-        ("leaky-relu", "none"),
-        {"bottom_units": [3, 2], "tower_units": [], "calibrator": 0.6},
-        ["impression", "parent", "product", "mixed"],
-    ),
-    "ektm": ("ektm", ("tanh", "none"), ektm_settings([3, 2], [2]), ["parent", "product", "impression", "mixed"]),
-    "ektm-guard": (
-        "ektm",
-        ("leaky-relu", "none"),
-        ektm_settings([3], [2], {"similarity": "learned"}, {"stop_gradient": False}, {"loss": "guard"}),
-        ["parent", "product", "impression"],
-    ),
-    "ektm-average": (
-        "ektm",
-        ("tanh", "none"),
-        ektm_settings([2], [2], {"similarity": "uniform"}, {"enabled": False}, {"enabled": False}),
-        ["product"],
     ),
 }
 
@@ -727,7 +727,7 @@ def losses(questions):
     return -jnp.log(right(questions))
 
 
-def objective(space, logits, heads, ways={}):
+def objective(space, logits, heads, ways):
     """Per task: the questions (p, labels) that its loss asks, p given the
     parent action, p from the impression."""
     p = {head["name"]: 1 / (1 + jnp.exp(-logit)) for head, logit in zip(heads, logits)}
@@ -798,7 +798,7 @@ def case(name):
         def loss(values):
             logits = run(Tensors(style, values), heads, settings)
             if model in LOSSES:
-                rows, terms = LOSSES[model](space, heads, logits, settings)
+                rows, terms = LOSSES[model](space, heads, ways, logits, settings)
             else:
                 asked, *_ = objective(space, logits, heads, ways)
                 rows, terms = {task: losses(asked[task]) for task in asked}, []
