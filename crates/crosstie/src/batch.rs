@@ -9,7 +9,8 @@ pub struct Batch {
     pub ids: Vec<Ids>,
     /// Numbers, `rows × Layout::dense_width()`.
     pub dense: Vec<f32>,
-    /// Labels, `rows × tasks`: 0, 1, or NaN where missing. Empty when rows are
+    /// Labels, `rows × tasks`: 0, 1, or NaN where missing; of rows drawn for
+    /// training also [`GIVEN`](crate::schema::GIVEN). Empty when rows are
     /// encoded for scoring only.
     pub labels: Vec<f32>,
     /// Weight per row. Empty means 1 everywhere.

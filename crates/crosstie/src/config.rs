@@ -112,6 +112,32 @@ pub struct TrainConfig {
     /// Encoded training and validation rows are kept in memory between epochs
     /// up to this many MiB; beyond, they are read and encoded again.
     pub cache_mib: usize,
+    /// Rows that batches hold beside the impressions; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mix: Option<MixConfig>,
+}
+
+/// The `[train.mix]` section: batches mixed of impressions and of rows drawn
+/// for the conversions, as in Calibration4CVR.
+///
+/// A drawn row is one where a root task's action happened. It counts for the
+/// tasks after that action which have a loss on such rows (the objective's
+/// space `parent`), for no other task and not for the action itself; so the
+/// probabilities stay what they are, and only the weight of the conversions
+/// grows. Rows are drawn from the window of `shuffle_rows`; an epoch still holds
+/// every impression once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MixConfig {
+    /// Rows drawn per impression, for each root task that others come after:
+    /// 1 is one click to one conversion row, 0.5 is 2:1, 0 draws none.
+    pub parent_rows: f64,
+}
+
+impl Default for MixConfig {
+    fn default() -> MixConfig {
+        MixConfig { parent_rows: 1.0 }
+    }
 }
 
 impl Default for TrainConfig {
@@ -126,6 +152,7 @@ impl Default for TrainConfig {
             patience: 3,
             shuffle_rows: 262_144,
             cache_mib: 2048,
+            mix: None,
         }
     }
 }
@@ -186,6 +213,11 @@ impl Config {
         let train = &self.train;
         if train.batch_size == 0 || train.epochs == 0 {
             return wrong("train.batch_size and train.epochs must be at least 1".into());
+        }
+        if let Some(MixConfig { parent_rows }) = train.mix
+            && !(parent_rows.is_finite() && parent_rows >= 0.0)
+        {
+            return wrong(format!("train.mix.parent_rows must be 0 or more, found {parent_rows}"));
         }
         Ok(())
     }
@@ -275,8 +307,10 @@ mod tests {
 
     #[test]
     fn the_printed_configuration_is_the_configuration() {
-        let config = Config::parse(SMALL, &[]).unwrap();
-        assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
+        for overrides in [vec![], vec!["train.mix.parent_rows=0.5".into()]] {
+            let config = Config::parse(SMALL, &overrides).unwrap();
+            assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
+        }
     }
 
     #[test]
@@ -286,5 +320,6 @@ mod tests {
         assert!(refused(SMALL, &["balance.name=pcgrad", "balance.alpha=1"]).contains("unknown field `alpha`"));
         assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
         assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
+        assert!(refused(SMALL, &["train.mix.parent_rows=-1"]).contains("train.mix.parent_rows"));
     }
 }

@@ -272,6 +272,11 @@ pub struct Rate {
     pub time: Option<String>,
 }
 
+/// The label of a root task on a row that was drawn because its action
+/// happened (`[train.mix]`): it counts for the tasks after it, given the
+/// action, but tells nothing of how often the action happens.
+pub const GIVEN: f32 = f32::INFINITY;
+
 /// The tasks' relations, ready for use row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Funnel {
@@ -291,17 +296,37 @@ impl Funnel {
 
     /// A row's label on the task's own sample space, the rows where the
     /// parent's label is 1; `None` outside of it or where a label is missing.
-    /// `labels` holds one row: 0, 1 or NaN per task.
+    /// `labels` holds one row: 0, 1, NaN or [`GIVEN`] per task.
     pub fn given_parent(&self, labels: &[f32], task: usize) -> Option<bool> {
         match self.parents[task] {
-            Some(parent) if labels[parent] != 1.0 => None,
+            Some(parent) if labels[parent] != 1.0 && labels[parent] != GIVEN => None,
             _ => present(labels[task]),
         }
     }
 
+    /// A row's label on the rows where the parent's label is 0; `None` outside
+    /// of them or where a label is missing.
+    pub fn without_parent(&self, labels: &[f32], task: usize) -> Option<bool> {
+        match self.parents[task] {
+            Some(parent) if labels[parent] == 0.0 && !self.drawn(labels, task) => present(labels[task]),
+            _ => None,
+        }
+    }
+
+    /// Whether the row was drawn because the task's root happened.
+    fn drawn(&self, labels: &[f32], task: usize) -> bool {
+        match self.parents[task] {
+            Some(parent) => self.drawn(labels, parent),
+            None => labels[task] == GIVEN,
+        }
+    }
+
     /// Whether the action and, unless it is direct, all its ancestors happened;
-    /// `None` where a missing label leaves that open.
+    /// `None` where a missing label leaves that open, and on drawn rows.
     pub fn from_impression(&self, labels: &[f32], task: usize) -> Option<bool> {
+        if self.drawn(labels, task) {
+            return None;
+        }
         let own = present(labels[task]);
         match self.parents[task] {
             Some(parent) if !self.direct[task] => match (own, self.from_impression(labels, parent)) {
@@ -315,7 +340,7 @@ impl Funnel {
 }
 
 fn present(label: f32) -> Option<bool> {
-    (!label.is_nan()).then_some(label == 1.0)
+    label.is_finite().then_some(label == 1.0)
 }
 
 /// A field as written: flat keys, of which each kind allows some.
@@ -467,6 +492,9 @@ impl TryFrom<RawField> for Field {
                 let folds = raw.folds.unwrap_or(5);
                 if key.is_empty() {
                     return Err(format!("field `{name}`: `key` must name at least one column"));
+                }
+                if let Some((_, twice)) = key.iter().enumerate().find(|(index, part)| key[..*index].contains(part)) {
+                    return Err(format!("field `{name}`: `key` names `{twice}` twice"));
                 }
                 if smoothing.is_nan() || smoothing <= 0.0 {
                     return Err(format!("field `{name}`: `smoothing` must be above 0, found {smoothing}"));
@@ -799,6 +827,13 @@ mod tests {
         );
         let said = refused(&format!("never = [\"x\"]\n[[task]]\nname = \"click\"\n{FIELD}"));
         assert!(said.contains("listed under `never`"), "{said}");
+    }
+
+    #[test]
+    fn a_table_name_cannot_leave_the_directory() {
+        let field = "[[field]]\nname = \"x\"\nkind = \"categorical\"\ntable = \"../ids\"\n";
+        let said = refused(&format!("[[task]]\nname = \"click\"\n{field}"));
+        assert!(said.contains("table name `../ids`"), "{said}");
     }
 
     #[test]

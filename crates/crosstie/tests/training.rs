@@ -44,6 +44,7 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         ("single-task", "network.norm=batch"),
         ("ple", "optimizer.clip=0.1"),
         ("aem2tl", "network.norm=layer"),
+        ("calibration", "train.mix.parent_rows=0.5"),
     ] {
         let trained = |threads: usize| {
             let threads = format!("train.threads={threads}");

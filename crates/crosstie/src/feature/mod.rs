@@ -184,25 +184,6 @@ fn table_name(field: &Field) -> &str {
     }
 }
 
-/// Checks names that become names of files and columns.
-fn check_names(field: &Field) -> Result<(), String> {
-    let fine = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '+');
-    let table = table_name(field);
-    if table.is_empty() || !table.chars().all(fine) {
-        return Err(format!(
-            "field `{}`: table name `{table}`: letters, digits, `_`, `-`, `+` and spaces only, since it names a file",
-            field.name
-        ));
-    }
-    match &field.kind {
-        FieldKind::Rate(rate) => match rate.key.iter().enumerate().find(|(i, part)| rate.key[..*i].contains(part)) {
-            Some((_, twice)) => Err(format!("field `{}`: `key` names `{twice}` twice", field.name)),
-            None => Ok(()),
-        },
-        _ => Ok(()),
-    }
-}
-
 /// The columns that rows must have to be encoded.
 fn columns(schema: &Schema, purpose: Purpose) -> Vec<&str> {
     let mut columns = schema.feature_columns();
@@ -308,7 +289,6 @@ impl Features {
             Layout { tasks: schema.tasks.iter().map(|task| task.name.clone()).collect(), ..Layout::default() };
         let (mut tables, mut encoders) = (Vec::new(), Vec::new());
         for field in &schema.fields {
-            check_names(field)?;
             let missing = |what: &str| format!("field `{}`: its {what} is missing", field.name);
             let mut embed = |lookup: Option<Lookup>, width: Option<usize>, pooling: Pooling| -> Result<usize, String> {
                 let name = table_name(field);

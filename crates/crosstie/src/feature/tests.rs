@@ -309,14 +309,6 @@ fn warnings_tell_what_is_odd() {
     assert_eq!(small().learn().warnings().len(), 1, "{:?}", small().learn().warnings());
 }
 
-#[test]
-fn a_table_name_cannot_leave_the_directory() {
-    let table = small();
-    let schema = Schema::parse(&SCHEMA.replace("\"ids\"", "\"../ids\"")).unwrap();
-    let said = Features::learn(&schema, &table.source()).unwrap_err().to_string();
-    assert!(said.contains("table name `../ids`"), "{said}");
-}
-
 fn random_lines() -> impl Strategy<Value = Vec<String>> {
     let line = (
         ("[a-d]?", "[a-d]?(\\|[a-d]){0,2}", prop::option::of(-5i32..5), "[x-z]?"),

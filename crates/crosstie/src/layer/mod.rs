@@ -111,6 +111,15 @@ impl<'a> Net<'a> {
         self.affine(name, x, 1, width, activation, true)
     }
 
+    /// One hidden layer, for networks that something happens to between two
+    /// of them.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × `width`.
+    pub fn layer(&mut self, name: &str, x: Node, width: usize) -> Node {
+        self.hidden(name, x, 1, width, 1)
+    }
+
     /// A network of hidden layers.
     ///
     /// # Shapes

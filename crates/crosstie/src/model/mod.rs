@@ -4,6 +4,7 @@
 
 mod aem2tl;
 mod aitm;
+mod calibration;
 mod cgc;
 pub(crate) mod diagnostic;
 mod ektm;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aem2tl::Aem2tl;
 pub use aitm::Aitm;
+pub use calibration::{Calibration, Structure};
 pub use cgc::Cgc;
 pub use diagnostic::{Diagnosis, Diagnostic};
 pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Transmitter};
@@ -110,6 +112,7 @@ pub enum ModelConfig {
     Ple(Ple),
     Esm2(Esm2),
     Aitm(Aitm),
+    Calibration(Calibration),
     Aem2tl(Aem2tl),
     Ektm(Ektm),
 }
@@ -126,7 +129,7 @@ pub struct About {
 }
 
 /// All models.
-pub const MODELS: [About; 10] = [
+pub const MODELS: [About; 11] = [
     single_task::ABOUT,
     shared_bottom::ABOUT,
     esmm::ABOUT,
@@ -135,6 +138,7 @@ pub const MODELS: [About; 10] = [
     ple::ABOUT,
     esm2::ABOUT,
     aitm::ABOUT,
+    calibration::ABOUT,
     aem2tl::ABOUT,
     ektm::ABOUT,
 ];
@@ -151,6 +155,7 @@ impl ModelConfig {
             "ple" => ModelConfig::Ple(Ple::default()),
             "esm2" => ModelConfig::Esm2(Esm2::default()),
             "aitm" => ModelConfig::Aitm(Aitm::default()),
+            "calibration" => ModelConfig::Calibration(Calibration::default()),
             "aem2tl" => ModelConfig::Aem2tl(Aem2tl::default()),
             "ektm" => ModelConfig::Ektm(Ektm::default()),
             _ => return None,
@@ -168,6 +173,7 @@ impl ModelConfig {
             ModelConfig::Ple(model) => model,
             ModelConfig::Esm2(model) => model,
             ModelConfig::Aitm(model) => model,
+            ModelConfig::Calibration(model) => model,
             ModelConfig::Aem2tl(model) => model,
             ModelConfig::Ektm(model) => model,
         }

@@ -78,13 +78,9 @@ impl FunnelLoss {
         let parent = funnel.parents[task];
         let product = parent.is_some() && self.objective.spaces[task] == Space::Product;
         let whole = if product { Some(Answer::Joint(task)) } else { heads.impression.map(Answer::Head) };
-        let without = match parent {
-            Some(parent) if labels[parent] == 0.0 && !labels[task].is_nan() => Some(labels[task] == 1.0),
-            _ => None,
-        };
         let terms = [
             heads.given.filter(|_| !product).map(|_| Answer::Given(task)).zip(funnel.given_parent(labels, task)),
-            heads.without.filter(|_| !product).map(Answer::Head).zip(without),
+            heads.without.filter(|_| !product).map(Answer::Head).zip(funnel.without_parent(labels, task)),
             whole.zip(funnel.from_impression(labels, task)),
         ];
         terms.into_iter().flatten()

@@ -245,6 +245,12 @@ impl Objective {
         &self.weights
     }
 
+    /// Whether a task has a loss on the rows where its parent's action happened.
+    pub fn asks_given_parent(&self, task: usize) -> bool {
+        let given = self.funnel.parents[task].is_some() && self.of_task[task].given.is_some();
+        given && self.spaces[task] != Space::Product
+    }
+
     /// Where each task's loss is counted.
     pub fn spaces(&self) -> &[Space] {
         &self.spaces

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
+use super::mix::Mix;
 use crate::batch::{Batch, Ids};
 use crate::config::TrainConfig;
 use crate::data::Source;
@@ -45,13 +46,14 @@ impl<'a> Loader<'a> {
     pub fn epoch(
         &self,
         config: &TrainConfig,
+        mix: &Mix,
         epoch: u64,
         consume: &mut dyn FnMut(&Batch) -> Result<bool>,
     ) -> Result<()> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
-                let sent = self.produce(config, epoch, &sender);
+                let sent = self.produce(config, mix, epoch, &sender);
                 if let Err(error) = sent {
                     // A consumer that is gone has no use for the error.
                     let _ = sender.send(Err(error));
@@ -68,17 +70,20 @@ impl<'a> Loader<'a> {
 
     /// Row groups in random order, then rows in random order within a window
     /// of `shuffle_rows`. Everything is addressed by (seed, epoch).
-    fn produce(&self, config: &TrainConfig, epoch: u64, sender: &SyncSender<Result<Batch>>) -> Result<()> {
+    fn produce(&self, config: &TrainConfig, mix: &Mix, epoch: u64, sender: &SyncSender<Result<Batch>>) -> Result<()> {
         let order = Stream::new(config.seed, "blocks").part(epoch).permutation(self.source.blocks().len());
         let rows = Stream::new(config.seed, "rows").part(epoch);
+        let draws = Stream::new(config.seed, "mix").part(epoch);
         let mut window = Batch::default();
         let mut windows = 0;
         let mut flush = |window: &mut Batch, last: bool| -> bool {
             let order = rows.part(windows).permutation(window.rows);
+            let pools = mix.pools(window, draws.part(windows));
             windows += 1;
-            let whole = if last { window.rows } else { window.rows / config.batch_size * config.batch_size };
-            for chosen in order[..whole].chunks(config.batch_size) {
-                if sender.send(Ok(window.select(chosen))).is_err() {
+            let size = mix.impressions();
+            let whole = if last { window.rows } else { window.rows / size * size };
+            for (index, chosen) in order[..whole].chunks(size).enumerate() {
+                if sender.send(Ok(mix.batch(window, chosen, index * size, &pools))).is_err() {
                     return false;
                 }
             }

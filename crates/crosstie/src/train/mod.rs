@@ -1,6 +1,7 @@
 //! The training loop. It tells its story as [`Event`]s and leaves a [`Scorer`].
 
 mod loader;
+mod mix;
 mod step;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use crate::schema::Schema;
 use crate::scorer::Scorer;
 
 use loader::Loader;
+use mix::Mix;
 use step::Trainer;
 
 /// What happens during a training, in this order: `Learned`, `Started`, then
@@ -120,6 +122,7 @@ pub fn train(
             format!("train.monitor: `{}` is best near 1, not high or low; choose another", config.train.monitor);
         return Err(Error::Config(message));
     };
+    let mix = Mix::new(&config.train, &config.model.model().objective(schema, &config.objective)?)?;
     let features = Features::learn(schema, train)?;
     observer(&Event::Learned { rows: features.rows(), warnings: features.warnings().to_vec() });
     let columns = features.columns(Purpose::Evaluation);
@@ -129,7 +132,7 @@ pub fn train(
     let better = |new: f64, old: f64| if higher_is_better { new > old } else { new < old };
     pool.install(|| {
         let mut run = Run { trainer: &mut trainer, monitor, stop, observer, best: None, bad: 0, validated: None };
-        let reason = run.epochs(config, train, valid, &better)?;
+        let reason = run.epochs(config, &mix, train, valid, &better)?;
         let best = run.best.take();
         let (steps, bad) = (trainer.steps(), best.is_none());
         let Some(best) = best else {
@@ -167,6 +170,7 @@ impl Run<'_> {
     fn epochs(
         &mut self,
         config: &Config,
+        mix: &Mix,
         train: &Source,
         valid: &Source,
         better: &dyn Fn(f64, f64) -> bool,
@@ -178,7 +182,7 @@ impl Run<'_> {
         let (every, patience) = (config.train.eval_every, config.train.patience);
         for epoch in 1..=config.train.epochs {
             let mut reason = None;
-            train.epoch(&config.train, epoch, &mut |batch| {
+            train.epoch(&config.train, mix, epoch, &mut |batch| {
                 if self.stop.load(Ordering::Relaxed) {
                     reason = Some(Reason::Asked);
                     return Ok(false);

@@ -4,6 +4,7 @@
 //! To add a model: a line in [`trial::SMALL`], and a case in
 //! tests/golden/models/make.py with its name in [`golden::CASES`].
 
+mod calibration;
 mod golden;
 mod gradients;
 mod kinship;

@@ -24,6 +24,10 @@ pub const SMALL: &[(&str, &str)] = &[
     ("ple", "task_experts = 1\nshared_experts = 2\nlevels = [[7], [6]]\ntower_units = [6]"),
     ("ple", "task_experts = 2\nshared_experts = 1\nlevels = [[8, 7], [6], [6]]\ntower_units = []"),
     ("aitm", "bottom_units = [7, 6]\ntower_units = [6]"),
+    ("calibration", "structure = \"ctr\"\nunits = [7, 6]\nbias_units = [5]"),
+    ("calibration", "structure = \"ctr_scaled\"\nunits = [7, 6]\nlayers = [0, 1]\nbias_units = [5]"),
+    ("calibration", "structure = \"cvr\"\nunits = [7, 6]\nlayers = [0, 1]\nreduction = 2"),
+    ("calibration", "structure = \"cvr_concat\"\nunits = [7, 6]\nreduction = 2\nbias_layers = []"),
     ("ektm", EKTM),
     ("esm2", "units = [7, 6]"),
     (

@@ -556,6 +556,50 @@ def aem2tl(tensors, heads, settings):
     return add_bias(tensors, "bias", position, logits)
 
 
+def calibrate(tensors, name, g, h, settings):
+    """What a task's next layer reads; g is its parent's layer, h its own."""
+    sigmoid = lambda x, width, index: activation("sigmoid", affine(tensors, name, x, width, Place(), index)[0])
+    mlp = lambda *units: network(tensors, name, g, units, Place())
+    structure, width = settings["structure"], h.shape[1]
+    if structure == "none":
+        return h
+    if structure == "ctr":
+        return jnp.concatenate([h, mlp(width, width)], axis=1)
+    if structure == "ctr_scaled":
+        return jnp.concatenate([h, sigmoid(g, 1, "scale") * mlp(width)], axis=1)
+    v = sigmoid(mlp(max(1, g.shape[1] // settings["reduction"])), width, 1)
+    return v * h if structure == "cvr" else jnp.concatenate([h, v * h], axis=1)
+
+
+def calibrated_networks(tensors, heads, name, x, units, layers, settings):
+    read = {}
+    for index, width in enumerate(units):
+        for k, task in enumerate(LAYOUT["tasks"]):
+            # The first layers stand side by side in our tensors.
+            of, place = (name, Place(k, len(TASKS))) if index == 0 else (f"{name}.{task}", Place())
+            h, own, total = affine(tensors, of, read.get(task, x), width, place, index)
+            read[task] = activation(tensors.style["activation"], normalise(tensors, f"{of}.{index}", h, own, total))
+        if index in layers:
+            for task, parent, *_ in TASKS:
+                if parent is not None:
+                    about = f"{name}.{task}.{index}.calibration"
+                    read[task] = calibrate(tensors, about, read[parent], read[task], settings)
+    logits = []
+    for task in LAYOUT["tasks"]:
+        count = sum(head["task"] == task for head in heads)
+        last = affine(tensors, f"{name}.{task}", read.get(task, x), count, Place(), len(units))[0]
+        logits += [last[:, k] for k in range(count)]
+    return logits
+
+
+def calibration(tensors, heads, settings):
+    e, position = fields(tensors)
+    main = calibrated_networks(tensors, heads, "network", e, settings["units"], settings["layers"], settings)
+    units, layers = settings["bias_units"], settings["bias_layers"]
+    bias = calibrated_networks(tensors, heads, "bias", position, units, layers, settings)
+    return [one + other for one, other in zip(main, bias)]
+
+
 MODELS = {
     "single-task": single_task,
     "shared-bottom": shared_bottom,
@@ -564,6 +608,7 @@ MODELS = {
     "cgc": cgc,
     "ple": ple,
     "aitm": aitm,
+    "calibration": calibration,
     "ektm": ektm,
     "esm2": esmm,
     "aem2tl": aem2tl,
@@ -572,6 +617,17 @@ MODELS = {
 # (space, heads, ways, logits, settings) -> the tasks' losses row by row, and
 # further losses as (name, weight, row by row), where they are not the plain ones.
 LOSSES = {"aitm": aitm_losses, "ektm": ektm_losses}
+
+
+def calibration_settings(structure, units, layers, bias_units, bias_layers):
+    return {
+        "structure": structure,
+        "units": units,
+        "layers": layers,
+        "bias_units": bias_units,
+        "bias_layers": bias_layers,
+        "reduction": 2,
+    }
 
 
 def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}):
@@ -633,6 +689,30 @@ CASES = {
         ("leaky-relu", "none"),
         {"bottom_units": [3, 2], "tower_units": [], "calibrator": 0.6},
         ["impression", "parent", "product", "mixed"],
+    ),
+    "calibration-ctr": (
+        "calibration",
+        ("leaky-relu", "none"),
+        calibration_settings("ctr", [3, 2], [0, 1], [2], [0]),
+        ["parent", "product", "impression", "mixed"],
+    ),
+    "calibration-ctr-scaled": (
+        "calibration",
+        ("tanh", "layer"),
+        calibration_settings("ctr_scaled", [3, 2], [0], [2, 2], [0, 1]),
+        ["parent"],
+    ),
+    "calibration-cvr": (
+        "calibration",
+        ("tanh", "none"),
+        calibration_settings("cvr", [3, 2], [0, 1], [2], [0]),
+        ["parent", "product", "impression"],
+    ),
+    "calibration-cvr-concat": (
+        "calibration",
+        ("sigmoid", "batch"),
+        calibration_settings("cvr_concat", [3, 3], [0, 1], [], []),
+        ["parent"],
     ),
     "ektm": ("ektm", ("tanh", "none"), ektm_settings([3, 2], [2]), ["parent", "product", "impression", "mixed"]),
     "ektm-guard": (
