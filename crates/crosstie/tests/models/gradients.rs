@@ -64,10 +64,16 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
 #[test]
 fn every_model_with_every_norm_and_dropout() {
     let instance = Instance::load();
-    for small in trial::SMALL {
+    for (name, settings) in trial::SMALL {
+        // Finite differences miss the stop-gradient of AEM2TL's gates and cross
+        // the kinks of their ReLU; the golden cases hold those gradients.
+        let settings = match *name {
+            "aem2tl" => format!("{settings}\npersonalised_gating = false"),
+            _ => settings.to_string(),
+        };
         for norm in ["none", "layer", "batch"] {
             let style = format!("activation = \"tanh\"\ndropout = 0.2\nnorm = \"{norm}\"");
-            check(&instance, &trial::config(*small, &style), 60);
+            check(&instance, &trial::config((name, &settings), &style), 60);
         }
     }
 }
