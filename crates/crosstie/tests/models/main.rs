@@ -4,6 +4,9 @@
 //! To add a model: a line in [`trial::SMALL`], and a case in
 //! tests/golden/models/make.py with its name in [`golden::CASES`].
 
+// A test may panic, and to the lint the helpers here are no tests.
+#![allow(clippy::unwrap_used)]
+
 mod golden;
 mod gradients;
 mod kinship;
