@@ -1,5 +1,8 @@
 //! A small training from files to artifact, and what may go wrong with either.
 
+// A test may panic, and to the lint the helpers here are no tests.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

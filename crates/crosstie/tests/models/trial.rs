@@ -229,7 +229,7 @@ pub struct Pass {
     pub rows: Vec<RowGradients>,
 }
 
-/// Training without dropout's randomness being asked for twice.
+/// Training, with the randomness of one step.
 pub const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
 
 impl Trial {
