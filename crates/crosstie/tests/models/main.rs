@@ -4,16 +4,10 @@
 //! To add a model: a line in [`trial::SMALL`], and a case in
 //! tests/golden/models/make.py with its name in [`golden::CASES`].
 
-<<<<<<< HEAD
 // A helper of a test may panic as the test may.
 #![allow(clippy::unwrap_used)]
 
 mod calibration;
-=======
-// A test may panic, and to the lint the helpers here are no tests.
-#![allow(clippy::unwrap_used)]
-
->>>>>>> golden
 mod golden;
 mod gradients;
 mod kinship;
