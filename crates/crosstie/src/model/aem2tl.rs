@@ -44,7 +44,8 @@
 //! - The ablations: without Scenario-CGC M_i is x, without Task-CGC T_ij is
 //!   M_i, without gating δ is 1, without the entire-space module every task is
 //!   learned on its own sample space and no way is split. The adaptive weights
-//!   (27)-(29) belong to the trainer, not to the network.
+//!   (27)-(29) are the trainer's, for any model: `[balance] name = "gradnorm"`;
+//!   without that section the losses keep the weights they are given.
 //! - All sizes are ours: the paper gives none.
 
 use std::collections::BTreeMap;
