@@ -227,7 +227,7 @@ fn ektm_shows_how_alike_conversions_are_and_how_often_the_transfer_helps() {
     let tasks = &diagnosis["enhanced beats original"];
     assert!(tasks.len() > 1 && !tasks.contains_key("click"), "{tasks:?}");
     for (task, share) in tasks {
-        assert!(share.is_some_and(|share| share > 0.0 && share < 1.0), "{tasks:?}");
+        assert!(share.is_some_and(|share| (0.0..=1.0).contains(&share)), "{tasks:?}");
         let row = &diagnosis[&format!("similarity {task}")];
         let sum: f64 = row.values().copied().map(|mean| mean.unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{row:?}");
