@@ -12,11 +12,11 @@ use crate::trial::{self, Config, Instance, Trial};
 /// weights behind them keep the sigmoids awake.
 fn hold_rectifiers(trial: &mut Trial) {
     for parameter in trial.network.program.parameters().iter().filter(|p| p.name.starts_with("personal_gate.")) {
-        let values = trial.parameters[parameter.range()].iter_mut().enumerate();
+        let values = trial.parameters[parameter.range()].iter_mut();
         if parameter.name.ends_with(".0.bias") {
-            values.for_each(|(unit, bias)| *bias = if unit % 2 == 0 { 12.0 } else { -12.0 });
+            values.enumerate().for_each(|(unit, bias)| *bias = if unit % 2 == 0 { 12.0 } else { -12.0 });
         } else if parameter.name.ends_with(".1.weight") {
-            values.for_each(|(_, weight)| *weight *= 0.05);
+            values.for_each(|weight| *weight *= 0.05);
         }
     }
 }
