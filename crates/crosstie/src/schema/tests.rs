@@ -1,0 +1,105 @@
+use super::*;
+
+fn refused(toml: &str) -> String {
+    Schema::parse(toml).expect_err("the schema should be refused").to_string()
+}
+
+const FIELD: &str = "[[field]]\nname = \"x\"\nkind = \"numeric\"\n";
+
+#[test]
+fn a_misspelt_parent_is_named_with_the_nearest_task() {
+    let said = refused(&format!("[[task]]\nname = \"click\"\n[[task]]\nname = \"buy\"\nafter = \"clik\"\n{FIELD}"));
+    assert!(said.contains("did you mean `click`?"), "{said}");
+}
+
+#[test]
+fn a_cycle_is_refused() {
+    let said =
+        refused(&format!("[[task]]\nname = \"a\"\nafter = \"b\"\n[[task]]\nname = \"b\"\nafter = \"a\"\n{FIELD}"));
+    assert!(said.contains("its own ancestor"), "{said}");
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest() {
+    let said = refused(&format!("grop = \"user\"\n[[task]]\nname = \"click\"\n{FIELD}"));
+    assert!(said.contains("did you mean `group`?"), "{said}");
+    let said =
+        refused("[[task]]\nname = \"click\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"\ntransfrom = \"log1p\"\n");
+    assert!(said.contains("did you mean `transform`?"), "{said}");
+}
+
+#[test]
+fn a_key_of_another_kind_is_refused() {
+    let said = refused("[[task]]\nname = \"click\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"\nmin_count = 3\n");
+    assert!(said.contains("`min_count` has no meaning for a numeric field"), "{said}");
+}
+
+#[test]
+fn a_label_or_a_never_column_is_no_feature() {
+    assert!(refused("[[task]]\nname = \"x\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"").contains("label of a task"));
+    let said = refused(&format!("never = [\"x\"]\n[[task]]\nname = \"click\"\n{FIELD}"));
+    assert!(said.contains("listed under `never`"), "{said}");
+}
+
+#[test]
+fn a_table_name_cannot_leave_the_directory() {
+    let field = "[[field]]\nname = \"x\"\nkind = \"categorical\"\ntable = \"../ids\"\n";
+    let said = refused(&format!("[[task]]\nname = \"click\"\n{field}"));
+    assert!(said.contains("table name `../ids`"), "{said}");
+}
+
+#[test]
+fn a_schema_survives_writing_and_reading() {
+    let text = r#"
+        scenario = "tab"
+        never = ["truth"]
+        width = 8
+        [[task]]
+        name = "click"
+        [[task]]
+        name = "like"
+        after = "click"
+        direct = true
+        weight = 2.0
+        [[field]]
+        name = "user"
+        kind = "categorical"
+        buckets = 100
+        side = "user"
+        table = "ids"
+        [[field]]
+        name = "tags"
+        kind = "multi"
+        pooling = "sum"
+        [[field]]
+        name = "age"
+        kind = "numeric"
+        transform = "quantile"
+        buckets = 9
+        [[field]]
+        name = "user_tag"
+        kind = "rate"
+        key = ["user", "tag"]
+        time = "at"
+    "#;
+    let schema = Schema::parse(text).unwrap();
+    assert_eq!(Schema::parse(&schema.to_toml()).unwrap(), schema);
+}
+
+#[test]
+fn labels_follow_the_funnel() {
+    let schema = Schema::parse(&format!(
+        "[[task]]\nname = \"click\"\n[[task]]\nname = \"cart\"\nafter = \"click\"\n\
+         [[task]]\nname = \"like\"\nafter = \"click\"\ndirect = true\n{FIELD}"
+    ))
+    .unwrap();
+    let funnel = schema.funnel();
+    let missing = f32::NAN;
+    assert_eq!(funnel.given_parent(&[0.0, 1.0, 1.0], 1), None);
+    assert_eq!(funnel.from_impression(&[0.0, 1.0, 1.0], 1), Some(false));
+    assert_eq!(funnel.from_impression(&[0.0, 1.0, 1.0], 2), Some(true));
+    assert_eq!(funnel.given_parent(&[1.0, 1.0, missing], 1), Some(true));
+    assert_eq!(funnel.from_impression(&[missing, 1.0, missing], 1), None);
+    assert_eq!(funnel.from_impression(&[missing, 0.0, missing], 1), Some(false));
+    assert_eq!(funnel.given_parent(&[missing, 1.0, 0.0], 2), None);
+}
