@@ -242,19 +242,8 @@ impl<'a> BackwardPass<'a> {
         &self.buffers[self.output.buffer]
     }
 
-    /// Where the gradient of input `index` goes; `None` if none flows there.
-    pub fn input_gradient(&mut self, index: usize) -> Option<ViewMut<'_>> {
-        let node = self.inputs[index];
-        let accumulate = match self.writes[index] {
-            Write::Skip => return None,
-            Write::First => false,
-            Write::Add => true,
-        };
-        let data = self.gradients[node.buffer].as_mut_slice();
-        Some(ViewMut { data, stride: self.widths[node.buffer], from: node.from, width: node.width, accumulate })
-    }
-
-    /// The output's gradient and where the gradient of input `index` goes.
+    /// The output's gradient and where the gradient of input `index` goes;
+    /// `None` if none flows there.
     pub fn gradients(&mut self, index: usize) -> Option<(&[f32], ViewMut<'_>)> {
         let node = self.inputs[index];
         let accumulate = match self.writes[index] {
