@@ -1,8 +1,6 @@
 //! `crosstie inspect` of data, and bad data wherever it is read.
 
-mod common;
-
-use common::Place;
+use crate::place::Place;
 
 const SCHEMA: &str = r#"
 scenario = "tab"

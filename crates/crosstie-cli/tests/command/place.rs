@@ -1,7 +1,5 @@
 //! Drives the binary in a temporary directory.
 
-#![allow(dead_code, clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,10 +1,8 @@
 //! From a trained model to figures and predictions.
 
-mod common;
-
 use std::path::Path;
 
-use common::{Place, csv};
+use crate::place::{Place, csv};
 use crosstie::data::{Source, Writer};
 
 const TASKS: [&str; 5] = ["click", "like", "follow", "cart", "buy"];

@@ -1,8 +1,6 @@
 //! Configs, run directories and how a training ends.
 
-mod common;
-
-use common::Place;
+use crate::place::Place;
 
 /// As little as trains at all.
 const CONFIG: &str = r#"

@@ -1,10 +1,8 @@
 //! Help, options and exit codes.
 
-mod common;
-
 use std::process::Stdio;
 
-use common::Place;
+use crate::place::Place;
 
 const COMMANDS: [&str; 8] = ["synth", "prepare", "inspect", "models", "train", "evaluate", "predict", "demo"];
 
