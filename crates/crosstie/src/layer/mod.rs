@@ -1,7 +1,12 @@
 //! The pieces that papers speak of, in terms of the graph: networks, experts,
 //! gates, towers.
 
+mod gating;
+
 use serde::{Deserialize, Serialize};
+
+pub use gating::Gating;
+use gating::Gates;
 
 use crate::compute::op::{
     Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, ScenarioVector, Softmax, Sum,
@@ -19,6 +24,9 @@ pub struct Style {
     pub dropout: f32,
     /// Normalisation of every hidden layer.
     pub norm: Norm,
+    /// Gate units in the towers; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gating: Option<Gating>,
 }
 
 /// Normalisation of hidden layers.
@@ -36,7 +44,7 @@ pub enum Norm {
 
 impl Default for Style {
     fn default() -> Style {
-        Style { activation: Activation::Relu, dropout: 0.1, norm: Norm::None }
+        Style { activation: Activation::Relu, dropout: 0.1, norm: Norm::None, gating: None }
     }
 }
 
@@ -50,7 +58,7 @@ impl Style {
             let found = self.dropout;
             return Err(Error::Config(format!("network.dropout must be at least 0 and below 1, found {found}")));
         }
-        Ok(())
+        self.gating.as_ref().map_or(Ok(()), Gating::check)
     }
 }
 
@@ -68,12 +76,13 @@ pub struct Net<'a> {
     graph: &'a mut Graph,
     style: &'a Style,
     routed: bool,
+    gates: Option<Gates>,
 }
 
 impl<'a> Net<'a> {
     /// Declares into `graph`.
     pub fn new(graph: &'a mut Graph, style: &'a Style) -> Net<'a> {
-        Net { graph, style, routed: false }
+        Net { graph, style, routed: false, gates: None }
     }
 
     /// The graph itself, for operations that no layer covers.
@@ -84,12 +93,12 @@ impl<'a> Net<'a> {
     /// What is declared through this has weights of its own for each
     /// scenario, and a row meets those of its own scenario only.
     pub fn per_scenario(&mut self) -> Net<'_> {
-        Net { graph: self.graph, style: self.style, routed: true }
+        Net { graph: self.graph, style: self.style, routed: true, gates: self.gates }
     }
 
     /// The opposite: what is declared through this, all scenarios share.
     pub fn all_scenarios(&mut self) -> Net<'_> {
-        Net { graph: self.graph, style: self.style, routed: false }
+        Net { graph: self.graph, style: self.style, routed: false, gates: self.gates }
     }
 
     /// A learned vector per scenario: the embedding of the scenario itself.
@@ -207,17 +216,6 @@ impl<'a> Net<'a> {
         xs.iter().map(|x| self.graph.push(name, op.clone(), &[*x], &[weight], groups * width)).collect()
     }
 
-    /// A gate unit (LHUC, PEPNet): `2 · sigmoid(relu(x W0 + b0) W1 + b1)`, a
-    /// factor around 1 for each unit of another layer.
-    ///
-    /// # Shapes
-    /// x: rows × d; output: rows × `width`, each in (0, 2).
-    pub fn gate_unit(&mut self, name: &str, x: Node, hidden: usize, width: usize) -> Node {
-        let hidden = self.linear(&format!("{name}.0"), x, hidden, Activation::Relu);
-        let logits = self.linear(&format!("{name}.1"), hidden, width, Activation::None);
-        self.activate(name, logits, Activation::Sigmoid, 2.0)
-    }
-
     /// Mixes experts by gate weights. `choices` names, per output, the experts
     /// it may use as (place in `experts`, which of them).
     ///
@@ -231,41 +229,30 @@ impl<'a> Net<'a> {
     }
 
     /// Towers: `heads` networks, each reading its own equal part of x and
-    /// ending in one logit.
+    /// ending in one logit. Gated if the net is.
     ///
     /// # Shapes
     /// x: rows × (heads · d); output: rows × heads.
     pub fn towers(&mut self, name: &str, x: Node, heads: usize, units: &[usize]) -> Node {
-        self.gated_towers(name, x, heads, units, |_, _, input| input)
-    }
-
-    /// Towers in which `gate` may change what each layer reads: it is given
-    /// the layer's number from 0 and its input, rows × (heads · width).
-    ///
-    /// # Shapes
-    /// x: rows × (heads · d); output: rows × heads.
-    pub fn gated_towers(
-        &mut self,
-        name: &str,
-        x: Node,
-        heads: usize,
-        units: &[usize],
-        mut gate: impl FnMut(&mut Net<'_>, usize, Node) -> Node,
-    ) -> Node {
         let mut hidden = x;
         for (layer, width) in units.iter().enumerate() {
-            let input = gate(self, layer, hidden);
+            let input = self.gated(name, layer, &[hidden])[0];
             hidden = self.hidden(&format!("{name}.{layer}"), input, heads, *width, heads);
         }
-        let input = gate(self, units.len(), hidden);
+        let input = self.gated(name, units.len(), &[hidden])[0];
         self.affine(&format!("{name}.{}", units.len()), input, heads, 1, Activation::None, true)
     }
 
-    /// `heads` networks that all read x, each ending in one logit.
+    /// Towers that all read x. Where they are gated, each reads a copy of its
+    /// own, and the first layer is one matrix per head instead of one for all.
     ///
     /// # Shapes
     /// x: rows × d; output: rows × heads.
     pub fn towers_over(&mut self, name: &str, x: Node, heads: usize, units: &[usize]) -> Node {
+        if self.gates_towers() {
+            let copies = self.concat(&format!("{name}.input"), &vec![x; heads]);
+            return self.towers(name, copies, heads, units);
+        }
         if units.is_empty() {
             return self.affine(&format!("{name}.0"), x, 1, heads, Activation::None, true);
         }
@@ -308,7 +295,7 @@ impl<'a> Net<'a> {
 
     /// One hidden layer in the net's style. `parts` are normalised apart.
     fn hidden(&mut self, name: &str, x: Node, groups: usize, width: usize, parts: usize) -> Node {
-        let Style { activation, dropout, norm } = *self.style;
+        let Style { activation, dropout, norm, .. } = *self.style;
         let total = groups * width;
         let mut hidden = match norm {
             Norm::None => self.affine(name, x, groups, width, activation, true),

@@ -35,10 +35,9 @@
 //! # Deviations and reconstructions
 //! - (7) prints C_i for M_i; the text has M_i. (17) and (20) are joint
 //!   probabilities, whatever their left sides say.
-//! - Which tensor E_ep is, is not told; here it is x.
-//! - One gate unit per layer serves all towers and is cut into their parts, as
-//!   in PEPNet; the logit's layer is gated too. Gate units are common to the
-//!   scenarios and know the scenario by E(scenario), a learned vector.
+//! - Gate units are those of any model ([`Gating`]), whose own list tells what
+//!   is reconstructed; here they are on by default. `[network.gating]`, if
+//!   there, gives their sizes in place of `gate_units` and `scenario_width`.
 //! - The scenario gates W_sp and b_sp are per scenario, as S_i is.
 //! - Every head has a tower and a Task-CGC of its own, also several of a task.
 //! - The ablations: without Scenario-CGC M_i is x, without Task-CGC T_ij is
@@ -52,12 +51,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Features, Inputs, Model, esm2};
+use super::{About, Declared, Inputs, Model, esm2};
 use crate::compute::Node;
 use crate::error::{Error, Result};
-use crate::layer::{Net, check_units};
+use crate::layer::{Gating, Net, check_units};
 use crate::objective::Space;
-use crate::schema::{Schema, Side};
+use crate::schema::Schema;
 
 pub(super) const ABOUT: About = About {
     name: "aem2tl",
@@ -73,7 +72,8 @@ pub struct Aem2tl {
     pub scenario_cgc: bool,
     /// Whether tasks have experts and gates.
     pub task_cgc: bool,
-    /// Whether towers are gated by who sees what where.
+    /// Whether towers are gated by who sees what where, also without
+    /// `[network.gating]`.
     pub personalised_gating: bool,
     /// Whether losses are counted over all impressions, along every way.
     pub entire_space: bool,
@@ -91,9 +91,9 @@ pub struct Aem2tl {
     pub task_expert_units: Vec<usize>,
     /// Hidden layers of each tower.
     pub tower_units: Vec<usize>,
-    /// Width of the hidden layer of each gate unit.
+    /// Width of the hidden layer of each gate unit, without `[network.gating]`.
     pub gate_units: usize,
-    /// Width of the scenario's own vector.
+    /// Width of the scenario's own vector, without `[network.gating]`.
     pub scenario_width: usize,
     /// The task that the others come after; the root with most children if
     /// absent.
@@ -175,20 +175,16 @@ impl Aem2tl {
         let choices = (0..heads).map(|head| of_task(head).chain(common.clone()).collect()).collect();
         net.mix("task_cgc", gates, &[experts], choices)
     }
-
-    /// h: what a gate unit knows of the row.
-    fn priors(&self, net: &mut Net<'_>, features: &Features) -> Node {
-        let sides = [Side::User, Side::Item].into_iter().filter_map(|side| features.side(side));
-        let mut priors: Vec<Node> = sides.collect();
-        priors.push(net.scenario("scenario", self.scenario_width));
-        priors.push(features.main().stop_gradient());
-        net.concat("priors", &priors)
-    }
 }
 
 impl Model for Aem2tl {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         self.check()?;
+        if !self.personalised_gating && net.gating().is_some() {
+            let message = "model.personalised_gating is false, but [network.gating] gates the towers of any model: leave \
+                           one of the two out";
+            return Err(Error::Config(message.into()));
+        }
         let heads = inputs.heads().len();
         let features = inputs.features(net);
         let x = features.main();
@@ -198,14 +194,10 @@ impl Model for Aem2tl {
         } else {
             net.concat("tower_input", &vec![of_scenario; heads])
         };
-        let priors = self.personalised_gating.then(|| self.priors(net, &features));
-        let gate = |net: &mut Net<'_>, layer: usize, hidden: Node| {
-            let Some(priors) = priors else { return hidden };
-            let name = format!("personal_gate.{layer}");
-            let gate = net.all_scenarios().gate_unit(&name, priors, self.gate_units, hidden.width());
-            net.multiply(&format!("{name}.gated"), hidden, gate)
-        };
-        let logits = net.per_scenario().gated_towers("tower", of_tasks, heads, &self.tower_units, gate);
+        if self.personalised_gating && net.gating().is_none() {
+            features.gate_towers(net, Gating { units: self.gate_units, scenario_width: self.scenario_width });
+        }
+        let logits = net.per_scenario().towers("tower", of_tasks, heads, &self.tower_units);
         Ok(inputs.add_bias(net, "bias", &features, logits).into())
     }
 
@@ -229,7 +221,7 @@ mod tests {
     use crate::model::{Network, SharedBottom};
     use crate::objective::ObjectiveConfig;
     use crate::random::Stream;
-    use crate::schema::Role;
+    use crate::schema::{Role, Side};
 
     const SCHEMA: &str = r#"
         [[task]]

@@ -41,6 +41,9 @@
 //! - s is one number per row, not one per unit: "a learned scaling factor".
 //! - A task with several heads, as a direct one, has one network that ends in
 //!   as many logits.
+//! - With `[network.gating]` the main networks count as towers: what each of
+//!   their layers reads, calibrated or not, is gated. A parent's layer
+//!   calibrates as it is, before the gate.
 //! - Sizes and the default structure are ours: the articles do not name the
 //!   best of the four, only that (4) gained nothing over (3).
 
@@ -139,13 +142,19 @@ impl Calibration {
         let (funnel, tasks) = (inputs.objective().funnel(), inputs.names());
         let mut hidden = vec![x; tasks.len()];
         for (layer, width) in units.iter().enumerate() {
+            let inputs = net.gated(name, layer, &hidden);
             if layer == 0 {
-                // One product for all: every network's first layer reads x.
-                let all = net.experts(name, x, tasks.len(), &[*width]);
-                hidden = (0..tasks.len()).map(|task| all.node.part(task, tasks.len())).collect();
+                let all = if net.gates_towers() {
+                    let inputs = net.concat(&format!("{name}.input"), &inputs);
+                    net.parallel(name, inputs, tasks.len(), &[*width])
+                } else {
+                    // One product for all: every network's first layer reads x.
+                    net.experts(name, x, tasks.len(), &[*width]).node
+                };
+                hidden = (0..tasks.len()).map(|task| all.part(task, tasks.len())).collect();
             } else {
-                for (hidden, task) in hidden.iter_mut().zip(tasks) {
-                    *hidden = net.layer(&format!("{name}.{task}.{layer}"), *hidden, *width);
+                for ((hidden, input), task) in hidden.iter_mut().zip(inputs).zip(tasks) {
+                    *hidden = net.layer(&format!("{name}.{task}.{layer}"), input, *width);
                 }
             }
             if layers.contains(&layer) {
@@ -156,13 +165,14 @@ impl Calibration {
                 }
             }
         }
-        let logits: Vec<Node> = hidden
-            .iter()
+        let logits: Vec<Node> = net
+            .gated(name, units.len(), &hidden)
+            .into_iter()
             .enumerate()
             .map(|(task, hidden)| {
                 let heads = inputs.heads().iter().filter(|head| head.task == task).count();
                 let name = format!("{name}.{}.{}", tasks[task], units.len());
-                net.linear(&name, *hidden, heads, Activation::None)
+                net.linear(&name, hidden, heads, Activation::None)
             })
             .collect();
         // Heads are listed task by task, so the parts stand in order.
@@ -200,7 +210,7 @@ impl Model for Calibration {
         let features = inputs.features(net);
         let main = self.networks(net, inputs, "network", features.main(), &self.units, &self.layers);
         let Some(bias) = features.bias() else { return Ok(main.into()) };
-        let bias = self.networks(net, inputs, "bias", bias, &self.bias_units, &self.bias_layers);
+        let bias = self.networks(&mut net.ungated(), inputs, "bias", bias, &self.bias_units, &self.bias_layers);
         Ok(net.sum("logits", &[(1.0, main), (1.0, bias)]).into())
     }
 }

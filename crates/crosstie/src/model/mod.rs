@@ -39,7 +39,7 @@ use crate::batch::Layout;
 use crate::compute::{Graph, Node, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
-use crate::layer::{Net, Style};
+use crate::layer::{Gating, Net, Style};
 use crate::objective::{Beats, FunnelLoss, HardExample, Head, Joint, Objective, ObjectiveConfig, Space};
 use crate::schema::{Schema, Side};
 
@@ -183,6 +183,7 @@ impl ModelConfig {
 /// The embedded fields, as columns of one node.
 #[derive(Clone, Debug)]
 pub struct Features {
+    set: usize,
     node: Node,
     main: Range<usize>,
     sides: [Range<usize>; 3],
@@ -204,6 +205,20 @@ impl Features {
     /// The fields with the role `bias`; `None` if there are none.
     pub fn bias(&self) -> Option<Node> {
         (!self.bias.is_empty()).then(|| self.node.columns(self.bias.start, self.bias.len()))
+    }
+
+    /// Towers declared through `net` from here on are gated by who sees what
+    /// where: the user's and the item's fields, the scenario, and all of them
+    /// through a stopped gradient ([`layer`](crate::layer)).
+    pub fn gate_towers(&self, net: &mut Net<'_>, gating: Gating) {
+        let sides = [Side::User, Side::Item].into_iter().filter_map(|side| self.side(side));
+        let mut priors: Vec<Node> = sides.collect();
+        // Feature sets share nothing, nor do their scenarios.
+        let scenario = if self.set == 0 { "scenario".to_string() } else { format!("scenario.{}", self.set) };
+        priors.push(net.scenario(&scenario, gating.scenario_width));
+        priors.push(self.main().stop_gradient());
+        let priors = net.concat("priors", &priors);
+        net.gate_towers(priors, gating.units);
     }
 }
 
@@ -241,19 +256,24 @@ impl Inputs<'_> {
     }
 
     /// The fields looked up in a set of tables of their own. Models that share
-    /// embeddings call this once.
+    /// embeddings call this once. With `[network.gating]` they gate the towers
+    /// that `net` declares from here on.
     pub fn features(&mut self, net: &mut Net<'_>) -> Features {
-        let name = format!("features {}", self.sets.len());
-        let node = net.graph().source(&name, self.columns.width(), true);
-        self.sources.push(Source::Features { set: self.sets.len() });
+        let (set, columns) = (self.sets.len(), self.columns);
+        let node = net.graph().source(&format!("features {set}"), columns.width(), true);
+        self.sources.push(Source::Features { set });
         self.sets.push(node);
-        let columns = self.columns;
-        Features {
+        let features = Features {
+            set,
             node,
             main: columns.main(),
             sides: [Side::User, Side::Item, Side::Context].map(|side| columns.side(side)),
             bias: columns.bias(),
+        };
+        if let Some(gating) = net.gating() {
+            features.gate_towers(net, gating);
         }
+        features
     }
 
     /// The labels of the batch, rows × tasks: 0, 1, or NaN where missing.
@@ -337,14 +357,14 @@ impl Inputs<'_> {
     }
 
     /// Adds the bias network of Calibration4CVR's baseline (methods 3.2): one
-    /// shallow tower per head over the bias fields, added to the logits. A
-    /// model calls this for the heads that read these features.
+    /// shallow tower per head over the bias fields, added to the logits. It is
+    /// never gated. A model calls this for the heads that read these features.
     ///
     /// # Shapes
     /// logits: rows × heads.
     pub fn add_bias(&self, net: &mut Net<'_>, name: &str, features: &Features, logits: Node) -> Node {
         let Some(bias) = features.bias() else { return logits };
-        let bias = net.towers_over(name, bias, logits.width(), &[BIAS_UNITS]);
+        let bias = net.ungated().towers_over(name, bias, logits.width(), &[BIAS_UNITS]);
         net.sum(name, &[(1.0, logits), (1.0, bias)])
     }
 }

@@ -7,7 +7,7 @@ use crate::batch::{Dense, Layout};
 use crate::compute::check::Point;
 use crate::compute::op::Activation;
 use crate::compute::{CHUNK, Mode};
-use crate::layer::{Norm, Style};
+use crate::layer::Style;
 use crate::objective::{ObjectiveConfig, Space};
 use crate::random::Stream;
 use crate::schema::{Role, Schema, Side};
@@ -62,7 +62,7 @@ impl Trial {
             scenarios: vec!["other".into(), "home".into(), "search".into()],
             ..Layout::default()
         };
-        let style = Style { activation: Activation::Tanh, dropout: 0.0, norm: Norm::None };
+        let style = Style { activation: Activation::Tanh, dropout: 0.0, ..Style::default() };
         let network = Network::new(model, &style, &layout, objective).unwrap();
         let uniform = |name: &str, count: usize, scale: f32| -> Vec<f32> {
             let stream = Stream::new(5, name);

@@ -29,6 +29,9 @@ const CASES: &[&str] = &[
     "esm2",
     "aem2tl",
     "aem2tl-in-part",
+    "mmoe-gated",
+    "single-task-gated",
+    "calibration-gated",
 ];
 
 #[derive(Deserialize)]

@@ -172,7 +172,7 @@ class Tensors:
     drawn at random, in steps of 1/32 so that float32 holds it exactly."""
 
     def __init__(self, style, values=None, training=True):
-        self.style, self.training = style, training
+        self.style, self.training, self.priors = style, training, None
         self.drawing = values is None
         self.values = {} if values is None else values
         self.random = np.random.default_rng(20)
@@ -258,10 +258,37 @@ def network(tensors, name, x, units, place):
     return x
 
 
-def tower(tensors, name, x, units, place):
-    """A network that ends in one logit."""
-    hidden = network(tensors, name, x, units, place)
-    return affine(tensors, name, hidden, 1, place, len(units))[0][:, 0]
+def tower(tensors, name, x, units, place, gated=True):
+    """A network that ends in one logit. Where towers are gated, those that read
+    the same input stand apart in our tensors, as others do."""
+    if not gated or "gating" not in tensors.style:
+        hidden = network(tensors, name, x, units, place)
+        return affine(tensors, name, hidden, 1, place, len(units))[0][:, 0]
+    place = Place(family=place.family + place.member, families=place.families * place.members)
+    for index, width in enumerate(units + [1]):
+        x = personal_gate(tensors, name, index, x, [x.shape[1]] * place.families, place.family) * x
+        x, own, total = affine(tensors, name, x, width, place, index)
+        if index < len(units):
+            x = activation(tensors.style["activation"], normalise(tensors, f"{name}.{index}", x, own, total))
+    return x[:, 0]
+
+
+def gate_unit(tensors, name, priors, hidden, width):
+    """AEM2TL (10), (11)."""
+    h1 = activation("relu", affine(tensors, name, priors, hidden, Place(), 0)[0])
+    return 2 * activation("sigmoid", affine(tensors, name, h1, width, Place(), 1)[0])
+
+
+def personal_gate(tensors, towers, layer, x, widths, which):
+    """AEM2TL (12): the factors for one tower's input; `widths` are those of all
+    the towers that share a gate unit."""
+    gating, priors = tensors.style["gating"], tensors.priors
+    vectors = tensors.get(f"{priors['scenario']}.weight", (len(LAYOUT["scenarios"]), gating["scenario_width"]))
+    scenario = vectors[jnp.array(ROWS["scenarios"])]
+    h0 = jnp.concatenate([priors["user"], priors["item"], scenario, jax.lax.stop_gradient(priors["x"])], axis=1)
+    name = f"personal_gate.{layer}" if towers == "tower" else f"{towers}.personal_gate.{layer}"
+    start = sum(widths[:which])
+    return gate_unit(tensors, name, h0, gating["units"], sum(widths))[:, start : start + widths[which]]
 
 
 def gate(tensors, name, x, sizes, which, family=0, families=1, bias=False):
@@ -296,13 +323,19 @@ def fields(tensors, prefix="embedding"):
     numbers = {name: jnp.array(ROWS[name])[:, None] for name in ("price", "age")}
     # Tables are drawn in the layout's order.
     item, position, seen, user = (embedded(tensors, name, prefix) for name in ("item", "position", "seen", "user"))
-    return jnp.concatenate([seen, user, numbers["age"], item, numbers["price"]], axis=1), position
+    x = jnp.concatenate([seen, user, numbers["age"], item, numbers["price"]], axis=1)
+    # Gates know the fields that their model looked up last.
+    index = prefix.removeprefix("embedding").removeprefix(".")
+    scenario = f"scenario.{index}" if index not in ("", "0") else "scenario"
+    tensors.priors = {"user": x[:, :6], "item": x[:, 6:8], "scenario": scenario, "x": x}
+    return x, position
 
 
 def add_bias(tensors, name, position, logits):
     """Calibration4CVR's baseline: a shallow tower of the bias fields is added."""
     heads = len(logits)
-    return [logit + tower(tensors, name, position, [16], Place(k, heads)) for k, logit in enumerate(logits)]
+    towers = [tower(tensors, name, position, [16], Place(k, heads), gated=False) for k in range(heads)]
+    return [logit + bias for logit, bias in zip(logits, towers)]
 
 
 # ----------------------------------------------------------------- the models
@@ -537,8 +570,7 @@ def aem2tl_scenario(tensors, i, x, tasks, settings):
                 scenario = jnp.broadcast_to(vector, (x.shape[0], len(vector)))
                 h0 = jnp.concatenate([user, item, scenario, jax.lax.stop_gradient(x)], axis=1)
                 name, units = f"personal_gate.{layer}", settings["gate_units"]
-                h1 = activation("relu", affine(tensors, name, h0, units, Place(), 0)[0])
-                h2 = 2 * activation("sigmoid", affine(tensors, name, h1, tasks * hidden.shape[1], Place(), 1)[0])
+                h2 = gate_unit(tensors, name, h0, units, tasks * hidden.shape[1])
                 hidden = h2[:, j * hidden.shape[1] : (j + 1) * hidden.shape[1]] * hidden
             hidden, part, total = affine(own, "tower", hidden, width, Place(family=j, families=tasks), layer)
             if layer < len(settings["tower_units"]):
@@ -572,22 +604,33 @@ def calibrate(tensors, name, g, h, settings):
 
 
 def calibrated_networks(tensors, heads, name, x, units, layers, settings):
-    read = {}
+    tasks, count = LAYOUT["tasks"], len(TASKS)
+    read, gated = {task: x for task in tasks}, name == "network" and "gating" in tensors.style
+
+    def gates(index):
+        if not gated:
+            return read
+        widths = [read[task].shape[1] for task in tasks]
+        factors = [personal_gate(tensors, name, index, read[task], widths, k) for k, task in enumerate(tasks)]
+        return {task: factor * read[task] for task, factor in zip(tasks, factors)}
+
     for index, width in enumerate(units):
-        for k, task in enumerate(LAYOUT["tasks"]):
+        inputs = gates(index)
+        for k, task in enumerate(tasks):
             # The first layers stand side by side in our tensors.
-            of, place = (name, Place(k, len(TASKS))) if index == 0 else (f"{name}.{task}", Place())
-            h, own, total = affine(tensors, of, read.get(task, x), width, place, index)
+            first = Place(family=k, families=count) if gated else Place(k, count)
+            of, place = (name, first) if index == 0 else (f"{name}.{task}", Place())
+            h, own, total = affine(tensors, of, inputs[task], width, place, index)
             read[task] = activation(tensors.style["activation"], normalise(tensors, f"{of}.{index}", h, own, total))
         if index in layers:
             for task, parent, *_ in TASKS:
                 if parent is not None:
                     about = f"{name}.{task}.{index}.calibration"
                     read[task] = calibrate(tensors, about, read[parent], read[task], settings)
-    logits = []
-    for task in LAYOUT["tasks"]:
+    logits, inputs = [], gates(len(units))
+    for task in tasks:
         count = sum(head["task"] == task for head in heads)
-        last = affine(tensors, f"{name}.{task}", read.get(task, x), count, Place(), len(units))[0]
+        last = affine(tensors, f"{name}.{task}", inputs[task], count, Place(), len(units))[0]
         logits += [last[:, k] for k in range(count)]
     return logits
 
@@ -648,7 +691,7 @@ def via(model, objective, settings):
     return {}
 
 
-# file: (model, activation and norm, settings, objectives). All gradients are
+# file: (model, activation and norm, settings, objectives[, gating]). All gradients are
 # kept for the first objective; for the others those of the tables, which every
 # path through the network ends in.
 CASES = {
@@ -760,6 +803,27 @@ CASES = {
         },
         ["parent", "product", "impression"],
     ),
+    "mmoe-gated": (
+        "mmoe",
+        ("tanh", "layer"),
+        {"experts": 2, "expert_units": [3], "tower_units": [2]},
+        ["parent", "product"],
+        {"units": 3, "scenario_width": 2},
+    ),
+    "single-task-gated": (
+        "single-task",
+        ("leaky-relu", "none"),
+        {"units": [2]},
+        ["parent", "impression"],
+        {"units": 2, "scenario_width": 1},
+    ),
+    "calibration-gated": (
+        "calibration",
+        ("tanh", "none"),
+        calibration_settings("ctr", [3, 2], [0], [2], [0]),
+        ["parent"],
+        {"units": 2, "scenario_width": 2},
+    ),
 }
 
 # -------------------------------------------------------------- the objective
@@ -863,10 +927,11 @@ def toml(value):
 
 
 def case(name):
-    model, (kind, norm), settings, objectives = CASES[name]
+    model, (kind, norm), settings, objectives, *gating = CASES[name]
     style = {"activation": kind, "norm": norm}
+    gates = {"gating": gating[0]} if gating else {}
     run = MODELS[model]
-    drawn = Tensors(style)
+    drawn = Tensors(style | gates)
     run(drawn, heads_of(spaces(objectives[0]), via(model, objectives[0], settings)), settings)
     values = drawn.values
     results = []
@@ -876,7 +941,7 @@ def case(name):
         heads = heads_of(space, ways)
 
         def loss(values):
-            logits = run(Tensors(style, values), heads, settings)
+            logits = run(Tensors(style | gates, values), heads, settings)
             if model in LOSSES:
                 rows, terms = LOSSES[model](space, heads, ways, logits, settings)
             else:
@@ -890,7 +955,7 @@ def case(name):
             return total / COUNT, (sums, further)
 
         (_, (sums, further)), gradients = jax.value_and_grad(loss, has_aux=True)(values)
-        logits = run(Tensors(style, values, training=False), heads, settings)
+        logits = run(Tensors(style | gates, values, training=False), heads, settings)
         _, given, joint = objective(space, logits, heads, ways)
         kept = [key for key in values if index == 0 or key.startswith("embedding.")]
         kept = [key for key in kept if not key.endswith((".norm.mean", ".norm.variance"))]
@@ -906,6 +971,7 @@ def case(name):
             | ({"further": {name: rounded([value])[0] for name, value in further.items()}} if further else {})
         )
     lines = [f'{key} = "{value}"' for key, value in style.items()]
+    lines += [f"{key} = {toml(value)}" for key, value in gates.items()]
     config = "\n".join(["[network]", *lines, "dropout = 0.0", "[model]", f'name = "{model}"'])
     config += "".join(f"\n{key} = {toml(value)}" for key, value in settings.items()) + "\n"
     return {
