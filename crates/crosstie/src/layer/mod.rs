@@ -5,8 +5,8 @@ mod gating;
 
 use serde::{Deserialize, Serialize};
 
-pub use gating::Gating;
 use gating::Gates;
+pub use gating::Gating;
 
 use crate::compute::op::{
     Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, ScenarioVector, Softmax, Sum,

@@ -3,7 +3,7 @@
 use crate::trial::{self, Instance, Trial};
 
 /// The columns of a matrix `[inputs, groups · width]` as `[groups, inputs, width]`.
-fn apart(values: &[f32], groups: usize, width: usize) -> Vec<f32> {
+pub fn apart(values: &[f32], groups: usize, width: usize) -> Vec<f32> {
     let rows = || values.chunks_exact(groups * width);
     (0..groups).flat_map(|group| rows().flat_map(move |row| row[group * width..][..width].to_vec())).collect()
 }

@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod calibration;
+mod forests;
+mod gating;
 mod golden;
 mod gradients;
 mod kinship;

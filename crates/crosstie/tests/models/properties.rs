@@ -4,7 +4,7 @@ use crosstie::batch::Batch;
 use crosstie::model::MODELS;
 use crosstie::optim::{Kind, OptimizerConfig, Rule};
 
-use crate::trial::{self, Instance, SMALL, Trial};
+use crate::trial::{self, GATED, Instance, SMALL, Trial};
 
 fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
@@ -22,7 +22,7 @@ fn losses_and_gradients_are_equal_to_the_bit_at_any_number_of_threads() {
     let instance = Instance::load();
     let batch = instance.random_batch(1100);
     for small in SMALL {
-        for style in ["", BUSY] {
+        for style in ["", BUSY, GATED] {
             let trial = Trial::new(&instance, &trial::config(*small, style));
             let found = |threads: usize| {
                 with_threads(threads, || {
@@ -70,9 +70,10 @@ fn arranged(batch: &Batch, mut rows: Vec<usize>) -> (Vec<usize>, Batch) {
 fn a_score_depends_on_its_row_alone() {
     let instance = Instance::load();
     let batch = instance.random_batch(300);
-    let shipped = MODELS.iter().map(|model| (model.name, ""));
-    for model in shipped.chain([("shared-bottom", "bottom_units = [700, 8]")]) {
-        let config = trial::config(model, "norm = \"batch\"");
+    let shipped = MODELS.iter().flat_map(|model| [((model.name, ""), "norm = \"batch\""), ((model.name, ""), GATED)]);
+    let wide = (("shared-bottom", "bottom_units = [700, 8]"), "norm = \"batch\"");
+    for (model, style) in shipped.chain([wide]) {
+        let config = trial::config(model, style);
         let mut trial = Trial::new(&instance, &config);
         trial.train(&batch, 2, &OptimizerConfig::default());
         let whole = trial.logits(&batch);
@@ -81,7 +82,11 @@ fn a_score_depends_on_its_row_alone() {
             let (rows, some) = arranged(&batch, rows);
             for (logits, row) in trial.logits(&some).chunks_exact(heads).zip(rows) {
                 for (found, expected) in logits.iter().zip(&whole[row * heads..]) {
-                    assert_eq!(found.to_bits(), expected.to_bits(), "{model:?}, row {row} {how}: {found}, {expected}");
+                    assert_eq!(
+                        found.to_bits(),
+                        expected.to_bits(),
+                        "{model:?} {style}, row {row} {how}: {found}, {expected}"
+                    );
                 }
             }
         };

@@ -37,6 +37,9 @@ pub const SMALL: &[(&str, &str)] = &[
     ),
 ];
 
+/// A style in which the towers of every model are gated.
+pub const GATED: &str = "gating = { units = 4, scenario_width = 3 }";
+
 /// What stands behind a stop-gradient has no finite difference.
 const EKTM: &str = "bottom_units = [7, 6]
 tower_units = [6]
@@ -119,6 +122,16 @@ impl Instance {
         golden("instance")
     }
 
+    /// The same fields under other tasks (`[[task]]` sections), in as many
+    /// scenarios, at least one. There are no stored rows for it.
+    pub fn with(self, tasks: &str, scenarios: usize) -> Instance {
+        let fields = self.schema.find("[[field]]").expect("the instance has fields");
+        let schema = format!("{tasks}\n{}", &self.schema[fields..]);
+        let tasks = Schema::parse(&schema).unwrap().tasks.into_iter().map(|task| task.name).collect();
+        let scenarios = (0..scenarios).map(|scenario| scenario.to_string()).collect();
+        Instance { schema, layout: RawLayout { tasks, scenarios, ..self.layout }, rows: serde_json::Map::new() }
+    }
+
     /// Its schema.
     pub fn schema(&self) -> Schema {
         Schema::parse(&self.schema).unwrap()
@@ -167,8 +180,8 @@ impl Instance {
         }
     }
 
-    /// As many rows as wanted, at random: every tenth label missing, scenario 1
-    /// empty.
+    /// As many rows as wanted, at random: every tenth label missing, all rows
+    /// in the first and the last scenario.
     pub fn random_batch(&self, rows: usize) -> Batch {
         let draw = |name: &str, count: usize| -> Vec<f64> {
             let stream = Stream::new(5, name);
@@ -186,7 +199,7 @@ impl Instance {
                 Ids::One(draw(&field.name, rows).into_iter().map(|u| below(u, table)).collect())
             }
         });
-        let tasks = self.layout.tasks.len();
+        let (tasks, last) = (self.layout.tasks.len(), self.layout.scenarios.len() as u32 - 1);
         let label = |(uniform, missing): (f64, f64)| match () {
             () if missing < 0.1 => f32::NAN,
             () => f32::from(u8::from(uniform < 0.45)),
@@ -198,7 +211,7 @@ impl Instance {
             dense: draw("dense", rows * self.layout.dense.len()).into_iter().map(|u| (4.0 * u - 2.0) as f32).collect(),
             labels: drawn.map(label).collect(),
             weights: draw("weights", rows).into_iter().map(|u| u as f32).collect(),
-            scenarios: (0..rows).map(|row| if row < rows / 3 { 0 } else { 2 }).collect(),
+            scenarios: (0..rows).map(|row| if row < rows / 3 { 0 } else { last }).collect(),
             groups: Vec::new(),
         }
     }
@@ -255,7 +268,8 @@ impl Trial {
     pub fn segments(&self, batch: &Batch) -> Vec<Range<usize>> {
         assert!(batch.scenarios.is_sorted());
         let end = |scenario: u32| batch.scenarios.partition_point(|of_row| *of_row <= scenario);
-        (0..3).map(|scenario| if scenario == 0 { 0..end(0) } else { end(scenario - 1)..end(scenario) }).collect()
+        let scenarios = 0..self.network.program.scenarios() as u32;
+        scenarios.map(|scenario| if scenario == 0 { 0..end(0) } else { end(scenario - 1)..end(scenario) }).collect()
     }
 
     /// The numbers of one source for some rows.
