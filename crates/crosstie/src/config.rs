@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_printed_configuration_is_the_configuration() {
-        for overrides in [vec![], vec!["train.mix.parent_rows=0.5".into()]] {
+        for overrides in [vec![], vec!["train.mix.parent_rows=0.5".into()], vec!["network.gating={}".into()]] {
             let config = Config::parse(SMALL, &overrides).unwrap();
             assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
         }
@@ -316,6 +316,8 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         assert!(refused(SMALL, &["network.dropout=1.0"]).contains("network.dropout"));
+        assert!(refused(SMALL, &["network.gating.units=0"]).contains("network.gating.units"));
+        assert!(refused(SMALL, &["network.gating.unit=3"]).contains("did you mean `units`?"));
         assert!(refused(SMALL, &["balance.name=dwa", "balance.temperature=0"]).contains("balance.temperature"));
         assert!(refused(SMALL, &["balance.name=pcgrad", "balance.alpha=1"]).contains("unknown field `alpha`"));
         assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));

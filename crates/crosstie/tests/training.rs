@@ -48,6 +48,7 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         ("ple", "optimizer.clip=0.1"),
         ("aem2tl", "network.norm=layer"),
         ("calibration", "train.mix.parent_rows=0.5"),
+        ("esmm", "network.gating={}"),
     ] {
         let trained = |threads: usize| {
             let threads = format!("train.threads={threads}");
@@ -58,15 +59,15 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
     }
 }
 
-/// Trains and collects the weights of the tasks at every step.
-fn balanced(config: &Config) -> (Scorer, Vec<Vec<f64>>) {
+/// Trains and collects the losses and the weights of the tasks at every step.
+fn balanced(config: &Config) -> (Scorer, Vec<(Vec<f64>, Vec<f64>)>) {
     let schema = Schema::read(config.data.schema()).expect("synth wrote it");
     let [training, valid] =
         [&config.data.train, &config.data.valid].map(|files| Source::open(files).expect("synth wrote them"));
     let mut seen = Vec::new();
     let mut observer = |event: &Event| {
-        if let Event::Step { weights, .. } = event {
-            seen.push(weights.clone());
+        if let Event::Step { losses, weights, .. } = event {
+            seen.push((losses.clone(), weights.clone()));
         }
     };
     let trained = train(config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).expect("it trains");
@@ -99,16 +100,84 @@ fn every_way_of_balancing_learns_and_is_equal_to_the_bit_at_1_and_8_threads() {
         if one.0 == trained(2, "fixed").0 {
             without_effect.push((method, model));
         }
-        let (first, last) = (&one.1[0], &one.1[one.1.len() - 1]);
+        let used: Vec<&Vec<f64>> = one.1.iter().map(|(_, weights)| weights).collect();
+        let (first, last) = (used[0], used[used.len() - 1]);
         assert!(first.iter().all(|weight| *weight == 1.0));
         assert_eq!(first != last, method != "pcgrad", "{method}: {last:?}");
-        assert!(one.1.iter().flatten().all(|weight| weight.is_finite() && *weight > 0.0), "{method}: {last:?}");
+        assert!(used.iter().copied().flatten().all(|weight| weight.is_finite() && *weight > 0.0), "{method}: {last:?}");
         if ["dwa", "gradnorm"].contains(&method) {
             assert!((last.iter().sum::<f64>() - last.len() as f64).abs() < 1e-5, "{method}: {last:?}");
         }
     }
     // Entire-space losses may well agree: at first all of them lower the click's probability.
     assert!(without_effect.iter().all(|found| *found == ("pcgrad", "esmm")), "{without_effect:?}");
+}
+
+/// A click on every eighth row, sometimes with a purchase; `like` has no label.
+/// There is room for far more users than there are.
+fn rare(directory: &Path) {
+    let schema = r#"
+        [[task]]
+        name = "click"
+        [[task]]
+        name = "buy"
+        after = "click"
+        [[task]]
+        name = "like"
+        [[field]]
+        name = "user"
+        kind = "categorical"
+        buckets = 500
+        width = 4
+    "#;
+    fs::write(directory.join("schema.toml"), schema).unwrap();
+    let row = |row: usize| {
+        let (click, buy) = (u8::from(row.is_multiple_of(8)), u8::from(row.is_multiple_of(24)));
+        format!("u{},{click},{buy},\n", row * 7 % 30)
+    };
+    let table = format!("user,click,buy,like\n{}", (0..120).map(row).collect::<String>());
+    for name in ["train.csv", "valid.csv"] {
+        fs::write(directory.join(name), &table).unwrap();
+    }
+}
+
+#[test]
+fn every_way_of_balancing_takes_batches_without_a_click_and_tasks_without_a_label() {
+    let directory = tempfile::tempdir().unwrap();
+    rare(directory.path());
+    let [training, valid] = ["train", "valid"].map(|name| directory.path().join(name).display().to_string());
+    let files = [format!("data.train=['{training}.csv']"), format!("data.valid=['{valid}.csv']")];
+    for (method, size) in
+        ["fixed", "uncertainty", "dwa", "gradnorm", "pcgrad"].into_iter().flat_map(|m| [(m, 1), (m, 5)])
+    {
+        let settings = [format!("balance.name={method}"), format!("train.batch_size={size}")];
+        // Adam moves whatever it ever saw, and a penalty whatever it sees.
+        let rows = ["optimizer.rows.name=adam", "optimizer.rows.l2=0.1", "train.epochs=3", "train.monitor=click.auc"];
+        let settings: Vec<&str> = files.iter().chain(&settings).map(String::as_str).chain(rows).collect();
+        for model in ["shared-bottom", "esmm"] {
+            let what = format!("{method} with {model}, {size} rows a batch");
+            let config = config(directory.path(), model, &settings);
+            let (scorer, steps) = balanced(&config);
+            assert!(steps.iter().flat_map(|(losses, weights)| losses.iter().chain(weights)).all(|x| x.is_finite()));
+            assert!(steps.iter().all(|(losses, weights)| losses[2] == 0.0 && weights[2] == 1.0), "{what}");
+            if model == "shared-bottom" {
+                let without_click = steps.iter().filter(|(losses, _)| losses[1] == 0.0).count();
+                assert!((1..steps.len()).contains(&without_click), "{what}: {without_click} of {}", steps.len());
+                let keeps = |pair: &[(Vec<f64>, Vec<f64>)]| pair[0].0[1] > 0.0 || pair[1].1[1] == pair[0].1[1];
+                assert!(
+                    method == "dwa" || steps.windows(2).all(keeps),
+                    "{what}: a batch without a click moves a weight"
+                );
+            }
+            // Only rows of users that the data have are ever touched.
+            let start = Scorer::new(&config, scorer.features().clone()).unwrap();
+            let changed = start.embeddings().tables().zip(scorer.embeddings().tables()).map(|(before, after)| {
+                let pairs = before.3.chunks_exact(before.2).zip(after.3.chunks_exact(before.2));
+                pairs.filter(|(before, after)| before != after).count()
+            });
+            assert!((20..=30).contains(&changed.sum::<usize>()), "{what}");
+        }
+    }
 }
 
 #[test]
@@ -133,7 +202,7 @@ fn a_cache_that_does_not_fit_changes_nothing() {
 fn an_artifact_scores_as_the_model_did_and_any_damage_is_named() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
-    let config = config(directory.path(), "cgc", &["network.norm=layer"]);
+    let config = config(directory.path(), "cgc", &["network.norm=layer", "network.gating={}"]);
     let trained = run(&config).unwrap();
     let (test, path) = (Source::open(&config.data.test).unwrap(), directory.path().join("artifact"));
     artifact::save(&trained.scorer, &test, &path).unwrap();

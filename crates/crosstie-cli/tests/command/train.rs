@@ -55,8 +55,9 @@ fn bad_training_data_is_refused_with_its_place() {
 #[test]
 fn the_printed_config_is_the_config() {
     let place = place();
-    let printed = place.ok("train ads.toml --print-config --set train.epochs=7").stdout;
+    let printed = place.ok("train ads.toml --print-config --set train.epochs=7 --set network.gating.units=5").stdout;
     assert!(printed.contains("epochs = 7") && printed.contains("experts = 2"), "{printed}");
+    assert!(printed.contains("[network.gating]\nunits = 5\nscenario_width = 8\n"), "{printed}");
     assert!(printed.contains("learning_rate"), "defaults are printed, too: {printed}");
     place.write("printed.toml", &printed);
     assert_eq!(place.ok("train printed.toml --print-config").stdout, printed);
