@@ -59,8 +59,11 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
     }
 }
 
-/// Trains and collects the losses and the weights of the tasks at every step.
-fn balanced(config: &Config) -> (Scorer, Vec<(Vec<f64>, Vec<f64>)>) {
+/// The losses of a step, and the tasks' weights in it.
+type Step = (Vec<f64>, Vec<f64>);
+
+/// Trains and collects all steps.
+fn balanced(config: &Config) -> (Scorer, Vec<Step>) {
     let schema = Schema::read(config.data.schema()).expect("synth wrote it");
     let [training, valid] =
         [&config.data.train, &config.data.valid].map(|files| Source::open(files).expect("synth wrote them"));
@@ -163,7 +166,7 @@ fn every_way_of_balancing_takes_batches_without_a_click_and_tasks_without_a_labe
             if model == "shared-bottom" {
                 let without_click = steps.iter().filter(|(losses, _)| losses[1] == 0.0).count();
                 assert!((1..steps.len()).contains(&without_click), "{what}: {without_click} of {}", steps.len());
-                let keeps = |pair: &[(Vec<f64>, Vec<f64>)]| pair[0].0[1] > 0.0 || pair[1].1[1] == pair[0].1[1];
+                let keeps = |pair: &[Step]| pair[0].0[1] > 0.0 || pair[1].1[1] == pair[0].1[1];
                 assert!(
                     method == "dwa" || steps.windows(2).all(keeps),
                     "{what}: a batch without a click moves a weight"

@@ -16,7 +16,8 @@
 //! numbers (see [`Shared`]): the last weight matrix that as many tasks as
 //! possible share, and of it the elements that they share, such as the shared
 //! experts of PLE; where no dense weights are shared, as in ESMM, the
-//! embedding tables.
+//! embedding tables. Where towers are gated, the gate units are shared as well,
+//! so W is the first layer of the last of them.
 //!
 //! Deviations and reconstructions:
 //! - w has an Adam of its own; a weight never falls below 0.001.

@@ -208,8 +208,8 @@ impl Features {
     }
 
     /// Towers declared through `net` from here on are gated by who sees what
-    /// where: the user's and the item's fields, the scenario, and all of them
-    /// through a stopped gradient ([`layer`](crate::layer)).
+    /// where: the user's and the item's fields, the scenario's vector, and all
+    /// main fields through a stopped gradient ([`Gating`]).
     pub fn gate_towers(&self, net: &mut Net<'_>, gating: Gating) {
         let sides = [Side::User, Side::Item].into_iter().filter_map(|side| self.side(side));
         let mut priors: Vec<Node> = sides.collect();

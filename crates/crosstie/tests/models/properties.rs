@@ -1,6 +1,9 @@
 //! What every model promises, whatever its equations.
 
+use std::ops::Range;
+
 use crosstie::batch::Batch;
+use crosstie::compute::Workspace;
 use crosstie::model::MODELS;
 use crosstie::optim::{Kind, OptimizerConfig, Rule};
 
@@ -53,6 +56,41 @@ fn trained_weights_are_equal_to_the_bit_at_any_number_of_threads() {
         let alone = found(1);
         for threads in [2, 8] {
             assert!(alone == found(threads), "{} at {threads} threads", small.0);
+        }
+    }
+}
+
+/// What balancing asks for: each loss's gradient by a backward pass of its own
+/// over what one forward pass left.
+#[test]
+fn the_losses_own_gradients_add_up_to_the_gradient_of_their_sum() {
+    let instance = Instance::load();
+    let batch = instance.random_batch(300);
+    for (small, style) in SMALL.iter().flat_map(|small| [BUSY, GATED].map(|style| (*small, style))) {
+        let trial = Trial::new(&instance, &trial::config(small, style));
+        let (program, seeds) = (&trial.network.program, trial.seeds(batch.rows));
+        let gradients = |workspace: &Workspace| {
+            let mut all = vec![0.0; program.length()];
+            program.parameter_gradients(workspace, &mut all);
+            for set in &trial.network.sets {
+                all.extend(workspace.source_gradients(program, *set).flat_map(|(_, chunk)| chunk.iter().copied()));
+            }
+            all
+        };
+        let mut workspace = program.workspace(batch.rows, true);
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| trial.fill(source, &batch, rows, into);
+        let segments = trial.segments(&batch);
+        program.train(&mut workspace, &trial.parameters, batch.rows, &segments, &seeds, trial::TRAIN, &fill);
+        let whole = gradients(&workspace);
+        let mut sum = vec![0.0; whole.len()];
+        for loss in 0..seeds.len() {
+            let alone: Vec<f32> = (0..seeds.len()).map(|other| if other == loss { seeds[loss] } else { 0.0 }).collect();
+            program.backward(&mut workspace, &trial.parameters, &alone, trial::TRAIN);
+            sum.iter_mut().zip(gradients(&workspace)).for_each(|(sum, own)| *sum += own);
+        }
+        let largest = whole.iter().fold(0f32, |most, value| most.max(value.abs()));
+        for (index, (found, expected)) in sum.iter().zip(&whole).enumerate() {
+            assert!((found - expected).abs() <= 1e-5 * largest, "{} {style}, {index}: {found} {expected}", small.0);
         }
     }
 }
