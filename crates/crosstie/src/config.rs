@@ -319,6 +319,7 @@ mod tests {
         assert!(refused(SMALL, &["network.gating.units=0"]).contains("network.gating.units"));
         assert!(refused(SMALL, &["network.gating.unit=3"]).contains("did you mean `units`?"));
         assert!(refused(SMALL, &["balance.name=dwa", "balance.temperature=0"]).contains("balance.temperature"));
+        assert!(refused(SMALL, &["balance.name=gradnorm", "balance.every=0"]).contains("balance.every"));
         assert!(refused(SMALL, &["balance.name=pcgrad", "balance.alpha=1"]).contains("unknown field `alpha`"));
         assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
         assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));

@@ -24,6 +24,7 @@
 //! - L_i(0) is the mean of the task's first `initial_steps` losses. The paper
 //!   takes the first one, which says little where a batch has few labels of a
 //!   task; LibMTL takes the first epoch, which may be half of a training here.
+//! - With `every` above 1 the weights move in every so many steps only.
 //! - A task without a loss in the batch keeps its weight, and the means and
 //!   the sum are over the others: Σ w_i stays K.
 //! - A fixed weight of a task is part of L_i, so it is balanced away.
@@ -50,6 +51,9 @@ pub struct GradNorm {
     pub learning_rate: f64,
     /// Steps over which a task's initial loss is averaged; 1 is the paper's.
     pub initial_steps: u64,
+    /// Steps from one change of the weights to the next. A change costs a
+    /// backward pass per task; 1 is the paper's.
+    pub every: u64,
     /// W: names of parameters as in the artifact, or `embedding` for all
     /// tables. Empty: found from the network.
     pub shared: Vec<String>,
@@ -57,7 +61,7 @@ pub struct GradNorm {
 
 impl Default for GradNorm {
     fn default() -> GradNorm {
-        GradNorm { alpha: 1.5, learning_rate: 0.005, initial_steps: 100, shared: Vec::new() }
+        GradNorm { alpha: 1.5, learning_rate: 0.005, initial_steps: 100, every: 1, shared: Vec::new() }
     }
 }
 
@@ -145,6 +149,7 @@ struct Initial {
 pub(super) struct State {
     alpha: f64,
     initial_steps: u64,
+    every: u64,
     shared: Weights,
     weights: Learned,
     initial: Vec<Initial>,
@@ -162,6 +167,7 @@ impl State {
         Ok(State {
             alpha: config.alpha,
             initial_steps: config.initial_steps,
+            every: config.every,
             shared,
             weights: Learned::new(setting.tasks, 1.0, config.learning_rate),
             initial: vec![Initial::default(); setting.tasks],
@@ -204,7 +210,7 @@ impl Balance for State {
                 *initial = Initial { sum: initial.sum + losses.means[*task], steps: initial.steps + 1 };
             }
         }
-        if present.len() < 2 {
+        if present.len() < 2 || !losses.step.is_multiple_of(self.every) {
             return;
         }
         let before: Vec<f64> = self.weights.values().collect();

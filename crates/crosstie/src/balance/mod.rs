@@ -101,6 +101,7 @@ impl BalanceConfig {
             BalanceConfig::GradNorm(config) => {
                 in_range("alpha", config.alpha, true)?;
                 in_range("learning_rate", config.learning_rate, true)?;
+                in_range("every", config.every as f64, false)?;
                 in_range("initial_steps", config.initial_steps as f64, false)
             }
         }

@@ -131,6 +131,18 @@ fn gradnorm_takes_each_tasks_own_ratio() {
 }
 
 #[test]
+fn gradnorm_moves_its_weights_in_every_third_step_if_told_so() {
+    let mut method = start(&BalanceConfig::GradNorm(GradNorm { every: 3, ..GradNorm::default() }), 2);
+    let mut given = Given { tasks: vec![vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 3.0, 0.0, 0.0]], dense: 2 };
+    let mut before = method.weights(1);
+    for step in 1..=6 {
+        let (_, after) = follow(&mut *method, step, &[1.0, 1.0], &mut given);
+        assert_eq!(after != before, step.is_multiple_of(3), "step {step}");
+        before = after;
+    }
+}
+
+#[test]
 fn equal_losses_stay_equal_under_uncertainty() {
     let mut method = start(&methods()[1], 3);
     let mut given = Given { tasks: vec![vec![0.0; 4]; 3], dense: 2 };

@@ -1,0 +1,289 @@
+"""Every model on three data sets, with ablations: the tables of docs/results/models.md.
+
+    cargo build --release
+    target/release/crosstie prepare kuairand-pure --from DIR --out OUT/kuairand
+    target/release/crosstie prepare census-income --from DIR --out OUT/census
+    python3 docs/results/models.py target/release/crosstie OUT [synth kuairand census relation]
+
+Needs Python's standard library only. OUT is a directory for data and runs; synthetic logs are made there. Runs
+that are there already are not made again, so that the script can be stopped and started. It writes every figure
+into docs/results/models.json, and the tables into the marked parts of docs/results/models.md.
+"""
+import csv, json, pathlib, re, statistics, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = pathlib.Path(__file__).parent
+SEEDS = [1, 2, 3]
+# Tried with the first seed by every model on every data set; the best on validation is kept for the other seeds.
+TRIALS = {
+    "rate .001, dropout .1": ["optimizer.dense.learning_rate=0.001", "network.dropout=0.1"],
+    "rate .001, dropout .3": ["optimizer.dense.learning_rate=0.001", "network.dropout=0.3"],
+    "rate .0005, dropout .1": ["optimizer.dense.learning_rate=0.0005", "network.dropout=0.1"],
+}
+COMMON = ["train.monitor=mean.from_impression.auc", "optimizer.dense.l2=0.00001", "train.threads=1"]
+GRADNORM = ["balance.name=gradnorm", 'balance.shared=["shared_expert.1.weight"]', "balance.every=10", "balance.learning_rate=0.02"]
+
+# Per data set: its embedding width, settings of all runs, and sizes that give all models about as many dense parameters.
+DATA = {
+    "synth": {
+        "title": "Synthetic log, 1,000,000 rows",
+        "width": 16,
+        "settings": ["train.epochs=2", "train.patience=2", "train.batch_size=2048"],
+        "models": {
+            "single-task": ["model.units=[128, 64]"],
+            "shared-bottom": ["model.bottom_units=[320, 192]"],
+            "esmm": ["model.units=[128, 64]"],
+            "mmoe": ["model.experts=5", "model.expert_units=[128, 64]"],
+            "cgc": ["model.expert_units=[96, 48]"],
+            "ple": ["model.levels=[[80], [64]]"],
+            "esm2": ["model.action=cart", "model.units=[96, 64]"],
+            "aitm": ["model.bottom_units=[112, 64, 32]"],
+            "ncs4cvr": ["model.units=[192, 128]"],
+            "calibration": ["model.units=[112, 64]"],
+            "aem2tl": ["model.action=cart", "model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
+            "ektm": ["model.bottom_units=[112, 48]", "model.transmitter.units=[48]", "model.tower_units=[24]"],
+        },
+    },
+    "kuairand": {
+        "title": "KuaiRand-Pure",
+        "width": 8,
+        "settings": ["train.epochs=10", "train.patience=2", "train.batch_size=1024"],
+        "models": {
+            "single-task": ["model.units=[48, 24]"],
+            "shared-bottom": ["model.bottom_units=[320, 128]"],
+            "esmm": ["model.units=[48, 24]"],
+            "mmoe": ["model.experts=7", "model.expert_units=[64, 32]"],
+            "cgc": ["model.expert_units=[40, 24]", "model.tower_units=[16]"],
+            "ple": ["model.levels=[[36], [20]]", "model.tower_units=[16]"],
+            "esm2": ["model.action=long_view", "model.units=[32, 24]"],
+            "aitm": ["model.bottom_units=[40, 24]"],
+            "ncs4cvr": ["model.units=[160, 96]"],
+            "calibration": ["model.units=[80, 32]"],
+            "aem2tl": ["model.action=long_view", "model.expert_units=[32, 16]", "model.task_expert_units=[16]", "model.tower_units=[16]", "model.gate_units=16", *GRADNORM],
+            "ektm": ["model.bottom_units=[40, 24]", "model.transmitter.units=[24]", "model.tower_units=[16]"],
+        },
+    },
+    "census": {
+        "title": "Census-Income",
+        "width": 8,
+        "settings": ["train.epochs=12", "train.patience=2", "train.batch_size=512"],
+        "models": {
+            "single-task": ["model.units=[128, 64]"],
+            "shared-bottom": ["model.bottom_units=[208, 128]"],
+            "esmm": ["model.units=[128, 64]"],
+            "mmoe": ["model.experts=4", "model.expert_units=[64, 32]"],
+            "cgc": ["model.expert_units=[64, 32]"],
+            "ple": ["model.levels=[[64], [48]]"],
+            "esm2": ["model.units=[128, 64]"],
+            "aitm": ["model.bottom_units=[128, 64, 32]"],
+            "ncs4cvr": ["model.units=[160, 96]"],
+            "calibration": ["model.units=[128, 64]"],
+            "aem2tl": ["model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
+            "ektm": ["model.bottom_units=[128, 64]"],
+        },
+    },
+}
+# Variants keep the settings that were chosen for their model.
+ABLATIONS = {
+    "ektm": {
+        "w/o router": ["model.router.enabled=false"],
+        "w/o transmitter": ["model.transmitter.enabled=false"],
+        "w/o enhancement": ["model.enhanced.enabled=false"],
+    },
+    "aem2tl": {
+        "w/o Scenario-CGC": ["model.scenario_cgc=false", 'balance.shared=["embedding"]'],
+        "w/o Task-CGC": ["model.task_cgc=false"],
+        "w/o personalised gating": ["model.personalised_gating=false"],
+        "w/o entire-space module": ["model.entire_space=false"],
+        "w/o adaptive weights": ["balance.name=fixed"],
+    },
+    "calibration": {
+        "ctr": ["model.structure=ctr"],
+        "ctr_scaled": ["model.structure=ctr_scaled"],
+        "cvr_concat": ["model.structure=cvr_concat"],
+        "none": ["model.structure=none"],
+        "mix 1:1": ["train.mix.parent_rows=1.0"],
+        "mix 1:2": ["train.mix.parent_rows=2.0"],
+        "mix 2:1": ["train.mix.parent_rows=0.5"],
+    },
+}
+ABLATED = ["kuairand", "synth"]
+
+crosstie, out = sys.argv[1], pathlib.Path(sys.argv[2])
+wanted = sys.argv[3:] or [*DATA, "relation"]
+pool = ThreadPoolExecutor(2)
+MEANINGS = ["given_parent", "from_impression"]
+
+
+def call(*arguments):
+    done = subprocess.run([crosstie, *map(str, arguments), "--quiet"], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"crosstie {' '.join(map(str, arguments))}\n{done.stderr}")
+
+
+def make(data):
+    """The directory of a data set, with a schema of the embedding width asked for."""
+    where = out / data
+    if data.startswith("synth") and not where.exists():
+        call("synth", "--rows", 1_000_000, "--relation", "unrelated" if "unrelated" in data else "related", "--out", where)
+    width = DATA.get(data, DATA["synth"])["width"]
+    lines = [line for line in open(where / "schema.toml") if not line.startswith("width =")]
+    schema = where / f"schema-{width}.toml"
+    schema.write_text(f"width = {width}\n" + "".join(lines))
+    return where, schema
+
+
+def train(data, name, model, settings, seed):
+    """Figures of a run, from its directory if it is there already."""
+    where, schema = make(data)
+    run = out / "runs" / data / f"{name}-{seed}"
+    if not (run / "metrics.json").exists():
+        run.parent.mkdir(parents=True, exist_ok=True)
+        config = run.parent / f"{name}-{seed}.toml"
+        config.write_text(f'[data]\ndir = "{where}"\nschema = "{schema}"\n[model]\nname = "{model}"\n')
+        settings = [*COMMON, *settings, f"train.seed={seed}"]
+        call("train", config, "--out", run, "--overwrite", *(part for setting in settings for part in ("--set", setting)))
+    log = re.search(r"([\d,]+) dense parameters; ([\d,]+) weights", open(run / "train.log").read())
+    history = [json.loads(line) for line in open(run / "metrics.jsonl")]
+    test = json.load(open(run / "metrics.json"))
+    return {
+        "run": run,
+        "parameters": int(log[1].replace(",", "")),
+        "table_weights": int(log[2].replace(",", "")),
+        "valid": max(line["figure"] for line in history if line["best"]),
+        "epoch": max(line["epoch"] for line in history if line["best"]),
+        "seconds": history[-1]["seconds"],
+        "tasks": {t: {m: figures[m]["auc"] for m in MEANINGS} for t, figures in test["tasks"].items()},
+    }
+
+
+def slug(text):
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def tuned(data):
+    """Per model: every trial's validation figure, the trial kept, and a run per seed."""
+    about = DATA[data]
+    jobs = {
+        (model, trial): pool.submit(train, data, f"{model}-{slug(trial)}", model, [*about["settings"], *sizes, *settings], SEEDS[0])
+        for model, sizes in about["models"].items()
+        for trial, settings in TRIALS.items()
+    }
+    valid = {key: job.result()["valid"] for key, job in jobs.items()}
+    found = {}
+    for model, sizes in about["models"].items():
+        best = max(TRIALS, key=lambda trial: valid[model, trial])
+        settings = [*about["settings"], *sizes, *TRIALS[best]]
+        others = [pool.submit(train, data, f"{model}-{slug(best)}", model, settings, seed) for seed in SEEDS[1:]]
+        found[model] = {"trial": best, "trials": {t: valid[model, t] for t in TRIALS}, "settings": settings, "jobs": [jobs[model, best], *others]}
+    for entry in found.values():
+        entry["runs"] = [job.result() for job in entry.pop("jobs")]
+    return found
+
+
+def ablated(data, found):
+    jobs = {
+        (model, name): [pool.submit(train, data, f"{model}-{slug(name)}", model, [*found[model]["settings"], *extra], seed) for seed in SEEDS]
+        for model, variants in ABLATIONS.items()
+        for name, extra in variants.items()
+    }
+    return {key: {"runs": [job.result() for job in runs]} for key, runs in jobs.items()}
+
+
+def cell(values):
+    return f"{statistics.mean(values):.4f}&nbsp;±{statistics.stdev(values):.4f}".replace("0.", ".")
+
+
+def line(title, entry, meaning):
+    runs = entry["runs"]
+    columns = [cell([run["tasks"][task][meaning] for run in runs]) for task in runs[0]["tasks"]]
+    return f"| {title} | {runs[0]['parameters']:,} | {entry.get('trial', '')} | {' | '.join(columns)} |"
+
+
+def comparison(data):
+    found = tuned(data)
+    first = next(iter(found.values()))["runs"][0]
+    text = [f"Embedding width {DATA[data]['width']}, {first['table_weights']:,} weights in single-task's tables (one set per task), "
+            f"{found['shared-bottom']['runs'][0]['table_weights']:,} in those of all others.", ""]
+    variants = ablated(data, found) if data in ABLATED else {}
+    tasks = list(first["tasks"])
+    for meaning in MEANINGS:
+        if data == "census" and meaning == "given_parent":
+            continue  # No task has a parent.
+        what = {"given_parent": "AUC given the parent action", "from_impression": "AUC from the impression"}[meaning]
+        text += [f"{what}, mean ± standard deviation over seeds {', '.join(map(str, SEEDS))}:", ""]
+        text += ["| model | dense parameters | trial kept | " + " | ".join(tasks) + " |", "|---" * (3 + len(tasks)) + "|"]
+        text += [line(model, entry, meaning) for model, entry in found.items()]
+        text += [line(f"{model}, {name}", entry, meaning) for (model, name), entry in variants.items()]
+        text.append("")
+    record = {**found, **{f"{model}, {name}": entry for (model, name), entry in variants.items()}}
+    return found, text, record
+
+
+def expected_auc(weights, truth, scores):
+    """The AUC that a score has in the mean over all labels that the truth could have given, on rows that are in the
+    sample space with a probability of `weights`."""
+    order = sorted(range(len(scores)), key=scores.__getitem__)
+    below = wins = positives = negatives = 0.0
+    at = 0
+    while at < len(order):
+        end, up, down = at, 0.0, 0.0
+        while end < len(order) and scores[order[end]] == scores[order[at]]:
+            row = order[end]
+            up += weights[row] * truth[row]
+            down += weights[row] * (1 - truth[row])
+            end += 1
+        wins += up * (below + down / 2)
+        below, positives, negatives, at = below + down, positives + up, negatives + down, end
+    return wins / (positives * negatives)
+
+
+def truths(data, run, task, parent):
+    scores = run / "scores.csv"
+    keep = [f"true_{task}", f"true_joint_{parent}"]
+    if not scores.exists():
+        call("predict", run / "artifact", "--data", out / data / "test.parquet", "--out", scores, *(p for k in keep for p in ("--keep", k)))
+    rows = list(csv.DictReader(open(scores)))
+    column = lambda key: [float(row[key]) for row in rows]
+    truth, weights = column(keep[0]), column(keep[1])
+    return expected_auc(weights, truth, column(f"p_{task}")), expected_auc(weights, truth, truth)
+
+
+def relation(found):
+    """EKTM against single-task on the rarest conversion, where the tasks are related and where they are not."""
+    text = ["| log | model | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " | mean | best possible | AUC on labels, mean |", "|---" * (5 + len(SEEDS)) + "|"]
+    record = {}
+    for data in ["synth", "synth-unrelated"]:
+        make(data)
+        means = {}
+        for model in ["single-task", "ektm"]:
+            entry = found[model]
+            names = f"{model}-{slug(entry['trial'])}"
+            runs = [job.result() for job in [pool.submit(train, data, names, model, entry["settings"], seed) for seed in SEEDS]]
+            expected = [truths(data, run["run"], "buy", "cart") for run in runs]
+            means[model] = statistics.mean(auc for auc, _ in expected)
+            labels = statistics.mean(run["tasks"]["buy"]["given_parent"] for run in runs)
+            text.append(f"| {data} | {model} | " + " | ".join(f"{auc:.4f}" for auc, _ in expected) + f" | {means[model]:.4f} | {expected[0][1]:.4f} | {labels:.4f} |")
+            record[f"{data}, {model}"] = {"expected_auc": [auc for auc, _ in expected], "label_auc": labels}
+        text.append(f"| {data} | **difference** | " + " | " * len(SEEDS) + f"**{means['ektm'] - means['single-task']:+.4f}** | | |")
+    return text, record
+
+
+def write(part, text, record):
+    page, figures = HERE / "models.md", HERE / "models.json"
+    mark = lambda word: f"<!-- {part} {word}: made by models.py -->"
+    before, rest = page.read_text().split(mark("begins"))
+    _, after = rest.split(mark("ends"))
+    page.write_text(before + mark("begins") + "\n" + "\n".join(text) + "\n" + mark("ends") + after)
+    known = json.loads(figures.read_text()) if figures.exists() else {}
+    known[part] = record
+    figures.write_text(json.dumps(known, indent=1, default=lambda path: path.name) + "\n")
+
+
+found = {}
+for data in DATA:
+    if data in wanted or (data == "synth" and "relation" in wanted):
+        found[data], text, record = comparison(data)
+        write(data, text, record)
+if "relation" in wanted:
+    write("relation", *relation(found["synth"]))
