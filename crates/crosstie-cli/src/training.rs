@@ -185,6 +185,9 @@ impl<'a> Story<'a> {
                 );
                 self.since = Instant::now();
             }
+            Event::Tried { task, round, kept, monitor, figure, best } => {
+                let _ = (task, round, kept, monitor, figure, best);
+            }
             Event::Step { epoch, rows, losses, weights, .. } => {
                 if *epoch != self.epoch {
                     self.clear();

@@ -154,7 +154,7 @@ impl Trial {
         let seeds = self.seeds();
         program.train(&mut workspace, &self.parameters, self.rows, &self.segments(), &seeds, MODE, &fill);
         let mut gradients = vec![0.0; program.length()];
-        program.parameter_gradients(&workspace, &mut gradients);
+        program.parameter_gradients(&workspace, &self.parameters, &mut gradients);
         (workspace.losses(program).0, gradients)
     }
 

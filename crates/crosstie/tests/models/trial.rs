@@ -289,7 +289,7 @@ impl Trial {
         program.train(workspace, &self.parameters, batch.rows, &segments, &seeds, mode, &fill);
         // Whatever the passes leave unwritten must show.
         let mut parameters = vec![f32::NAN; program.length()];
-        program.parameter_gradients(workspace, &mut parameters);
+        program.parameter_gradients(workspace, &self.parameters, &mut parameters);
         let of_set = |set| workspace.source_gradients(program, set).map(|(_, gradient)| gradient).collect();
         let inputs: Vec<Vec<&[f32]>> = self.network.sets.iter().map(|set| of_set(*set)).collect();
         let rows = self.embeddings.gather(batch, &inputs);
