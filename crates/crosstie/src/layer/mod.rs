@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::compute::op::{
-    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax, Sum,
+    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax,
+    Sum,
 };
 use crate::compute::{Graph, Init, Node, ParameterId, op};
 use crate::error::{Error, Result};

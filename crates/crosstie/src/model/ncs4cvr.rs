@@ -134,3 +134,105 @@ fn alike(fields: &[Range<usize>]) -> Option<(Vec<usize>, usize)> {
     let most = starts.into_iter().max_by_key(|(width, starts)| (starts.len(), *width));
     most.map(|(width, starts)| (starts, width))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SharedBottom;
+    use super::super::trial::{CHAINS, Trial};
+    use super::*;
+
+    const ONE_TASK: &str = "[[task]]\nname = \"click\"\n";
+
+    fn model() -> Ncs4cvr {
+        Ncs4cvr { units: vec![5, 4], ..Ncs4cvr::default() }
+    }
+
+    #[test]
+    fn one_task_with_whole_masks_is_an_ordinary_network() {
+        let mut trial = Trial::new(&model(), ONE_TASK, None);
+        let bottom = SharedBottom { bottom_units: vec![5, 4], tower_units: Vec::new() };
+        let mut ordinary = Trial::new(&bottom, ONE_TASK, None);
+        let names = [("shared.", "bottom."), ("head.click.", "tower."), ("bias.click.", "bias.")];
+        let mut of = BTreeMap::new();
+        for parameter in trial.network.program.parameters().to_vec() {
+            if parameter.name.contains(".mask.") {
+                trial.set(&parameter.name, |_| 1.0);
+                continue;
+            }
+            let (from, to) = names.iter().find(|(from, _)| parameter.name.starts_with(from)).unwrap();
+            let mut values = trial.values(&parameter.name).iter();
+            let other = parameter.name.replacen(from, to, 1);
+            ordinary.set(&other, |_| *values.next().unwrap());
+            of.insert(parameter.name, other);
+        }
+        assert_eq!(of.len(), ordinary.network.program.parameters().len());
+        assert_eq!(trial.logits(), ordinary.logits());
+        assert_eq!(trial.losses(), ordinary.losses());
+        for (name, other) in of {
+            assert_eq!(trial.gradient(&name), ordinary.gradient(&other), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_no_task_has_changes_no_score_and_a_task_sees_its_own_only() {
+        let mut trial = Trial::new(&model(), CHAINS, None);
+        let masks: Vec<String> = trial.network.program.parameters().iter().map(|one| one.name.clone()).collect();
+        let masks: Vec<String> = masks.into_iter().filter(|name| name.starts_with("shared.1.mask.")).collect();
+        assert_eq!(masks.len(), 6);
+        // The third connection is no task's, the fourth is the click's alone.
+        for name in &masks {
+            let mut place = 0;
+            trial.set(name, |_| {
+                place += 1;
+                f32::from(u8::from(place != 3 && (place != 4 || name.ends_with(".click"))))
+            });
+        }
+        let before = trial.logits();
+        let change = |trial: &mut Trial, which: usize| {
+            let mut place = 0;
+            trial.set("shared.1.weight", |weight| {
+                place += 1;
+                if place == which { weight + 1.0 } else { weight }
+            });
+        };
+        change(&mut trial, 3);
+        assert_eq!(trial.logits(), before);
+        assert_eq!(trial.gradient("shared.1.weight")[2], 0.0);
+        assert_ne!(trial.gradient("shared.1.weight")[3], 0.0);
+        change(&mut trial, 4);
+        for (after, before) in trial.logits().iter().zip(&before) {
+            assert_ne!(after[0], before[0]);
+            assert_eq!(after[1..], before[1..]);
+        }
+    }
+
+    #[test]
+    fn pairs_are_of_the_most_frequent_width() {
+        assert_eq!(alike(&[0..4, 4..6, 6..10, 10..11]), Some((vec![0, 6], 4)));
+        assert_eq!(alike(&[0..1, 1..3]), Some((vec![1], 2)));
+        assert_eq!(alike(&[]), None);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        let refused = |model: Ncs4cvr| {
+            let layout = crate::batch::Layout {
+                dense: vec![crate::batch::Dense {
+                    name: "x".into(),
+                    width: 2,
+                    side: crate::schema::Side::User,
+                    role: crate::schema::Role::Main,
+                }],
+                ..Default::default()
+            };
+            let field = "[[field]]\nname = \"x\"\nkind = \"numeric\"\n";
+            let schema = crate::schema::Schema::parse(&format!("{ONE_TASK}{field}")).unwrap();
+            let objective = model.objective(&schema, &Default::default()).unwrap();
+            super::super::Network::new(&model, &Default::default(), &layout, objective).unwrap_err().to_string()
+        };
+        assert!(refused(Ncs4cvr { keep: 0.0, ..model() }).contains("model.keep"));
+        assert!(refused(Ncs4cvr { keep: 1.5, ..model() }).contains("model.keep"));
+        assert!(refused(Ncs4cvr { round_epochs: 0, ..model() }).contains("model.round_epochs"));
+        assert!(refused(Ncs4cvr { units: vec![], ..model() }).contains("model.units"));
+    }
+}

@@ -89,7 +89,7 @@ impl Trial {
     }
 
     /// Changes every number of a parameter.
-    pub fn set(&mut self, name: &str, to: impl Fn(f32) -> f32) {
+    pub fn set(&mut self, name: &str, mut to: impl FnMut(f32) -> f32) {
         let range = self.parameter(name);
         self.parameters[range].iter_mut().for_each(|value| *value = to(*value));
     }

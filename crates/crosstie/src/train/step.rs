@@ -244,7 +244,16 @@ impl Descent {
         let parameters = &mut scorer.parameters;
         for range in reached {
             let range = range.clone();
-            optimizer.dense.update_range(range, parameters, &gradients.dense, moments, penalised, *steps, factor, scale);
+            optimizer.dense.update_range(
+                range,
+                parameters,
+                &gradients.dense,
+                moments,
+                penalised,
+                *steps,
+                factor,
+                scale,
+            );
         }
         scorer.embeddings.update(&optimizer.rows, &gradients.rows, *steps, factor, scale);
     }
@@ -254,8 +263,7 @@ impl Descent {
 fn turns(scorer: &Scorer) -> Result<Vec<Turn>> {
     let (config, layout, whole) = (&scorer.config, scorer.features.layout(), &scorer.network);
     let turn = |task| {
-        let network =
-            Network::of_task(config.model.model(), &config.network, layout, whole.objective.clone(), task)?;
+        let network = Network::of_task(config.model.model(), &config.network, layout, whole.objective.clone(), task)?;
         assert_eq!(network.program.parameters(), whole.program.parameters(), "one vector serves all networks");
         let workspace = network.program.workspace(config.train.batch_size, true);
         Ok(Turn { reached: network.program.reached(), network, workspace })

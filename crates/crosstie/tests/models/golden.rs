@@ -29,6 +29,8 @@ const CASES: &[&str] = &[
     "esm2",
     "aem2tl",
     "aem2tl-in-part",
+    "ncs4cvr",
+    "ncs4cvr-flat",
 ];
 
 #[derive(Deserialize)]

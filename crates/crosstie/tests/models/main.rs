@@ -11,5 +11,6 @@ mod calibration;
 mod golden;
 mod gradients;
 mod kinship;
+mod masks;
 mod properties;
 mod trial;

@@ -30,6 +30,7 @@ pub const SMALL: &[(&str, &str)] = &[
     ("calibration", "structure = \"cvr_concat\"\nunits = [7, 6]\nreduction = 1\nbias_layers = []"),
     ("ektm", EKTM),
     ("esm2", "units = [7, 6]"),
+    ("ncs4cvr", "units = [7, 6]"),
     (
         "aem2tl",
         "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
