@@ -49,7 +49,6 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         ("aem2tl", "network.norm=layer"),
         ("calibration", "train.mix.parent_rows=0.5"),
         ("ncs4cvr", "model.rounds=1"),
-        ("ncs4cvr", "model.alternate=false"),
     ] {
         let trained = |threads: usize| {
             let threads = format!("train.threads={threads}");
@@ -236,8 +235,10 @@ fn asked_to_stop_while_masks_are_sought_it_ends_at_its_start() {
 fn tasks_that_take_turns_learn_from_mixed_batches_and_tasks_at_once_from_any_balance() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
-    for settings in [["train.mix.parent_rows=0.5", "model.rounds=1"], ["balance.name=pcgrad", "model.alternate=false"]]
-    {
+    for settings in [
+        ["train.mix.parent_rows=0.5", "model.alternate=true", "model.rounds=1"],
+        ["balance.name=pcgrad", "model.alternate=false", "model.rounds=0"],
+    ] {
         let config = config(directory.path(), "ncs4cvr", &settings);
         let mut losses = Vec::new();
         let mut observer = |event: &Event| {

@@ -1,10 +1,11 @@
 //! NCS4CVR, also LT4REC and Lottery4CVR: a subnetwork of one large network for
 //! every task.
 //!
-//! Xiao et al., "LT4REC: A Lottery Ticket Hypothesis Based Multi-task Practice
-//! for Video Recommendation System", arXiv 2008.09872; "Lottery4CVR:
-//! Neuron-Connection Level Sharing for Multi-task Learning in Video Conversion
-//! Rate Prediction", ECIR 2024, LNCS pp. 275-280; methods 3.3.
+//! Xiao et al., "Lottery4CVR: Neuron-Connection Level Sharing for Multi-task
+//! Learning in Video Conversion Rate Prediction", ECIR 2024, LNCS pp. 275-280;
+//! before, arXiv 2008.09872: "LT4REC: A Lottery Ticket Hypothesis Based
+//! Multi-task Practice for Video Recommendation System" (version 1), "NCS4CVR:
+//! Neuron-Connection Sharing ..." (version 3); methods 3.3.
 //!
 //! ```text
 //! X         = the embedded fields as rows            fields × width
@@ -20,8 +21,8 @@
 //! all tasks together, each within the mask that did best.
 //!
 //! # Deviations and reconstructions
-//! - The result tables and the text behind the abstract are not public; the
-//!   procedure is that of the authors' code.
+//! - Known to us by its abstracts and the authors' code alone; the procedure is
+//!   the code's.
 //! - The reference has X Xᵀ whole; it is symmetric, so each pair is here once.
 //!   Fields of another width than most, and numbers, are in no pair and join
 //!   flat only.
@@ -39,13 +40,15 @@
 //! - One Adam for all, as there: a step for one task also moves, by momentum,
 //!   shared connections that its mask strikes out. What is not in the task's
 //!   subnetwork at all, as another task's head, stays. With steps of their own
-//!   the weights of the tasks' losses do little: Adam divides them out.
+//!   the weights of the tasks' losses do little (Adam divides them out), and
+//!   L2 counts once in every turn.
 //! - A loss that asks other tasks' heads (`product`, ways) trains their
 //!   subnetworks too, whole while this task's mask is sought.
 //! - Any forest of tasks; all heads of a task share its subnetwork. With batch
 //!   normalisation each subnetwork has moving averages of its own. Bias network
 //!   as in Calibration4CVR's baseline, never pruned. Weights start as elsewhere
-//!   here, sizes are ours (theirs: 512, 256, 128).
+//!   here, sizes are ours (theirs: 512, 256, 128). Scoring multiplies by the
+//!   masks; what is struck out saves no work.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

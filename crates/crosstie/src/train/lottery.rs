@@ -241,8 +241,18 @@ mod tests {
         assert!(moved(&mut trainer, 1)[0] > 0, "momentum");
     }
 
-    /// Everything that a search tells and leaves.
-    fn searched(settings: &[&str], stop_after: usize) -> (Trainer, Vec<(usize, u64, f64, Option<f64>, bool)>) {
+    /// A mask that was tried.
+    #[derive(Debug)]
+    struct Tried {
+        task: usize,
+        round: u64,
+        kept: f64,
+        figure: Option<f64>,
+        best: bool,
+    }
+
+    /// Everything that a search leaves and tells.
+    fn searched(settings: &[&str], stop_after: usize) -> (Trainer, Vec<Tried>) {
         let (_directory, config, mut trainer, _) = small(settings);
         let features = trainer.scorer().features().clone();
         let [train, valid] = [&config.data.train, &config.data.valid].map(|files| Source::open(files).unwrap());
@@ -265,7 +275,7 @@ mod tests {
         let mut observer = |event: &Event| {
             let Event::Tried { task, round, kept, monitor, figure, best } = event else { panic!("{event:?}") };
             assert_eq!(*monitor, format!("{}.given_parent.logloss", names[*task]));
-            seen.push((*task, *round, *kept, *figure, *best));
+            seen.push(Tried { task: *task, round: *round, kept: *kept, figure: *figure, best: *best });
             stop.store(seen.len() == stop_after, Ordering::Relaxed);
         };
         search.run(&mut trainer, &mut observer).unwrap();
@@ -287,14 +297,15 @@ mod tests {
         let names = trainer.scorer().tasks().to_vec();
         assert_eq!(seen.len(), 3 * names.len());
         for (task, tried) in seen.chunks_exact(3).enumerate() {
-            let rounds: Vec<(usize, u64)> = tried.iter().map(|one| (one.0, one.1)).collect();
+            let rounds: Vec<(usize, u64)> = tried.iter().map(|one| (one.task, one.round)).collect();
             assert_eq!(rounds, [(task, 0), (task, 1), (task, 2)]);
-            for (round, (_, _, kept, figure, _)) in tried.iter().enumerate() {
+            for (round, Tried { kept, figure, .. }) in tried.iter().enumerate() {
                 assert!((kept - 0.5f64.powi(round as i32)).abs() < 1e-3 && figure.is_some(), "{tried:?}");
             }
-            assert!(!tried[0].4 && tried[1].4 && tried[2].4 == (tried[2].3 <= tried[1].3), "{tried:?}");
-            let chosen = tried.iter().rfind(|one| one.4).unwrap();
-            assert_eq!(kept(&trainer, &names[task]), chosen.2);
+            let second_is_as_good = tried[2].figure <= tried[1].figure;
+            assert_eq!([0, 1, 2].map(|round| tried[round].best), [false, true, second_is_as_good], "{tried:?}");
+            let chosen = tried.iter().rfind(|one| one.best).unwrap();
+            assert_eq!(kept(&trainer, &names[task]), chosen.kept);
         }
     }
 

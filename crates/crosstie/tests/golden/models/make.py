@@ -796,7 +796,7 @@ CASES = {
         ["parent", "product", "impression"],
     ),
     "ncs4cvr": ("ncs4cvr", ("tanh", "none"), {"units": [3, 2]}, ["parent", "product", "impression", "mixed"]),
-    "ncs4cvr-flat": ("ncs4cvr", ("sigmoid", "batch"), {"units": [3], "interaction": False}, ["by-cart"]),
+    "ncs4cvr-flat": ("ncs4cvr", ("sigmoid", "batch"), {"units": [4], "interaction": False}, ["by-cart"]),
 }
 
 # -------------------------------------------------------------- the objective
