@@ -101,19 +101,20 @@ fn masks_are_told_as_they_are_tried_and_inspected_afterwards() {
     assert_eq!((&clicks[0]["kept"], &clicks[0]["best"]), (&1.0.into(), &false.into()));
     let chosen = clicks.iter().rfind(|line| line["best"] == true).expect("a mask is chosen");
 
-    let inspected = place.ok("inspect run").prints(&["kept by", "and by", "shared.0.mask.click"]).stdout;
-    let of = |words: &[&str]| {
-        let cells = inspected.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        cells.into_iter().find(|cells| cells.starts_with(words)).unwrap_or_else(|| panic!("{words:?} in {inspected}"))
+    let inspected = place.ok("inspect run").prints(&["shared.0.mask.click"]).stdout;
+    let lines: Vec<Vec<&str>> = inspected.lines().map(|line| line.split_whitespace().collect()).collect();
+    let after = |header: &[&str]| {
+        let header = lines.iter().position(|cells| cells.starts_with(header));
+        &lines[header.unwrap_or_else(|| panic!("{inspected}")) + 2..]
     };
-    let header = of(&["kept", "by", "connections"]);
-    assert_eq!(header[3..], ["of", "all", "shared.0", "shared.1"]);
-    let click =
-        inspected.lines().skip_while(|line| !line.starts_with("kept by")).find(|line| line.starts_with("click"));
-    let share: f64 =
-        click.expect("a line of the click").split_whitespace().nth(2).expect("a share").parse().expect("a number");
+    // Task, connections, share of all.
+    let click = &after(&["kept", "by", "connections", "of", "all", "shared.0", "shared.1"])[0];
+    let share: f64 = click[2].parse().expect("a number");
     assert!((share / 100.0 - chosen["kept"].as_f64().expect("a share")).abs() < 1e-4, "{click:?} {chosen}");
-    of(&["kept", "by", "and", "by"]);
+    // Two tasks, connections of both, of either, overlap.
+    let pair = &after(&["kept", "by", "and", "by"])[0];
+    let [both, either] = [2, 3].map(|cell| pair[cell].replace(',', "").parse::<f64>().expect("a number"));
+    assert!(pair[0] == "click" && both <= either && pair[4] == format!("{:.2}", 100.0 * both / either), "{pair:?}");
     // What an earlier run of masks left is replaced as a whole.
     place.ok(&format!("{train} --overwrite --set model.rounds=0"));
     assert!(!place.path("run/masks.jsonl").exists());
