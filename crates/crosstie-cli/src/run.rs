@@ -56,6 +56,12 @@ impl Run {
         self.directory.join("metrics.jsonl")
     }
 
+    /// One line of JSON per mask that a task was tried with, of models that look
+    /// for masks.
+    pub fn masks(&self) -> PathBuf {
+        self.directory.join("masks.jsonl")
+    }
+
     /// The figures of the finished model.
     pub fn metrics(&self) -> PathBuf {
         self.directory.join("metrics.json")
@@ -93,7 +99,9 @@ impl Run {
             }
             _ => Ok(()),
         };
-        for file in [self.config(), self.history(), self.metrics(), self.environment(), self.log()] {
+        let histories = [self.history(), self.masks()];
+        let files = [self.config(), self.metrics(), self.diagnostics(), self.environment(), self.log()];
+        for file in histories.into_iter().chain(files) {
             done(&file, std::fs::remove_file(&file))?;
         }
         done(&self.artifact(), std::fs::remove_dir_all(self.artifact()))

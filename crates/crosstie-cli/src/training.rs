@@ -115,13 +115,36 @@ struct Line<'a> {
     report: &'a Report,
 }
 
-/// Tells a training's events: as messages, as a bar, and in `metrics.jsonl`.
+/// A line of `masks.jsonl`.
+#[derive(Serialize)]
+struct Tried<'a> {
+    task: &'a str,
+    round: u64,
+    /// Share of the connections.
+    kept: f64,
+    /// Since the start of the run.
+    seconds: f64,
+    monitor: &'a str,
+    figure: Option<f64>,
+    best: bool,
+}
+
+fn write_line(file: &mut File, line: &impl Serialize) -> std::io::Result<()> {
+    writeln!(file, "{}", serde_json::to_string(line)?)
+}
+
+/// Tells a training's events: as messages, as a bar, in `metrics.jsonl` and in
+/// `masks.jsonl`.
 struct Story<'a> {
     session: &'a Session,
     monitor: &'a str,
     epochs: u64,
     tasks: Vec<&'a str>,
     history: File,
+    /// Made with the first mask that is tried.
+    mask_history: Option<File>,
+    /// Whether masks are to be found first.
+    masks: bool,
     start: Instant,
     bar: Option<ProgressBar>,
     /// Rows of an epoch, once known.
@@ -150,6 +173,8 @@ impl<'a> Story<'a> {
             epochs: config.train.epochs,
             tasks: data.schema.tasks.iter().map(|task| task.name.as_str()).collect(),
             history,
+            mask_history: None,
+            masks: config.model.model().lottery().is_some_and(|lottery| lottery.rounds > 0),
             start: Instant::now(),
             bar: Some(session.spinner("learning vocabularies and statistics")),
             epoch_rows: None,
@@ -183,7 +208,22 @@ impl<'a> Story<'a> {
                     table_weights,
                     "{dense} dense parameters; {weights} weights in {rows} embedding rows"
                 );
+                if self.masks {
+                    self.bar = Some(self.session.spinner("looking for the tasks' masks"));
+                }
                 self.since = Instant::now();
+            }
+            Event::Tried { task, round, kept, monitor, figure, best } => {
+                let tried = Tried {
+                    task: self.tasks[*task],
+                    round: *round,
+                    kept: *kept,
+                    seconds: self.start.elapsed().as_secs_f64(),
+                    monitor,
+                    figure: *figure,
+                    best: *best,
+                };
+                self.tried(&tried);
             }
             Event::Step { epoch, rows, losses, weights, .. } => {
                 if *epoch != self.epoch {
@@ -197,11 +237,8 @@ impl<'a> Story<'a> {
                 }
                 self.rows += *rows as u64;
                 self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
-                if interrupt::stop().load(Ordering::Relaxed) && !self.stopping {
-                    self.stopping = true;
-                    tracing::warn!("stopping with what was reached; Ctrl-C once more ends at once");
-                }
                 self.weights.clone_from(weights);
+                self.heed_interrupt();
             }
             Event::Evaluated { epoch, step, report, figure, best } => {
                 self.evaluated(*epoch, *step, report, *figure, *best);
@@ -212,6 +249,37 @@ impl<'a> Story<'a> {
                 tracing::info!(best_step, "{}; the weights of step {step} are kept", reason(*why));
             }
         }
+    }
+
+    /// Says once that Ctrl-C was heard.
+    fn heed_interrupt(&mut self) {
+        if interrupt::stop().load(Ordering::Relaxed) && !self.stopping {
+            self.stopping = true;
+            tracing::warn!("stopping with what was reached; Ctrl-C once more ends at once");
+        }
+    }
+
+    fn tried(&mut self, tried: &Tried<'_>) {
+        let Tried { task, round, kept, monitor, figure, best, .. } = *tried;
+        tracing::info!(
+            task,
+            round,
+            kept,
+            figure,
+            best,
+            "{task}, round {round}: {} of the connections, {monitor} {}{}",
+            table::percent(Some(kept)),
+            table::figure(figure),
+            if best { ", the best so far" } else { "" }
+        );
+        let file = match &mut self.mask_history {
+            Some(file) => Ok(file),
+            none => File::create(self.run.masks()).map(|file| none.insert(file)),
+        };
+        let written = file.and_then(|file| write_line(file, tried));
+        self.failed = self.failed.take().or(written.err());
+        self.since = Instant::now();
+        self.heed_interrupt();
     }
 
     fn evaluated(&mut self, epoch: u64, step: u64, report: &Report, figure: Option<f64>, best: bool) {
@@ -246,12 +314,8 @@ impl<'a> Story<'a> {
             weights: self.tasks.iter().copied().zip(self.weights.iter().copied()).collect(),
             report,
         };
-        let written = serde_json::to_string(&line)
-            .map_err(std::io::Error::from)
-            .and_then(|line| writeln!(self.history, "{line}"));
-        if let Err(error) = written {
-            self.failed.get_or_insert(error);
-        }
+        let written = write_line(&mut self.history, &line);
+        self.failed = self.failed.take().or(written.err());
         (self.rows, self.since) = (0, Instant::now());
         self.losses.fill(0.0);
     }

@@ -214,6 +214,14 @@ impl Config {
         if train.batch_size == 0 || train.epochs == 0 {
             return wrong("train.batch_size and train.epochs must be at least 1".into());
         }
+        let alternate = self.model.model().lottery().is_some_and(|lottery| lottery.alternate);
+        if alternate && !matches!(self.balance, BalanceConfig::Fixed(_)) {
+            return wrong(
+                "balance.name: balancing makes one step of all tasks' losses, but with model.alternate = true every \
+                 task has steps of its own; leave [balance] out, or set model.alternate = false"
+                    .into(),
+            );
+        }
         if let Some(MixConfig { parent_rows }) = train.mix
             && !(parent_rows.is_finite() && parent_rows >= 0.0)
         {
@@ -324,5 +332,10 @@ mod tests {
         assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
         assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
         assert!(refused(SMALL, &["train.mix.parent_rows=-1"]).contains("train.mix.parent_rows"));
+        let turns = ["model.name=ncs4cvr", "balance.name=pcgrad"];
+        let said = refused(SMALL, &turns);
+        assert!(said.contains("balance.name") && said.contains("model.alternate"), "{said}");
+        let overrides = [turns[0], turns[1], "model.alternate=false"].map(String::from);
+        assert!(Config::parse(SMALL, &overrides).is_ok());
     }
 }

@@ -84,6 +84,12 @@ impl Columns {
         self.sides[side as usize].clone()
     }
 
+    /// The main fields that read a table, one range each.
+    pub fn embedded(&self) -> impl Iterator<Item = Range<usize>> {
+        let main = self.parts.iter().filter(|part| part.columns.end <= self.main().end);
+        main.filter(|part| matches!(part.from, From::Table { .. })).map(|part| part.columns.clone())
+    }
+
     /// The bias fields.
     pub fn bias(&self) -> Range<usize> {
         self.bias.clone()

@@ -50,6 +50,13 @@ impl Scorer {
         Ok(Scorer { config: config.clone(), features, network, embeddings, parameters })
     }
 
+    /// Forgets all that was learned: every number is that of [`Scorer::new`].
+    pub(crate) fn rewind(&mut self) {
+        let (seed, spread) = (self.config.train.seed, self.config.embedding.spread);
+        self.embeddings = Embeddings::new(self.features.layout(), self.network.sets.len(), seed, spread);
+        self.parameters = self.network.program.initial(seed);
+    }
+
     /// The configuration it was trained with.
     pub fn config(&self) -> &Config {
         &self.config

@@ -49,6 +49,7 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         ("aem2tl", "network.norm=layer"),
         ("calibration", "train.mix.parent_rows=0.5"),
         ("esmm", "network.gating={}"),
+        ("ncs4cvr", "model.rounds=1"),
     ] {
         let trained = |threads: usize| {
             let threads = format!("train.threads={threads}");
@@ -277,6 +278,51 @@ fn asked_to_stop_it_ends_with_what_was_reached() {
     };
     let trained = train(&config, &schema, &training, &valid, &mut observer, &stop).unwrap();
     assert_eq!((trained.reason, trained.steps, trained.best_step), (Reason::Asked, 3, 3));
+}
+
+#[test]
+fn asked_to_stop_while_masks_are_sought_it_ends_at_its_start() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let config = config(directory.path(), "ncs4cvr", &["model.keep=0.5"]);
+    let schema = Schema::read(config.data.schema()).unwrap();
+    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
+    let stop = AtomicBool::new(false);
+    let mut tried = 0;
+    let mut observer = |event: &Event| {
+        if matches!(event, Event::Tried { .. }) {
+            tried += 1;
+            stop.store(tried == 3, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let trained = train(&config, &schema, &training, &valid, &mut observer, &stop).unwrap();
+    assert_eq!((tried, trained.reason, trained.steps, trained.best_step), (3, Reason::Asked, 0, 0));
+    // What was reached is an artifact like any other.
+    let path = directory.path().join("artifact");
+    artifact::save(&trained.scorer, &valid, &path).unwrap();
+    assert_eq!(weights(&artifact::load(&path).unwrap()), weights(&trained.scorer));
+}
+
+#[test]
+fn tasks_that_take_turns_learn_from_mixed_batches_and_tasks_at_once_from_any_balance() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    for settings in [
+        ["train.mix.parent_rows=0.5", "model.alternate=true", "model.rounds=1"],
+        ["balance.name=pcgrad", "model.alternate=false", "model.rounds=0"],
+    ] {
+        let config = config(directory.path(), "ncs4cvr", &settings);
+        let mut losses = Vec::new();
+        let mut observer = |event: &Event| {
+            if let Event::Step { losses: of_tasks, rows, .. } = event {
+                losses.push(of_tasks.iter().sum::<f64>() / *rows as f64);
+            }
+        };
+        let schema = Schema::read(config.data.schema()).unwrap();
+        let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
+        train(&config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).unwrap();
+        assert!(losses[losses.len() - 1] < losses[0], "{settings:?}: {losses:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod data;
+mod masks;
 
 use std::path::PathBuf;
 
@@ -14,7 +15,8 @@ use crate::session::Session;
 ///
 /// Of data: rows, columns, distinct and missing values and, with a schema, how
 /// often each action happened on its own sample space, by scenario. Of a run or
-/// an artifact: the model, its features, vocabularies and tensors.
+/// an artifact: the model, its features, vocabularies and tensors, and what
+/// the tasks share where each has a mask.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  crosstie inspect data/synth/train.parquet\n  \
                         crosstie inspect 'logs/day-*.csv.gz' --schema schema.toml\n  \

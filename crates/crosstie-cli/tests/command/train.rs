@@ -87,6 +87,41 @@ fn a_run_directory_tells_everything_about_the_run() {
 }
 
 #[test]
+fn masks_are_told_as_they_are_tried_and_inspected_afterwards() {
+    let place = place();
+    place.write(
+        "masks.toml",
+        "[data]\ndir = \"data\"\n[model]\nname = \"ncs4cvr\"\nunits = [8, 4]\nrounds = 2\nkeep = 0.25\n",
+    );
+    let train = "train masks.toml --set train.epochs=1 --out run";
+    place.ok(train).says(&["click, round 1: 50.00 % of the connections, click.given_parent.auc 0."]);
+    let lines = place.read("run/masks.jsonl");
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let clicks: Vec<&serde_json::Value> = lines.iter().filter(|line| line["task"] == "click").collect();
+    assert_eq!(clicks.iter().map(|line| &line["round"]).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!((&clicks[0]["kept"], &clicks[0]["best"]), (&1.0.into(), &false.into()));
+    let chosen = clicks.iter().rfind(|line| line["best"] == true).expect("a mask is chosen");
+
+    let inspected = place.ok("inspect run").prints(&["shared.0.mask.click"]).stdout;
+    let lines: Vec<Vec<&str>> = inspected.lines().map(|line| line.split_whitespace().collect()).collect();
+    let after = |header: &[&str]| {
+        let header = lines.iter().position(|cells| cells.starts_with(header));
+        &lines[header.unwrap_or_else(|| panic!("{inspected}")) + 2..]
+    };
+    // Task, connections, share of all.
+    let click = &after(&["kept", "by", "connections", "of", "all", "shared.0", "shared.1"])[0];
+    let share: f64 = click[2].parse().expect("a number");
+    assert!((share / 100.0 - chosen["kept"].as_f64().expect("a share")).abs() < 1e-4, "{click:?} {chosen}");
+    // Two tasks, connections of both, of either, overlap.
+    let pair = &after(&["kept", "by", "and", "by"])[0];
+    let [both, either] = [2, 3].map(|cell| pair[cell].replace(',', "").parse::<f64>().expect("a number"));
+    assert!(pair[0] == "click" && both <= either && pair[4] == format!("{:.2}", 100.0 * both / either), "{pair:?}");
+    // What an earlier run of masks left is replaced as a whole.
+    place.ok(&format!("{train} --overwrite --set model.rounds=0"));
+    assert!(!place.path("run/masks.jsonl").exists());
+}
+
+#[test]
 fn a_run_is_not_overwritten_unasked() {
     let place = place();
     place.ok("train ads.toml --set train.epochs=1");

@@ -76,7 +76,7 @@ impl Shared {
             } else {
                 program.backward(&mut workspace, &parameters, &seeds, mode);
             }
-            program.parameter_gradients(&workspace, &mut gradients);
+            program.parameter_gradients(&workspace, &parameters, &mut gradients);
             dense.push(gradients.iter().map(|g| *g != 0.0).collect::<Vec<bool>>());
             let reads =
                 |set| workspace.source_gradients(program, set).any(|(_, chunk)| chunk.iter().any(|g| *g != 0.0));

@@ -52,7 +52,7 @@ impl Point<'_> {
         let mut workspace = self.program.workspace(self.rows, true);
         let least = (1e-3 * self.loss(&mut workspace).abs()).max(0.01);
         let mut gradients = vec![f32::NAN; self.program.length()];
-        self.program.parameter_gradients(&workspace, &mut gradients);
+        self.program.parameter_gradients(&workspace, &self.parameters, &mut gradients);
         let sources: Vec<Option<Vec<f32>>> = self
             .learns
             .iter()
@@ -156,6 +156,18 @@ fn slope(column: usize) -> f32 {
 /// # Panics
 /// If a gradient is wrong.
 pub fn check_op(widths: &[usize], declare: impl Fn(&mut Graph, &[Node]) -> Node) {
+    check_op_at(widths, |_, _| {}, declare);
+}
+
+/// As [`check_op`], after `change` has changed the starting parameters.
+///
+/// # Panics
+/// If a gradient is wrong.
+pub fn check_op_at(
+    widths: &[usize],
+    change: impl Fn(&Program, &mut [f32]),
+    declare: impl Fn(&mut Graph, &[Node]) -> Node,
+) {
     let rows = CHUNK + 3;
     let mut graph = Graph::new(3);
     let inputs: Vec<Node> = widths.iter().map(|width| graph.source("input", *width, true)).collect();
@@ -167,8 +179,10 @@ pub fn check_op(widths: &[usize], declare: impl Fn(&mut Graph, &[Node]) -> Node)
         let stream = Stream::new(index as u64, "source");
         (0..(rows * width) as u64).map(|i| 2.0 * stream.uniform(i) as f32 - 1.0).collect()
     });
+    let mut parameters = program.initial(3);
+    change(&program, &mut parameters);
     Point {
-        parameters: program.initial(3),
+        parameters,
         sources: sources.collect(),
         learns: inputs.into_iter().map(Some).collect(),
         rows,

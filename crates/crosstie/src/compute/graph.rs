@@ -371,6 +371,17 @@ impl Program {
         &self.parameters
     }
 
+    /// What is known of one parameter.
+    pub fn parameter(&self, id: ParameterId) -> &Parameter {
+        &self.parameters[id.0]
+    }
+
+    /// Where the flat vector has parameters that some loss reaches, in order.
+    pub fn reached(&self) -> Vec<std::ops::Range<usize>> {
+        let users = self.parameters.iter().zip(&self.users);
+        users.filter(|(_, users)| !users.is_empty()).map(|(parameter, _)| parameter.range()).collect()
+    }
+
     /// Number of scenarios.
     pub fn scenarios(&self) -> usize {
         self.scenarios

@@ -165,7 +165,7 @@ impl Program {
             workspace.each(|chunk, statistics| {
                 self.backward_chunk(chunk, barrier + 1..end, parameters, statistics, mode);
             });
-            self.reduce(workspace, barrier, true);
+            self.reduce(workspace, parameters, barrier, true);
             end = barrier + 1;
         }
         workspace.each(|chunk, statistics| self.backward_chunk(chunk, 0..end, parameters, statistics, mode));
@@ -177,7 +177,7 @@ impl Program {
             workspace.each(|chunk, statistics| {
                 self.forward_chunk(chunk, start..barrier, &self.train, parameters, statistics, mode);
             });
-            self.reduce(workspace, barrier, false);
+            self.reduce(workspace, parameters, barrier, false);
             start = barrier;
         }
         workspace.each(|chunk, statistics| {
@@ -190,19 +190,22 @@ impl Program {
         (0..self.steps.len()).filter(|step| self.steps[*step].op.statistics() > 0 && self.train[*step]).collect()
     }
 
-    fn reduce(&self, workspace: &mut Workspace, step: usize, backward: bool) {
+    fn reduce(&self, workspace: &mut Workspace, parameters: &[f32], step: usize, backward: bool) {
         let mut statistics = std::mem::take(&mut workspace.statistics[step]);
-        self.steps[step].op.reduce(&self.batch_view(workspace, step), backward, &mut statistics);
+        self.steps[step].op.reduce(&self.batch_view(workspace, parameters, step), backward, &mut statistics);
         workspace.statistics[step] = statistics;
     }
 
-    fn batch_view<'a>(&'a self, workspace: &'a Workspace, step: usize) -> BatchView<'a> {
+    fn batch_view<'a>(&'a self, workspace: &'a Workspace, numbers: &'a [f32], step: usize) -> BatchView<'a> {
         BatchView {
             chunks: &workspace.chunks[..workspace.used],
             inputs: &self.steps[step].inputs,
             output: self.steps[step].output,
             widths: &self.widths,
             statistics: &workspace.statistics[step],
+            slots: &self.steps[step].parameters,
+            parameters: &self.parameters,
+            numbers,
         }
     }
 
@@ -297,7 +300,8 @@ impl Program {
 
     /// Computes the gradient of every parameter from the passes before. Each
     /// element is written by one job that walks the chunks in order.
-    pub fn parameter_gradients(&self, workspace: &Workspace, gradients: &mut [f32]) {
+    /// `parameters` are those of the passes.
+    pub fn parameter_gradients(&self, workspace: &Workspace, parameters: &[f32], gradients: &mut [f32]) {
         let waves = self.users.iter().map(Vec::len).max().unwrap_or(0);
         for wave in 0..waves.max(1) {
             let mut jobs: Vec<(usize, usize, Job<'_>)> = Vec::new();
@@ -317,7 +321,7 @@ impl Program {
                 }
             }
             jobs.into_par_iter().with_max_len(1).for_each(|(step, slot, mut job)| {
-                let view = self.batch_view(workspace, step);
+                let view = self.batch_view(workspace, parameters, step);
                 self.steps[step].op.parameter_gradient(slot, &mut job, wave > 0, &view);
             });
         }
@@ -325,7 +329,7 @@ impl Program {
 
     /// Lets ops update what they keep between batches (moving statistics).
     pub fn keep(&self, workspace: &Workspace, parameters: &mut [f32]) {
-        for (index, step) in self.steps.iter().enumerate() {
+        for (index, step) in self.steps.iter().enumerate().filter(|(index, _)| self.train[*index]) {
             for (slot, id) in step.parameters.iter().enumerate() {
                 let parameter = &self.parameters[id.0];
                 if !parameter.learned {

@@ -9,9 +9,10 @@ use gating::Gates;
 pub use gating::Gating;
 
 use crate::compute::op::{
-    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, ScenarioVector, Softmax, Sum,
+    Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax,
+    Sum,
 };
-use crate::compute::{Graph, Init, Node};
+use crate::compute::{Graph, Init, Node, ParameterId, op};
 use crate::error::{Error, Result};
 
 /// The `[network]` section: what all hidden layers have in common.
@@ -69,6 +70,17 @@ pub struct Experts {
     pub node: Node,
     /// How many.
     pub count: usize,
+}
+
+/// A layer of which every owner has a subnetwork.
+#[derive(Clone, Debug)]
+pub struct Masked {
+    /// The owners' outputs.
+    pub nodes: Vec<Node>,
+    /// The weights that they share.
+    pub weight: ParameterId,
+    /// The owners' masks.
+    pub masks: Vec<ParameterId>,
 }
 
 /// A graph under declaration, with the style of its layers.
@@ -216,6 +228,42 @@ impl<'a> Net<'a> {
         xs.iter().map(|x| self.graph.push(name, op.clone(), &[*x], &[weight], groups * width)).collect()
     }
 
+    /// One hidden layer for several owners, each of which has a mask on the
+    /// weights that all share: `f(x_k (W ⊙ M_k) + b)`. They share the scale and
+    /// shift of a normalisation, too, but no moving averages: a batch looks
+    /// different from every subnetwork. Masks start whole.
+    ///
+    /// # Shapes
+    /// xs: rows × d each, one per owner; outputs: rows × `width` each.
+    pub fn masked(&mut self, name: &str, owners: &[String], xs: &[Node], width: usize) -> Masked {
+        let activation = self.inner_activation();
+        let inputs = xs[0].width();
+        let init = initial(activation, inputs, width);
+        let weight = self.graph.parameter(&format!("{name}.weight"), &[inputs, width], init);
+        let bias = self.graph.parameter(&format!("{name}.bias"), &[width], Init::Constant(0.0));
+        let mask = |owner: &String| self.graph.statistic(&format!("{name}.mask.{owner}"), &[inputs, width], 1.0);
+        let masks: Vec<ParameterId> = owners.iter().map(mask).collect();
+        let affine = self.norm_affine(name, width);
+        let own = |((owner, x), mask): ((&String, &Node), &ParameterId)| {
+            let op = op::Masked { inputs, outputs: width, activation };
+            let linear = self.graph.push(name, op, &[*x], &[weight, *mask, bias], width);
+            self.finish(name, &format!("{name}.norm.{owner}"), linear, affine, 1)
+        };
+        let nodes = owners.iter().zip(xs).zip(&masks).map(own).collect();
+        Masked { nodes, weight, masks }
+    }
+
+    /// The inner products of all pairs of parts of x that begin at `starts` and
+    /// are `width` wide, each part with itself among them.
+    ///
+    /// # Shapes
+    /// x: rows × d; output: rows × n (n + 1) / 2 for n parts.
+    pub fn pairs(&mut self, name: &str, x: Node, starts: Vec<usize>, width: usize) -> Node {
+        let pairs = Pairs { starts, width };
+        let count = pairs.count();
+        self.graph.push(name, pairs, &[x], &[], count)
+    }
+
     /// Mixes experts by gate weights. `choices` names, per output, the experts
     /// it may use as (place in `experts`, which of them).
     ///
@@ -295,25 +343,48 @@ impl<'a> Net<'a> {
 
     /// One hidden layer in the net's style. `parts` are normalised apart.
     fn hidden(&mut self, name: &str, x: Node, groups: usize, width: usize, parts: usize) -> Node {
+        let linear = self.affine(name, x, groups, width, self.inner_activation(), true);
+        let affine = self.norm_affine(name, groups * width);
+        self.finish(name, &format!("{name}.norm"), linear, affine, parts)
+    }
+
+    /// What the affine map of a hidden layer ends in: with a norm, the
+    /// activation comes after that.
+    fn inner_activation(&self) -> Activation {
+        if self.style.norm == Norm::None { self.style.activation } else { Activation::None }
+    }
+
+    /// Scale and shift of a hidden layer's norm, if it has one.
+    fn norm_affine(&mut self, name: &str, width: usize) -> Option<[ParameterId; 2]> {
+        let mut parameter =
+            |part, start| self.graph.parameter(&format!("{name}.norm.{part}"), &[width], Init::Constant(start));
+        (self.style.norm != Norm::None).then(|| [parameter("scale", 1.0), parameter("shift", 0.0)])
+    }
+
+    /// What comes after the affine map of a hidden layer: norm and activation,
+    /// dropout. `moving` names the norm's averages.
+    fn finish(
+        &mut self,
+        name: &str,
+        moving: &str,
+        linear: Node,
+        affine: Option<[ParameterId; 2]>,
+        parts: usize,
+    ) -> Node {
         let Style { activation, dropout, norm, .. } = *self.style;
-        let total = groups * width;
-        let mut hidden = match norm {
-            Norm::None => self.affine(name, x, groups, width, activation, true),
-            Norm::Layer | Norm::Batch => {
-                let linear = self.affine(name, x, groups, width, Activation::None, true);
-                let gamma = self.graph.parameter(&format!("{name}.norm.scale"), &[total], Init::Constant(1.0));
-                let beta = self.graph.parameter(&format!("{name}.norm.shift"), &[total], Init::Constant(0.0));
-                let normal = if norm == Norm::Layer {
-                    self.graph.push(name, LayerNorm { groups: parts }, &[linear], &[gamma, beta], total)
-                } else {
-                    let mean = self.graph.statistic(&format!("{name}.norm.mean"), &[total], 0.0);
-                    let variance = self.graph.statistic(&format!("{name}.norm.variance"), &[total], 1.0);
-                    let op = BatchNorm { width: total, momentum: 0.9 };
-                    self.graph.push(name, op, &[linear], &[gamma, beta, mean, variance], total)
-                };
-                self.activate(name, normal, activation, 1.0)
-            }
-        };
+        let total = linear.width();
+        let mut hidden = linear;
+        if let Some([gamma, beta]) = affine {
+            let normal = if norm == Norm::Layer {
+                self.graph.push(name, LayerNorm { groups: parts }, &[linear], &[gamma, beta], total)
+            } else {
+                let mean = self.graph.statistic(&format!("{moving}.mean"), &[total], 0.0);
+                let variance = self.graph.statistic(&format!("{moving}.variance"), &[total], 1.0);
+                let op = BatchNorm { width: total, momentum: 0.9 };
+                self.graph.push(name, op, &[linear], &[gamma, beta, mean, variance], total)
+            };
+            hidden = self.activate(name, normal, activation, 1.0);
+        }
         if dropout > 0.0 {
             hidden = self.graph.push(name, Dropout { rate: dropout }, &[hidden], &[], total);
         }
@@ -337,10 +408,7 @@ impl<'a> Net<'a> {
         let inputs = x.width() / groups;
         assert_eq!(inputs * groups, x.width(), "{name}: {groups} equal parts of {}", x.width());
         let scenarios = if self.routed { self.graph.scenarios() } else { 1 };
-        let init = match activation {
-            Activation::Relu | Activation::LeakyRelu => Init::He { inputs },
-            _ => Init::Glorot { inputs, outputs },
-        };
+        let init = initial(activation, inputs, outputs);
         let mut shape = vec![groups, inputs, outputs];
         let mut bias_shape = vec![groups * outputs];
         if self.routed {
@@ -353,6 +421,14 @@ impl<'a> Net<'a> {
         }
         let op = Linear { groups, inputs, outputs, activation, bias, routed: self.routed };
         self.graph.push(name, op, &[x], &parameters, groups * outputs)
+    }
+}
+
+/// The start of the weights in front of an activation.
+fn initial(activation: Activation, inputs: usize, outputs: usize) -> Init {
+    match activation {
+        Activation::Relu | Activation::LeakyRelu => Init::He { inputs },
+        _ => Init::Glorot { inputs, outputs },
     }
 }
 

@@ -1,5 +1,7 @@
 //! Names of figures, for early stopping and for comparing runs.
 
+use std::fmt::{Display, Formatter};
+
 use super::report::{Figures, Meaning, Report};
 use crate::spelling;
 use crate::{Error, Result};
@@ -91,6 +93,11 @@ impl FigureName {
         }
     }
 
+    /// The same figure of one task, with a meaning.
+    pub fn of_task(&self, task: &str, meaning: Meaning) -> FigureName {
+        FigureName { task: Some(task.into()), meaning, kind: self.kind }
+    }
+
     /// Whether a higher value is a better one; `None` for `pcoc`, which is
     /// best at 1.
     pub fn higher_is_better(&self) -> Option<bool> {
@@ -107,6 +114,15 @@ impl FigureName {
                 (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
             }
         }
+    }
+}
+
+impl Display for FigureName {
+    /// The name in full.
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let task = self.task.as_deref().unwrap_or("mean");
+        let meaning = MEANINGS.iter().find(|(_, meaning)| *meaning == self.meaning);
+        write!(f, "{task}.{}.{}", meaning.map_or("", |(name, _)| *name), self.kind.name)
     }
 }
 

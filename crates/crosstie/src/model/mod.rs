@@ -11,6 +11,7 @@ mod ektm;
 mod esm2;
 mod esmm;
 mod mmoe;
+mod ncs4cvr;
 mod ple;
 mod shared_bottom;
 mod single_task;
@@ -31,15 +32,17 @@ pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Transmitter};
 pub use esm2::Esm2;
 pub use esmm::Esmm;
 pub use mmoe::Mmoe;
+pub use ncs4cvr::Ncs4cvr;
 pub use ple::Ple;
 pub use shared_bottom::SharedBottom;
 pub use single_task::SingleTask;
 
 use crate::batch::Layout;
-use crate::compute::{Graph, Node, Program};
+use crate::compute::op::Zeros;
+use crate::compute::{Graph, Node, ParameterId, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
-use crate::layer::{Gating, Net, Style};
+use crate::layer::{Gating, Masked, Net, Style};
 use crate::objective::{Beats, FunnelLoss, HardExample, Head, Joint, Objective, ObjectiveConfig, Space};
 use crate::schema::{Schema, Side};
 
@@ -65,6 +68,12 @@ pub trait Model {
         Ok(BTreeMap::new())
     }
 
+    /// How the tasks' masks are found, and how they are trained together, of a
+    /// model that has [masks](Inputs::add_masks).
+    fn lottery(&self) -> Option<Lottery> {
+        None
+    }
+
     /// The objective: what the config says, and where it is silent what the
     /// paper says. A task of which only p(action | impression) is asked has no
     /// ways to be split.
@@ -81,6 +90,21 @@ pub trait Model {
         }
         Objective::new(schema, &config, self.space())
     }
+}
+
+/// The search for every task's mask (the lottery ticket hypothesis: Frankle and
+/// Carbin, ICLR 2019), and the training that follows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lottery {
+    /// Share of the masked weights that the last round leaves, in (0, 1].
+    pub keep: f64,
+    /// Rounds of training and pruning for each task; 0 leaves all masks whole.
+    pub rounds: u64,
+    /// Passes over the training files in each round.
+    pub round_epochs: u64,
+    /// Whether every batch then teaches one task after the other, each by a
+    /// step of its own; otherwise all at once.
+    pub alternate: bool,
 }
 
 /// What a model has declared.
@@ -108,6 +132,7 @@ pub enum ModelConfig {
     SharedBottom(SharedBottom),
     Esmm(Esmm),
     Mmoe(Mmoe),
+    Ncs4cvr(Ncs4cvr),
     Cgc(Cgc),
     Ple(Ple),
     Esm2(Esm2),
@@ -129,7 +154,7 @@ pub struct About {
 }
 
 /// All models.
-pub const MODELS: [About; 11] = [
+pub const MODELS: [About; 12] = [
     single_task::ABOUT,
     shared_bottom::ABOUT,
     esmm::ABOUT,
@@ -141,6 +166,7 @@ pub const MODELS: [About; 11] = [
     calibration::ABOUT,
     aem2tl::ABOUT,
     ektm::ABOUT,
+    ncs4cvr::ABOUT,
 ];
 
 impl ModelConfig {
@@ -158,6 +184,7 @@ impl ModelConfig {
             "calibration" => ModelConfig::Calibration(Calibration::default()),
             "aem2tl" => ModelConfig::Aem2tl(Aem2tl::default()),
             "ektm" => ModelConfig::Ektm(Ektm::default()),
+            "ncs4cvr" => ModelConfig::Ncs4cvr(Ncs4cvr::default()),
             _ => return None,
         })
     }
@@ -176,6 +203,7 @@ impl ModelConfig {
             ModelConfig::Calibration(model) => model,
             ModelConfig::Aem2tl(model) => model,
             ModelConfig::Ektm(model) => model,
+            ModelConfig::Ncs4cvr(model) => model,
         }
     }
 }
@@ -186,6 +214,7 @@ pub struct Features {
     set: usize,
     node: Node,
     main: Range<usize>,
+    embedded: Vec<Range<usize>>,
     sides: [Range<usize>; 3],
     bias: Range<usize>,
 }
@@ -194,6 +223,12 @@ impl Features {
     /// All fields but those with the role `bias`.
     pub fn main(&self) -> Node {
         self.node.columns(self.main.start, self.main.len())
+    }
+
+    /// The columns of [`Features::main`] that hold a vector of a table, one
+    /// range per field.
+    pub fn embedded(&self) -> &[Range<usize>] {
+        &self.embedded
     }
 
     /// The main fields of one side; `None` if there are none.
@@ -232,6 +267,19 @@ pub struct Inputs<'a> {
     sources: Vec<Source>,
     terms: Vec<Term>,
     diagnostics: Vec<Diagnostic>,
+    masks: Vec<Masks>,
+    /// Per task: whether its heads are asked. All are, but in a network of one task's loss.
+    asked: Vec<bool>,
+}
+
+/// The masks of one layer whose weights all tasks share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masks {
+    /// The weights.
+    pub weight: ParameterId,
+    /// One per task, of the weights' shape: 1 where the task has the
+    /// connection, 0 where it is struck out.
+    pub of_task: Vec<ParameterId>,
 }
 
 /// A loss beside those of the tasks.
@@ -267,6 +315,7 @@ impl Inputs<'_> {
             set,
             node,
             main: columns.main(),
+            embedded: columns.embedded().collect(),
             sides: [Side::User, Side::Item, Side::Context].map(|side| columns.side(side)),
             bias: columns.bias(),
         };
@@ -351,6 +400,28 @@ impl Inputs<'_> {
         self.diagnostics.push(Diagnostic { name: name.into(), columns, node: node.stop_gradient() });
     }
 
+    /// All logits, from those of each task: heads are listed task by task, so
+    /// the parts stand in order. Where a network is for one task's loss alone
+    /// ([`Network::of_task`]), zeros stand for the logits that it does not ask.
+    ///
+    /// # Shapes
+    /// parts: one per task, rows × its heads; output: rows × heads.
+    pub fn logits(&self, net: &mut Net<'_>, name: &str, parts: &[Node]) -> Node {
+        assert_eq!(parts.len(), self.asked.len(), "{name}: one part per task");
+        let parts: Vec<Node> = parts
+            .iter()
+            .zip(&self.asked)
+            .map(|(part, asked)| if *asked { *part } else { net.graph().push(name, Zeros, &[], &[], part.width()) })
+            .collect();
+        net.concat(name, &parts)
+    }
+
+    /// Tells of a layer with a mask per task.
+    pub fn add_masks(&mut self, layer: &Masked) {
+        assert_eq!(layer.masks.len(), self.names().len(), "one mask per task");
+        self.masks.push(Masks { weight: layer.weight, of_task: layer.masks.clone() });
+    }
+
     /// Adds one column to what training minimises.
     pub fn add_loss(&mut self, name: &str, weight: f32, node: Node) {
         self.terms.push(Term { name: name.into(), weight, node });
@@ -406,6 +477,19 @@ pub struct Network {
     pub terms: Vec<Term>,
     /// What the model shows of its inside.
     pub diagnostics: Vec<Diagnostic>,
+    /// The layers with a mask per task.
+    pub masks: Vec<Masks>,
+}
+
+/// What a network is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// The losses of all tasks.
+    Tasks,
+    /// The logits of all heads.
+    Heads,
+    /// The loss of one task.
+    Task(usize),
 }
 
 impl Network {
@@ -414,7 +498,7 @@ impl Network {
     /// # Errors
     /// [`Error::Config`] for settings that make no sense.
     pub fn new(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
-        Network::build(model, style, layout, objective, false)
+        Network::build(model, style, layout, objective, Question::Tasks)
     }
 
     /// The same parameters under another question: every head's logit, times
@@ -424,7 +508,24 @@ impl Network {
     /// # Errors
     /// As of [`Network::new`].
     pub fn of_heads(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
-        Network::build(model, style, layout, objective, true)
+        Network::build(model, style, layout, objective, Question::Heads)
+    }
+
+    /// The same parameters for the loss of one task: of a model that puts its
+    /// logits together by [`Inputs::logits`], what this loss does not ask is
+    /// neither computed nor learned. The losses and logits of other tasks are
+    /// there, and mean nothing.
+    ///
+    /// # Errors
+    /// As of [`Network::new`].
+    pub fn of_task(
+        model: &dyn Model,
+        style: &Style,
+        layout: &Layout,
+        objective: Objective,
+        task: usize,
+    ) -> Result<Network> {
+        Network::build(model, style, layout, objective, Question::Task(task))
     }
 
     fn build(
@@ -432,7 +533,7 @@ impl Network {
         style: &Style,
         layout: &Layout,
         objective: Objective,
-        of_heads: bool,
+        question: Question,
     ) -> Result<Network> {
         style.check()?;
         let columns = Columns::new(layout);
@@ -451,17 +552,22 @@ impl Network {
             sources: vec![Source::Labels, Source::Weights],
             terms: Vec::new(),
             diagnostics: Vec::new(),
+            masks: Vec::new(),
+            asked: match question {
+                Question::Tasks | Question::Heads => vec![true; objective.names().len()],
+                Question::Task(task) => objective.asked_by(task),
+            },
         };
         let mut net = Net::new(&mut graph, style);
         let declared = model.declare(&mut net, &mut inputs)?;
         assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
         let losses = match declared.losses {
-            _ if of_heads => net.multiply("weighted", declared.logits, weights),
+            _ if question == Question::Heads => net.multiply("weighted", declared.logits, weights),
             Some(losses) => losses,
             None => inputs.losses(&mut net, "loss", declared.logits, None),
         };
-        let Inputs { sets, sources, terms, diagnostics, .. } = inputs;
-        let (names, terms): (Vec<&String>, Vec<Term>) = if of_heads {
+        let Inputs { sets, sources, terms, diagnostics, masks, .. } = inputs;
+        let (names, terms): (Vec<&String>, Vec<Term>) = if question == Question::Heads {
             (objective.heads().iter().map(|head| &head.name).collect(), Vec::new())
         } else {
             (objective.names().iter().collect(), terms)
@@ -476,6 +582,6 @@ impl Network {
         diagnostics.iter().for_each(|diagnostic| graph.diagnostic(diagnostic.node));
         let (routed, logits) = (graph.routed(), declared.logits);
         let program = graph.compile()?;
-        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics })
+        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics, masks })
     }
 }

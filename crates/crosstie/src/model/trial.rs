@@ -89,7 +89,7 @@ impl Trial {
     }
 
     /// Changes every number of a parameter.
-    pub fn set(&mut self, name: &str, to: impl Fn(f32) -> f32) {
+    pub fn set(&mut self, name: &str, mut to: impl FnMut(f32) -> f32) {
         let range = self.parameter(name);
         self.parameters[range].iter_mut().for_each(|value| *value = to(*value));
     }
@@ -154,7 +154,7 @@ impl Trial {
         let seeds = self.seeds();
         program.train(&mut workspace, &self.parameters, self.rows, &self.segments(), &seeds, MODE, &fill);
         let mut gradients = vec![0.0; program.length()];
-        program.parameter_gradients(&workspace, &mut gradients);
+        program.parameter_gradients(&workspace, &self.parameters, &mut gradients);
         (workspace.losses(program).0, gradients)
     }
 

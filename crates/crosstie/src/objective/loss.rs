@@ -292,6 +292,29 @@ mod tests {
         assert_gradients(&by_cart(Space::Product));
     }
 
+    #[test]
+    fn a_loss_asks_the_heads_that_its_gradient_reaches() {
+        let mixed = Some(("cart", Space::Impression));
+        let plain = [Space::Parent, Space::Product, Space::Impression].map(|space| loss(space, None));
+        let others = [loss(Space::Product, mixed), by_cart(Space::Parent), by_cart(Space::Product)];
+        for loss in plain.iter().chain(&others) {
+            let logits = logits(loss, 1);
+            for task in 0..4 {
+                let mut scales = [0.0; 4];
+                scales[task] = 1.0;
+                let mut reached = vec![false; 4];
+                for labels in 0..16 {
+                    let labels = [1, 2, 4, 8].map(|bit| f32::from(u8::from(labels & bit != 0)));
+                    let mut gradient = vec![0.0; logits.len()];
+                    loss.row_gradient(&logits, &labels, &scales, &mut gradient);
+                    let moved = loss.objective.heads.iter().zip(gradient).filter(|(_, gradient)| *gradient != 0.0);
+                    moved.for_each(|(head, _)| reached[head.task] = true);
+                }
+                assert_eq!(loss.objective.asked_by(task), reached, "{:?}, task {task}", loss.objective.spaces);
+            }
+        }
+    }
+
     /// AEM2TL's (19) and (21) with the likes as installs (methods 1.5).
     #[test]
     fn by_way_of_an_action_the_probability_is_total_over_the_paths() {

@@ -251,6 +251,25 @@ impl Objective {
         given && self.spaces[task] != Space::Product
     }
 
+    /// The tasks whose heads a task's loss asks: itself, in the space `product`
+    /// the tasks on its way, and the actions by way of which any of them goes.
+    pub fn asked_by(&self, task: usize) -> Vec<bool> {
+        let mut asked = vec![false; self.names.len()];
+        let mut open = vec![task];
+        while let Some(next) = open.pop() {
+            if std::mem::replace(&mut asked[next], true) {
+                continue;
+            }
+            if let Some(Given::Via { action, .. }) = self.of_task[next].given {
+                open.push(action);
+            }
+            // Only where the whole way is asked, and no head tells of it by itself.
+            let whole = self.spaces[task] == Space::Product && self.of_task[next].impression.is_none();
+            open.extend(self.funnel.parents[next].filter(|_| whole));
+        }
+        asked
+    }
+
     /// Where each task's loss is counted.
     pub fn spaces(&self) -> &[Space] {
         &self.spaces

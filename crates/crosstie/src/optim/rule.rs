@@ -1,5 +1,7 @@
 //! Update rules, element by element.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -138,11 +140,34 @@ impl Rule {
         factor: f64,
         scale: f32,
     ) {
+        let all = 0..weights.len();
+        self.update_range(all, weights, gradients, moments, penalised, step, factor, scale);
+    }
+
+    /// As [`Rule::update`], but moves only the elements of a range.
+    #[allow(clippy::too_many_arguments)]
+    pub fn update_range(
+        &self,
+        range: Range<usize>,
+        weights: &mut [f32],
+        gradients: &[f32],
+        moments: &mut Moments,
+        penalised: &[bool],
+        step: u64,
+        factor: f64,
+        scale: f32,
+    ) {
         const PIECE: usize = 1 << 14;
         let now = self.now(step, factor);
+        let (weights, gradients) = (&mut weights[range.clone()], &gradients[range.clone()]);
+        let [first, second] = [&mut moments.first, &mut moments.second].map(|moment| match moment.is_empty() {
+            true => &mut moment[..],
+            false => &mut moment[range.clone()],
+        });
+        let penalised = if penalised.is_empty() { penalised } else { &penalised[range] };
         let pieces = weights.len().div_ceil(PIECE);
-        let mut first: Vec<&mut [f32]> = moments.first.chunks_mut(PIECE).collect();
-        let mut second: Vec<&mut [f32]> = moments.second.chunks_mut(PIECE).collect();
+        let mut first: Vec<&mut [f32]> = first.chunks_mut(PIECE).collect();
+        let mut second: Vec<&mut [f32]> = second.chunks_mut(PIECE).collect();
         first.resize_with(pieces, Default::default);
         second.resize_with(pieces, Default::default);
         let mut penalised: Vec<&[bool]> = penalised.chunks(PIECE).collect();

@@ -1,6 +1,7 @@
 //! The training loop. It tells its story as [`Event`]s and leaves a [`Scorer`].
 
 mod loader;
+mod lottery;
 mod mix;
 mod step;
 
@@ -15,11 +16,13 @@ use crate::schema::Schema;
 use crate::scorer::Scorer;
 
 use loader::Loader;
+use lottery::Search;
 use mix::Mix;
 use step::Trainer;
 
-/// What happens during a training, in this order: `Learned`, `Started`, then
-/// `Step` and `Evaluated` many times, then `Stopped`.
+/// What happens during a training, in this order: `Learned`, `Started`, of a
+/// model with masks to be found `Tried` many times, then `Step` and `Evaluated`
+/// many times, then `Stopped`.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The features were learned from the training files.
@@ -31,14 +34,31 @@ pub enum Event {
     },
     /// The network stands.
     Started {
-        /// Number of dense parameters.
+        /// Number of dense parameters that learn.
         parameters: usize,
         /// Number of rows of all tables.
         table_rows: usize,
         /// Number of weights in all tables.
         table_weights: usize,
     },
-    /// An optimizer step was made.
+    /// A mask was tried: the task was trained alone within it, and its
+    /// validation figure computed. All of one task's come together, ever sparser.
+    Tried {
+        /// The task.
+        task: usize,
+        /// The round of pruning that left this mask; 0 is the whole one.
+        round: u64,
+        /// Share of the connections that it keeps.
+        kept: f64,
+        /// The name of the figure.
+        monitor: String,
+        /// The figure; `None` where it is not defined.
+        figure: Option<f64>,
+        /// Whether the task has this mask unless a later one does as well.
+        best: bool,
+    },
+    /// A batch was learned from: by one step of the optimizer or, where tasks
+    /// take turns, by one for each.
     Step {
         /// From 1.
         epoch: u64,
@@ -55,7 +75,7 @@ pub enum Event {
     Evaluated {
         /// Epoch under way, from 1.
         epoch: u64,
-        /// Steps made.
+        /// Batches learned from.
         step: u64,
         /// All figures.
         report: Box<Report>,
@@ -91,7 +111,7 @@ pub struct Trained {
     pub scorer: Scorer,
     /// The step of that state.
     pub best_step: u64,
-    /// Steps made.
+    /// Batches learned from, since masks were found.
     pub steps: u64,
     /// Why it ended.
     pub reason: Reason,
@@ -130,9 +150,18 @@ pub fn train(
     let mut trainer = Trainer::new(Scorer::new(config, features)?)?;
     observer(&trainer.started());
     let better = |new: f64, old: f64| if higher_is_better { new > old } else { new < old };
+    let features = trainer.scorer().features().clone();
+    let budget = config.train.cache_mib << 20;
+    let valid = Loader::new(valid, &features, Purpose::Evaluation, budget / 4);
+    let train = Loader::new(train, &features, Purpose::Training, budget);
     pool.install(|| {
+        if let Some(lottery) = config.model.model().lottery() {
+            let (train, valid, mix, monitor) = (&train, &valid, &mix, &monitor);
+            let search = Search { lottery, train, valid, mix, monitor, better: &better, stop };
+            search.run(&mut trainer, observer)?;
+        }
         let mut run = Run { trainer: &mut trainer, monitor, stop, observer, best: None, bad: 0, validated: None };
-        let reason = run.epochs(config, &mix, train, valid, &better)?;
+        let reason = run.epochs(config, &mix, &train, &valid, &better)?;
         let best = run.best.take();
         let (steps, bad) = (trainer.steps(), best.is_none());
         let Some(best) = best else {
@@ -171,14 +200,10 @@ impl Run<'_> {
         &mut self,
         config: &Config,
         mix: &Mix,
-        train: &Source,
-        valid: &Source,
+        train: &Loader<'_>,
+        valid: &Loader<'_>,
         better: &dyn Fn(f64, f64) -> bool,
     ) -> Result<Reason> {
-        let features = self.trainer.scorer().features().clone();
-        let budget = config.train.cache_mib << 20;
-        let valid = Loader::new(valid, &features, Purpose::Evaluation, budget / 4);
-        let train = Loader::new(train, &features, Purpose::Training, budget);
         let (every, patience) = (config.train.eval_every, config.train.patience);
         for epoch in 1..=config.train.epochs {
             let mut reason = None;
@@ -191,7 +216,7 @@ impl Run<'_> {
                 let event = self.trainer.step(epoch, batch)?;
                 (self.observer)(&event);
                 if every > 0 && self.trainer.steps().is_multiple_of(every) {
-                    self.evaluate(epoch, &valid, better)?;
+                    self.evaluate(epoch, valid, better)?;
                     if self.bad >= patience.max(1) {
                         reason = Some(Reason::Patience);
                         return Ok(false);
@@ -202,7 +227,7 @@ impl Run<'_> {
             if self.validated != Some(self.trainer.steps())
                 && (every == 0 || reason.is_some() || epoch == config.train.epochs)
             {
-                self.evaluate(epoch, &valid, better)?;
+                self.evaluate(epoch, valid, better)?;
             }
             if reason.is_none() && self.bad >= patience.max(1) {
                 reason = Some(Reason::Patience);

@@ -32,6 +32,8 @@ const CASES: &[&str] = &[
     "mmoe-gated",
     "single-task-gated",
     "calibration-gated",
+    "ncs4cvr",
+    "ncs4cvr-flat",
 ];
 
 #[derive(Deserialize)]

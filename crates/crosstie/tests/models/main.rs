@@ -13,5 +13,6 @@ mod gating;
 mod golden;
 mod gradients;
 mod kinship;
+mod masks;
 mod properties;
 mod trial;

@@ -157,7 +157,7 @@ fn a_batch_without_clicks_leaves_the_heads_behind_the_click_alone() {
         assert!(gradients.values().flatten().all(|gradient| gradient.is_finite()), "{}", small.0);
         // The bias networks' heads stand in the order of the logits in every model.
         let networks = match small.0 {
-            "single-task" | "calibration" => vec!["bias.click", "bias.cart", "bias.buy", "bias.like"],
+            "single-task" | "calibration" | "ncs4cvr" => vec!["bias.click", "bias.cart", "bias.buy", "bias.like"],
             "ektm" => vec!["ctr_bias", "enhanced_bias"],
             _ => vec!["bias"],
         };

@@ -30,6 +30,7 @@ pub const SMALL: &[(&str, &str)] = &[
     ("calibration", "structure = \"cvr_concat\"\nunits = [7, 6]\nreduction = 1\nbias_layers = []"),
     ("ektm", EKTM),
     ("esm2", "units = [7, 6]"),
+    ("ncs4cvr", "units = [7, 6]"),
     (
         "aem2tl",
         "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
@@ -303,7 +304,7 @@ impl Trial {
         program.train(workspace, &self.parameters, batch.rows, &segments, &seeds, mode, &fill);
         // Whatever the passes leave unwritten must show.
         let mut parameters = vec![f32::NAN; program.length()];
-        program.parameter_gradients(workspace, &mut parameters);
+        program.parameter_gradients(workspace, &self.parameters, &mut parameters);
         let of_set = |set| workspace.source_gradients(program, set).map(|(_, gradient)| gradient).collect();
         let inputs: Vec<Vec<&[f32]>> = self.network.sets.iter().map(|set| of_set(*set)).collect();
         let rows = self.embeddings.gather(batch, &inputs);

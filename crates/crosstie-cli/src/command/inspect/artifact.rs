@@ -6,6 +6,7 @@ use anyhow::Result;
 use crosstie::artifact::{Manifest, load};
 use crosstie::feature::FieldSummary;
 
+use super::masks;
 use crate::{output, run, table};
 
 /// Most frequent values told per field.
@@ -43,6 +44,8 @@ pub fn inspect(path: &Path, graph: bool) -> Result<()> {
     };
     let tensors = tables.map(|one| tensor("embedding", one)).chain(dense.map(|one| tensor("dense", one)));
     parts.push(table::table(&["tensor", "file", ">shape", ">weights"], tensors));
+
+    parts.extend(masks::tables(&scorer));
 
     let files = manifest.files.iter().map(|(name, entry)| vec![name.clone(), table::bytes(entry.bytes)]);
     parts.push(table::table(&["file", ">size"], files));

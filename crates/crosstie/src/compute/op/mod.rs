@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use super::graph::{Node, Write};
+use super::graph::{Node, Parameter, ParameterId, Write};
 use super::matmul::{Matrix, MatrixMut};
 use super::workspace::{Chunk, Mode};
 
@@ -16,11 +16,14 @@ mod dot;
 mod dropout;
 mod hinge;
 mod linear;
+mod masked;
 mod mix;
 mod norm;
+mod pairs;
 mod product;
 mod scenario;
 mod softmax;
+mod zeros;
 
 pub use activation::{Activate, Activation};
 pub use broadcast::Broadcast;
@@ -30,11 +33,14 @@ pub use dot::Dot;
 pub use dropout::Dropout;
 pub use hinge::Hinge;
 pub use linear::Linear;
+pub use masked::Masked;
 pub use mix::Mix;
 pub use norm::{BatchNorm, LayerNorm};
+pub use pairs::Pairs;
 pub use product::{Multiply, Sum};
 pub use scenario::ScenarioVector;
 pub use softmax::Softmax;
+pub use zeros::Zeros;
 
 /// One operation. All work is row by row: output row i depends on row i of
 /// the inputs alone (batch normalisation during training is the exception,
@@ -272,16 +278,25 @@ impl<'a> BackwardPass<'a> {
     }
 }
 
-/// One step's inputs, output and gradient in every chunk of the batch.
+/// One step's inputs, output and gradient in every chunk of the batch, and its
+/// parameters.
 pub struct BatchView<'a> {
     pub(super) chunks: &'a [Chunk],
     pub(super) inputs: &'a [Node],
     pub(super) output: Node,
     pub(super) widths: &'a [usize],
     pub(super) statistics: &'a [f32],
+    pub(super) slots: &'a [ParameterId],
+    pub(super) parameters: &'a [Parameter],
+    pub(super) numbers: &'a [f32],
 }
 
 impl<'a> BatchView<'a> {
+    /// Parameter `slot`.
+    pub fn parameter(&self, slot: usize) -> &'a [f32] {
+        &self.numbers[self.parameters[self.slots[slot].0].range()]
+    }
+
     /// Rows of the batch.
     pub fn rows(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.rows).sum()

@@ -187,6 +187,13 @@ class Tensors:
         return self.values[name]
 
 
+    def mask(self, name, shape):
+        """Zeros and ones, of which the script learns nothing."""
+        if self.drawing:
+            self.values[name] = self.random.integers(0, 2, shape).astype(float)
+        return self.values[name]
+
+
 class OfScenario:
     """The tensors of one scenario: each has a block per scenario, but for the
     norms, which all scenarios share."""
@@ -233,7 +240,7 @@ def activation(kind, x):
     }[kind]()
 
 
-def normalise(tensors, name, x, own, total):
+def normalise(tensors, name, x, own, total, moving=None):
     """Ba et al. 2016 over the layer's units; Ioffe and Szegedy 2015 over the batch."""
     kind = tensors.style["norm"]
     if kind == "none":
@@ -244,8 +251,9 @@ def normalise(tensors, name, x, own, total):
         mean = x.mean(axis=1, keepdims=True)
         variance = ((x - mean) ** 2).mean(axis=1, keepdims=True)
     else:
-        mean = tensors.get(f"{name}.norm.mean", (total,))[own]
-        variance = tensors.get(f"{name}.norm.variance", (total,), positive=True)[own]
+        moving = moving or f"{name}.norm"
+        mean = tensors.get(f"{moving}.mean", (total,))[own]
+        variance = tensors.get(f"{moving}.variance", (total,), positive=True)[own]
         if tensors.training:
             mean, variance = x.mean(axis=0), x.var(axis=0)
     return gamma * (x - mean) / jnp.sqrt(variance + 1e-5) + beta
@@ -643,6 +651,32 @@ def calibration(tensors, heads, settings):
     return [one + other for one, other in zip(main, bias)]
 
 
+def ncs4cvr(tensors, heads, settings):
+    e, position = fields(tensors)
+    h = e
+    if settings.get("interaction", True):
+        # The fields of two columns, the most frequent width, as rows of X.
+        x = jnp.stack([embedded(tensors, name, "embedding") for name in ("seen", "item")], axis=1)
+        products = x @ x.transpose(0, 2, 1)
+        h = jnp.concatenate([products[:, *np.triu_indices(x.shape[1])], e], axis=1)
+    logits = []
+    for task, *_ in TASKS:
+        hidden = h
+        for index, width in enumerate(settings["units"]):
+            name = f"shared.{index}"
+            weight = tensors.get(f"{name}.weight", (hidden.shape[1], width))
+            kept = weight * tensors.mask(f"{name}.mask.{task}", weight.shape)
+            hidden = hidden @ kept + tensors.get(f"{name}.bias", (width,))
+            hidden = normalise(tensors, name, hidden, slice(None), width, f"{name}.norm.{task}")
+            hidden = activation(tensors.style["activation"], hidden)
+        of_task = [head for head in heads if head["task"] == task]
+        weight = tensors.get(f"head.{task}.0.weight", (1, hidden.shape[1], len(of_task)))[0]
+        bias = tensors.get(f"head.{task}.0.bias", (len(of_task),))
+        own = [hidden @ weight[:, k] + bias[k] for k in range(len(of_task))]
+        logits += add_bias(tensors, f"bias.{task}", position, own)
+    return logits
+
+
 MODELS = {
     "single-task": single_task,
     "shared-bottom": shared_bottom,
@@ -655,6 +689,7 @@ MODELS = {
     "ektm": ektm,
     "esm2": esmm,
     "aem2tl": aem2tl,
+    "ncs4cvr": ncs4cvr,
 }
 
 # (space, heads, ways, logits, settings) -> the tasks' losses row by row, and
@@ -824,6 +859,8 @@ CASES = {
         ["parent"],
         {"units": 2, "scenario_width": 2},
     ),
+    "ncs4cvr": ("ncs4cvr", ("tanh", "none"), {"units": [3, 2]}, ["parent", "product", "impression", "mixed"]),
+    "ncs4cvr-flat": ("ncs4cvr", ("sigmoid", "batch"), {"units": [4], "interaction": False}, ["by-cart"]),
 }
 
 # -------------------------------------------------------------- the objective
@@ -958,7 +995,8 @@ def case(name):
         logits = run(Tensors(style | gates, values, training=False), heads, settings)
         _, given, joint = objective(space, logits, heads, ways)
         kept = [key for key in values if index == 0 or key.startswith("embedding.")]
-        kept = [key for key in kept if not key.endswith((".norm.mean", ".norm.variance"))]
+        # Moving averages and masks are kept, not learned.
+        kept = [key for key in kept if not (".norm." in key and key.endswith((".mean", ".variance")) or ".mask." in key)]
         results.append(
             {
                 "objective": objective_toml(kind_of),
