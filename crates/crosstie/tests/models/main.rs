@@ -13,3 +13,4 @@ mod gradients;
 mod kinship;
 mod properties;
 mod trial;
+mod triplet;
