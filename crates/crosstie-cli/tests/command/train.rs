@@ -75,7 +75,7 @@ fn a_triplet_term_trains_beside_the_tasks() {
     place.ok("inspect run").prints(&["triplet.centres", "2 × 3 × 16"]);
     place.ok("inspect run --graph").prints(&["loss triplet cart", "loss triplet buy"]);
     place.run("train ads.toml --set objective.triplet.wieght=1").exit(1).says(&["did you mean `weight`?"]);
-    place.run("train ads.toml --set objective.triplet.tasks=['bye']").exit(1).says(&["did you mean `buy`?"]);
+    place.run("train ads.toml --set objective.triplet.tasks=['crat']").exit(1).says(&["did you mean `cart`?"]);
     place.run("train ads.toml --set objective.triplet.margin=0").exit(1).says(&["objective.triplet.margin"]);
 }
 
