@@ -402,6 +402,16 @@ mod tests {
     }
 
     #[test]
+    fn the_start_of_a_row_can_be_told_later() {
+        let embeddings = Embeddings::new(&layout(), 2, 3, 0.1);
+        for (table, (_, rows, width, weights)) in embeddings.tables().enumerate() {
+            for row in 0..rows {
+                assert_eq!(embeddings.start(table, row as u32, 3, 0.1), weights[row * width..][..width]);
+            }
+        }
+    }
+
+    #[test]
     fn a_start_depends_on_seed_table_and_row_alone() {
         let mut larger = layout();
         larger.tables[0].rows = 100;

@@ -134,9 +134,36 @@ fn the_tables_of_two_models_are_compared() {
 fn tables_need_not_have_the_same_values_or_widths() {
     let place = trained(&[("one", "name = \"shared-bottom\"")]);
     let schema = place.read("data/schema.toml");
-    place.write("other/schema.toml", &schema.replace("name = \"user_id\"", "name = \"user_id\"\nwidth = 3"));
-    place.ok("train one.toml --set data.schema='other/schema.toml' --out two");
-    let lines = compared(&place.ok("inspect one --embeddings --against two").stdout);
-    let users = lines.iter().find(|line| line[0] == "user_id").expect("users");
-    assert!(users[4].parse::<f64>().expect("a figure") < 1.0, "{users:?}");
+    let user = "name = \"user_id\"\nkind = \"categorical\"\nside = \"user\"\nmin_count = 10";
+    let other = schema.replace(user, &user.replace("10", "25\nwidth = 3"));
+    place.write("two/schema.toml", &other.replace("name = \"brand\"", "name = \"maker\"\ncolumn = \"brand\""));
+    place.write("hashed/schema.toml", &schema.replace(user, &user.replace("min_count = 10", "buckets = 5000")));
+    for other in ["two", "hashed"] {
+        place.ok(&format!("train one.toml --set data.schema='{other}/schema.toml' --out {other}/run"));
+    }
+    let of = |ran: crate::place::Ran, table: &str| {
+        compared(&ran.stdout).into_iter().find(|line| line[0] == table).expect("the table")
+    };
+    let users = |arguments: &str| -> (usize, String) {
+        let line = of(place.ok(&format!("inspect {arguments}")), "user_id");
+        (line[3].parse().expect("a count"), line[4].clone())
+    };
+    let (all, _) = users("one --embeddings --against one");
+    let (some, neighbours) = users("one --embeddings --against two/run");
+    assert!(some < all && neighbours.parse::<f64>().expect("a figure") < 1.0, "{some} of {all}: {neighbours}");
+    assert_eq!(of(place.ok("inspect one --embeddings --against two/run"), "brand")[4], "not in other");
+    // Of 5,000 buckets those count that have learned: at most one for each of 200 users.
+    let (hashed, neighbours) = users("hashed/run --embeddings --against hashed/run");
+    assert!((150..=200).contains(&hashed) && neighbours == "1.0000", "{hashed}: {neighbours}");
+    assert_eq!(users("one --embeddings --against hashed/run"), (0, "too few".into()));
+}
+
+#[test]
+fn models_that_started_alike_are_told() {
+    let place = trained(&[("one", "name = \"shared-bottom\"")]);
+    place.ok("train one.toml --set train.seed=2 --out two");
+    let said = "started from the same numbers";
+    place.ok("inspect one --embeddings --against one").prints(&[said]);
+    let ran = place.ok("inspect one --embeddings --against two");
+    assert!(!ran.stdout.contains(said), "{}", ran.stdout);
 }

@@ -69,5 +69,21 @@ pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()>
          clusters: how far both fall into the same clusters (adjusted Rand index of k-means, at most {CLUSTERS}): 1 is \
          the same, 0 as by chance."
     );
-    output::print([about, table::table(&header, rows), reading].join("\n\n"))
+    let mut parts = vec![about, table::table(&header, rows), reading];
+    if other.as_ref().is_some_and(|other| started_alike(&one.scorer, &other.scorer)) {
+        parts.push(
+            "Some tables of both started from the same numbers (train.seed): where training moved them little they are \
+             alike for that alone."
+                .into(),
+        );
+    }
+    output::print(parts.join("\n\n"))
+}
+
+/// Whether a table of one started from the numbers of one of the other: they
+/// follow from the seed and the tensor's name.
+fn started_alike(one: &Scorer, other: &Scorer) -> bool {
+    let mut tables = one.embeddings().tables().map(|(name, ..)| name);
+    one.config().train.seed == other.config().train.seed
+        && tables.any(|name| other.embeddings().tables().any(|(other, ..)| other == name))
 }
