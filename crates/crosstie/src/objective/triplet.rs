@@ -311,7 +311,7 @@ mod tests {
 
     /// z, labels and weights as sources, the centres of two tasks as a parameter.
     fn program(tasks: &[usize], width: usize) -> (Program, crate::compute::Node) {
-        let mut graph = Graph::new(1);
+        let mut graph = Graph::new(2);
         let z = graph.source("z", tasks.len() * width, true);
         let labels = graph.source("labels", 4, false);
         let weights = graph.source("weights", 1, false);
@@ -366,7 +366,7 @@ mod tests {
             sources: vec![points, labels, weights],
             learns: vec![Some(z), None, None],
             rows,
-            segments: vec![0..rows],
+            segments: vec![0..100, 100..rows],
             seeds: vec![1.0, 0.5],
             mode: Mode::Train { seed: 1, step: 1 },
             program: &program,
@@ -385,7 +385,7 @@ mod tests {
             _ => into.fill(1.5),
         };
         let mode = Mode::Train { seed: 1, step: 1 };
-        program.train(&mut workspace, &parameters, 2, std::slice::from_ref(&(0..2)), &[1.0, 1.0], mode, &fill);
+        program.train(&mut workspace, &parameters, 2, &[0..1, 1..2], &[1.0, 1.0], mode, &fill);
         let mut gradients = vec![N; program.length()];
         program.parameter_gradients(&workspace, &mut gradients);
         assert_eq!(workspace.losses(&program).0, [0.0, 0.0]);
