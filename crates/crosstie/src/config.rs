@@ -222,6 +222,13 @@ impl Config {
                     .into(),
             );
         }
+        if alternate && self.objective.triplet.is_some() {
+            return wrong(
+                "objective.triplet: its losses belong to a step of all tasks, but with model.alternate = true every task \
+                 has steps of its own; leave [objective.triplet] out, or set model.alternate = false"
+                    .into(),
+            );
+        }
         if let Some(MixConfig { parent_rows }) = train.mix
             && !(parent_rows.is_finite() && parent_rows >= 0.0)
         {
@@ -335,7 +342,11 @@ mod tests {
         let turns = ["model.name=ncs4cvr", "balance.name=pcgrad"];
         let said = refused(SMALL, &turns);
         assert!(said.contains("balance.name") && said.contains("model.alternate"), "{said}");
-        let overrides = [turns[0], turns[1], "model.alternate=false"].map(String::from);
-        assert!(Config::parse(SMALL, &overrides).is_ok());
+        let said = refused(SMALL, &[turns[0], "objective.triplet={}"]);
+        assert!(said.contains("objective.triplet") && said.contains("model.alternate"), "{said}");
+        for other in [turns[1], "objective.triplet={}"] {
+            let overrides = [turns[0], other, "model.alternate=false"].map(String::from);
+            assert!(Config::parse(SMALL, &overrides).is_ok());
+        }
     }
 }

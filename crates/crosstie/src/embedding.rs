@@ -140,17 +140,22 @@ impl Embeddings {
             let name = tensor_name(&table.name, set, sets);
             let stream = Stream::new(seed, &name);
             let mut weights = vec![0.0; table.rows * table.width];
-            let bound = spread * 3f32.sqrt();
             weights.par_chunks_mut(1 << 14).enumerate().for_each(|(piece, weights)| {
                 for (index, weight) in (piece << 14..).zip(weights) {
-                    if index >= table.width {
-                        *weight = (2.0 * stream.uniform(index as u64) as f32 - 1.0) * bound;
-                    }
+                    *weight = start(stream, index, table.width, spread);
                 }
             });
             Table { name, width: table.width, rows: table.rows, weights, moments: Moments::default(), last: Vec::new() }
         });
         Embeddings { columns: Columns::new(layout), tables: tables.collect(), per_set: layout.tables.len() }
+    }
+
+    /// The starting values of one row of a table, both counted from 0; `seed`
+    /// and `spread` are those of [`Embeddings::new`].
+    pub fn start(&self, table: usize, row: u32, seed: u64, spread: f32) -> Vec<f32> {
+        let Table { name, width, .. } = &self.tables[table];
+        let (stream, first) = (Stream::new(seed, name), row as usize * width);
+        (first..first + width).map(|index| start(stream, index, *width, spread)).collect()
     }
 
     /// The plan of the input.
@@ -291,6 +296,11 @@ impl Embeddings {
     }
 }
 
+/// A table's number `index` at the start.
+fn start(stream: Stream, index: usize, width: usize, spread: f32) -> f32 {
+    if index < width { 0.0 } else { (2.0 * stream.uniform(index as u64) as f32 - 1.0) * (spread * 3f32.sqrt()) }
+}
+
 impl Table {
     #[inline(always)]
     fn row(&self, id: u32) -> &[f32] {
@@ -395,6 +405,16 @@ mod tests {
         let after = embeddings.tables().next().unwrap().3;
         assert_eq!(&after[..6], &before[..6]);
         assert_eq!(after[8], before[8] - 3.0);
+    }
+
+    #[test]
+    fn the_start_of_a_row_can_be_told_later() {
+        let embeddings = Embeddings::new(&layout(), 2, 3, 0.1);
+        for (table, (_, rows, width, weights)) in embeddings.tables().enumerate() {
+            for row in 0..rows {
+                assert_eq!(embeddings.start(table, row as u32, 3, 0.1), weights[row * width..][..width]);
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod artifact;
 pub mod balance;
 pub mod batch;
+pub mod comparison;
 pub mod compute;
 pub mod config;
 pub mod data;

@@ -1,4 +1,4 @@
-//! `crosstie inspect` of data, and bad data wherever it is read.
+//! `crosstie inspect` of data and of embeddings, and bad data wherever it is read.
 
 use crate::place::Place;
 
@@ -66,4 +66,104 @@ fn bad_data_is_refused_with_its_place() {
     parent.run("inspect log.csv").exit(1).says(&["schema.toml", "`clik`", "`click`"]);
     Place::new().run("inspect nowhere.parquet").exit(1).says(&["nowhere.parquet"]);
     place(LOG, SCHEMA).run("inspect log.csv --graph").exit(1).says(&["no run or artifact"]);
+}
+
+/// A log of ten thousand rows, and a config of a model on it.
+fn trained(models: &[(&str, &str)]) -> Place {
+    let place = Place::new();
+    place.ok("synth --rows 10000 --scenarios 2 --out data");
+    for (run, model) in models {
+        let config = format!("[data]\ndir = \"data\"\n[model]\n{model}\n[train]\nepochs = 1\nbatch_size = 256\n");
+        place.write(&format!("{run}.toml"), &config);
+        place.ok(&format!("train {run}.toml --out {run}"));
+    }
+    place
+}
+
+/// The lines of a table after its header, cell by cell.
+fn compared(stdout: &str) -> Vec<Vec<String>> {
+    let lines = stdout.lines().skip_while(|line| !line.contains('─')).skip(1).take_while(|line| !line.is_empty());
+    // Cells may hold a blank, but never two.
+    lines
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(String::from).collect())
+        .collect()
+}
+
+#[test]
+fn the_tables_of_tasks_are_compared_pair_by_pair() {
+    let place = trained(&[("run", "name = \"single-task\"\nunits = [8]")]);
+    let ran = place.ok("inspect run --embeddings").prints(&["neighbours:", "adjusted Rand"]);
+    let lines = compared(&ran.stdout);
+    let tables: std::collections::BTreeSet<&str> = lines.iter().map(|line| line[0].as_str()).collect();
+    // Five tasks are ten pairs.
+    assert_eq!(lines.len(), 10 * tables.len(), "{}", ran.stdout);
+    assert!(tables.contains("user_id") && tables.contains("device"), "{tables:?}");
+    let of = |table: &str| lines.iter().find(|line| line[..3] == [table, "click", "like"]).expect("click and like");
+    assert_eq!(of("device")[4..], ["too few", "-", "-"]);
+    let users = of("user_id");
+    let figures: Vec<f64> = users[4..].iter().map(|figure| figure.parse().expect("a figure")).collect();
+    let values: f64 = users[3].parse().expect("a count");
+    assert!((figures[1] - 10.0 / (values - 1.0)).abs() < 1e-4, "{users:?}");
+    assert!((0.0..1.0).contains(&figures[0]) && (-0.5..1.0).contains(&figures[2]), "{users:?}");
+    let fewer = compared(&place.ok("inspect run --embeddings --values 20").stdout);
+    assert!(fewer.iter().any(|line| line[3] == "20" && line[5] == "0.5263"), "{fewer:?}");
+    assert_eq!(place.ok("inspect run --embeddings").stdout, ran.stdout);
+}
+
+#[test]
+fn the_tables_of_two_models_are_compared() {
+    let one = "name = \"shared-bottom\"";
+    let place = trained(&[("one", one), ("two", "name = \"single-task\"\nunits = [8]")]);
+    place.ok("inspect one --embeddings").prints(&["the tasks share one set of tables", "--against"]);
+    let same = compared(&place.ok("inspect one --embeddings --against one/artifact").stdout);
+    let users = same.iter().find(|line| line[0] == "user_id").expect("users");
+    assert_eq!([&users[1], &users[2], &users[4], &users[6]], ["all tasks", "all tasks", "1.0000", "1.0000"]);
+    let other = compared(&place.ok("inspect one --embeddings --against two").stdout);
+    let others: Vec<&str> = other.iter().filter(|line| line[0] == "user_id").map(|line| line[2].as_str()).collect();
+    assert_eq!(others, ["click", "like", "follow", "cart", "buy"]);
+    place.run("inspect one --against two").exit(2).says(&["--embeddings"]);
+    place.run("inspect one --embeddings --graph").exit(2).says(&["cannot be used with"]);
+    place.run("inspect one --embeddings --against nowhere").exit(1).says(&["nowhere", "no such directory"]);
+    place
+        .run("inspect data/train.parquet --embeddings")
+        .exit(1)
+        .says(&["data/train.parquet is no run and no artifact"]);
+}
+
+#[test]
+fn tables_need_not_have_the_same_values_or_widths() {
+    let place = trained(&[("one", "name = \"shared-bottom\"")]);
+    let schema = place.read("data/schema.toml");
+    let user = "name = \"user_id\"\nkind = \"categorical\"\nside = \"user\"\nmin_count = 10";
+    let other = schema.replace(user, &user.replace("10", "25\nwidth = 3"));
+    place.write("two/schema.toml", &other.replace("name = \"brand\"", "name = \"maker\"\ncolumn = \"brand\""));
+    place.write("hashed/schema.toml", &schema.replace(user, &user.replace("min_count = 10", "buckets = 5000")));
+    for other in ["two", "hashed"] {
+        place.ok(&format!("train one.toml --set data.schema='{other}/schema.toml' --out {other}/run"));
+    }
+    let of = |ran: crate::place::Ran, table: &str| {
+        compared(&ran.stdout).into_iter().find(|line| line[0] == table).expect("the table")
+    };
+    let users = |arguments: &str| -> (usize, String) {
+        let line = of(place.ok(&format!("inspect {arguments}")), "user_id");
+        (line[3].parse().expect("a count"), line[4].clone())
+    };
+    let (all, _) = users("one --embeddings --against one");
+    let (some, neighbours) = users("one --embeddings --against two/run");
+    assert!(some < all && neighbours.parse::<f64>().expect("a figure") < 1.0, "{some} of {all}: {neighbours}");
+    assert_eq!(of(place.ok("inspect one --embeddings --against two/run"), "brand")[4], "not in other");
+    // Of 5,000 buckets those count that have learned: at most one for each of 200 users.
+    let (hashed, neighbours) = users("hashed/run --embeddings --against hashed/run");
+    assert!((150..=200).contains(&hashed) && neighbours == "1.0000", "{hashed}: {neighbours}");
+    assert_eq!(users("one --embeddings --against hashed/run"), (0, "too few".into()));
+}
+
+#[test]
+fn models_that_started_alike_are_told() {
+    let place = trained(&[("one", "name = \"shared-bottom\"")]);
+    place.ok("train one.toml --set train.seed=2 --out two");
+    let said = "started from the same numbers";
+    place.ok("inspect one --embeddings --against one").prints(&[said]);
+    let ran = place.ok("inspect one --embeddings --against two");
+    assert!(!ran.stdout.contains(said), "{}", ran.stdout);
 }

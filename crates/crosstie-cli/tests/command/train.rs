@@ -65,6 +65,22 @@ fn the_printed_config_is_the_config() {
 }
 
 #[test]
+fn a_triplet_term_trains_beside_the_tasks() {
+    let place = place();
+    place.ok("train ads.toml --set train.epochs=1 --set objective.triplet.tasks=['buy','cart'] --out run");
+    assert!(
+        place.read("run/config.toml").contains("[objective.triplet]\nweight = 0.1"),
+        "{}",
+        place.read("run/config.toml")
+    );
+    place.ok("inspect run").prints(&["triplet.centres", "2 × 3 × 16"]);
+    place.ok("inspect run --graph").prints(&["loss triplet cart", "loss triplet buy"]);
+    place.run("train ads.toml --set objective.triplet.wieght=1").exit(1).says(&["did you mean `weight`?"]);
+    place.run("train ads.toml --set objective.triplet.tasks=['crat']").exit(1).says(&["did you mean `cart`?"]);
+    place.run("train ads.toml --set objective.triplet.margin=0").exit(1).says(&["objective.triplet.margin"]);
+}
+
+#[test]
 fn a_run_directory_tells_everything_about_the_run() {
     let place = place();
     place

@@ -120,6 +120,15 @@ impl Lookup {
     }
 }
 
+/// What a row of a table stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    /// A value of a vocabulary.
+    Token(&'a [u8]),
+    /// The values that are hashed into one of so many buckets.
+    Bucket { bucket: u32, of: u32 },
+}
+
 /// How a field's cells become ids or numbers.
 #[derive(Clone, Debug)]
 enum Encoder {
@@ -275,6 +284,27 @@ impl Features {
     /// damaged.
     pub fn load(directory: &Path) -> Result<Features> {
         save::load(directory)
+    }
+
+    /// The known values of a table with their rows: those of a vocabulary most
+    /// frequent first, buckets by number. `None` for a table of numbers.
+    pub(crate) fn values(&self, table: usize) -> Option<Box<dyn Iterator<Item = (u32, Value<'_>)> + '_>> {
+        Some(match &self.tables[table] {
+            Lookup::Vocabulary(known) => Box::new((KNOWN..).zip(known.tokens.iter().map(Value::Token))),
+            Lookup::Hashed { buckets } => {
+                Box::new((0..*buckets).map(|bucket| (KNOWN + bucket, Value::Bucket { bucket, of: *buckets })))
+            }
+            Lookup::Quantile { .. } => return None,
+        })
+    }
+
+    /// The row of a value, if the table knows it.
+    pub(crate) fn row(&self, table: usize, value: Value<'_>) -> Option<u32> {
+        match (&self.tables[table], value) {
+            (Lookup::Vocabulary(known), Value::Token(token)) => known.tokens.find(token).map(|number| KNOWN + number),
+            (Lookup::Hashed { buckets }, Value::Bucket { bucket, of }) => (of == *buckets).then_some(KNOWN + bucket),
+            _ => None,
+        }
     }
 
     /// What was learned, for people.

@@ -21,6 +21,7 @@
 
 mod calibration;
 mod evaluation;
+mod likeness;
 mod name;
 mod rank;
 mod report;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use calibration::{ECE_BINS, ece, log_loss, normalized_entropy, pcoc};
 pub use evaluation::Evaluation;
+pub use likeness::{Directions, adjusted_rand, clusters, neighbour_overlap};
 pub use name::{FigureName, higher_is_better};
 pub use rank::{Grouped, auc, grouped_auc};
 pub use report::{Figures, Meaning, Meanings, Report, Scenario};

@@ -26,7 +26,8 @@
 //!
 //! where f is the activation of all hidden layers, relu if not said otherwise.
 //! Losses are the tasks' own, on their own sample spaces. The sampler that mixes
-//! impressions and clicked rows in one batch is `[train.mix]`.
+//! impressions and clicked rows in one batch is `[train.mix]`; the triplet term
+//! that the articles name as work to come is `[objective.triplet]`.
 //!
 //! # Deviations and reconstructions
 //! - All equations are reconstructions: the articles give them in words. They

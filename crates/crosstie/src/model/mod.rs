@@ -38,12 +38,14 @@ pub use shared_bottom::SharedBottom;
 pub use single_task::SingleTask;
 
 use crate::batch::Layout;
-use crate::compute::op::Zeros;
-use crate::compute::{Graph, Node, ParameterId, Program};
+use crate::compute::op::{Broadcast, Zeros};
+use crate::compute::{Graph, Init, Node, ParameterId, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
 use crate::layer::{Gating, Masked, Net, Style};
-use crate::objective::{Beats, FunnelLoss, HardExample, Head, Joint, Objective, ObjectiveConfig, Space};
+use crate::objective::{
+    Beats, FunnelLoss, HardExample, Head, Joint, LEVELS, Objective, ObjectiveConfig, Space, Triplet,
+};
 use crate::schema::{Schema, Side};
 
 /// A network for any list of heads.
@@ -427,6 +429,25 @@ impl Inputs<'_> {
         self.terms.push(Term { name: name.into(), weight, node });
     }
 
+    /// Adds the objective's triplet term over the first set of tables, if it
+    /// has one and the model has tables.
+    fn add_triplet(&mut self, net: &mut Net<'_>) {
+        let objective = self.objective;
+        let (Some(triplet), Some(set)) = (objective.triplet(), self.sets.first()) else { return };
+        let main = self.columns.main();
+        let (tasks, width) = (triplet.tasks.len(), triplet.width);
+        // One product for all tasks: they read the same input.
+        let z = net.shared_linear("triplet", &[set.columns(main.start, main.len())], 1, tasks * width)[0];
+        let shape = [tasks, LEVELS, width];
+        let centres = net.graph().parameter("triplet.centres", &shape, Init::Glorot { inputs: LEVELS, outputs: width });
+        let centres = net.graph().push("triplet.centres", Broadcast, &[], &[centres], shape.iter().product());
+        let op = Triplet { funnel: objective.funnel().clone(), tasks: triplet.tasks.clone(), margin: triplet.margin };
+        let losses = net.graph().push("triplet", op, &[z, centres, self.labels, self.weights], &[], tasks);
+        for (index, task) in triplet.tasks.iter().enumerate() {
+            self.add_loss(&format!("triplet {}", objective.names()[*task]), triplet.weight, losses.columns(index, 1));
+        }
+    }
+
     /// Adds the bias network of Calibration4CVR's baseline (methods 3.2): one
     /// shallow tower per head over the bias fields, added to the logits. It is
     /// never gated. A model calls this for the heads that read these features.
@@ -560,6 +581,8 @@ impl Network {
         };
         let mut net = Net::new(&mut graph, style);
         let declared = model.declare(&mut net, &mut inputs)?;
+        // Last, and in both graphs, so that the model's parameters stand in the same places.
+        inputs.add_triplet(&mut net);
         assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
         let losses = match declared.losses {
             _ if question == Question::Heads => net.multiply("weighted", declared.logits, weights),

@@ -9,6 +9,7 @@ mod beats;
 mod hard_example;
 mod joint;
 mod loss;
+mod triplet;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub use beats::Beats;
 pub use hard_example::HardExample;
 pub use joint::Joint;
 pub use loss::FunnelLoss;
+pub(crate) use triplet::LEVELS;
+pub use triplet::{Triplet, TripletConfig};
 
 use crate::compute::kernel::{log_add, log_sigmoid};
 use crate::error::{Error, Result};
@@ -55,6 +58,9 @@ pub struct ObjectiveConfig {
     /// Weights of single tasks' losses, in place of the schema's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f32>,
+    /// A triplet term that eases the conflict between tasks; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub triplet: Option<TripletConfig>,
 }
 
 impl ObjectiveConfig {
@@ -119,8 +125,22 @@ pub struct Objective {
     of_task: Vec<TaskHeads>,
     weights: Vec<f32>,
     names: Vec<String>,
+    triplet: Option<TripletTerm>,
     /// All tasks, each after its parent and after the sibling it goes by way of.
     order: Vec<usize>,
+}
+
+/// The triplet term, settled.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TripletTerm {
+    /// Weight beside the tasks' losses.
+    pub weight: f32,
+    /// How much nearer a row's own centre must be.
+    pub margin: f32,
+    /// Width of z and of the centres.
+    pub width: usize,
+    /// The tasks that have it.
+    pub tasks: Vec<usize>,
 }
 
 /// ln p and ln (1 - p).
@@ -160,8 +180,8 @@ impl Objective {
     /// Settles every task's space and heads.
     ///
     /// # Errors
-    /// [`Error::Config`] for a task that the schema does not have, and for a
-    /// way that cannot be taken.
+    /// [`Error::Config`] for a task that the schema does not have, for a way
+    /// that cannot be taken, and for settings that make no sense.
     pub fn new(schema: &Schema, config: &ObjectiveConfig, default: Space) -> Result<Objective> {
         let names: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
         let of_via = config.via.iter().flat_map(|(task, action)| [("via", task), ("via", action)]);
@@ -180,12 +200,17 @@ impl Objective {
         let spaces: Vec<Space> = names.iter().map(|name| config.space_of(name, default)).collect();
         let funnel = schema.funnel();
         let actions = ways(&names, &funnel, &spaces, config)?;
+        let triplet = config.triplet.as_ref().map(|config| -> Result<TripletTerm> {
+            let TripletConfig { weight, margin, width, .. } = *config;
+            Ok(TripletTerm { weight, margin, width, tasks: config.resolve(&names, &funnel)? })
+        });
         let mut objective = Objective {
             spaces,
             heads: Vec::new(),
             of_task: Vec::new(),
             weights: Vec::new(),
             order: order(&names, &funnel, &actions)?,
+            triplet: triplet.transpose()?,
             names,
             funnel,
         };
@@ -238,6 +263,11 @@ impl Objective {
     /// Names of the tasks.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The triplet term, if there is one.
+    pub(crate) fn triplet(&self) -> Option<&TripletTerm> {
+        self.triplet.as_ref()
     }
 
     /// Weight of each task's loss.

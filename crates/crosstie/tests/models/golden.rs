@@ -25,6 +25,8 @@ const CASES: &[&str] = &[
     "ektm",
     "ektm-guard",
     "ektm-average",
+    "calibration-triplet",
+    "single-task-triplet",
     "esmm-by-cart",
     "esm2",
     "aem2tl",

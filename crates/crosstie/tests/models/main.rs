@@ -16,3 +16,4 @@ mod kinship;
 mod masks;
 mod properties;
 mod trial;
+mod triplet;

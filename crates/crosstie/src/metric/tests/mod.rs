@@ -1,5 +1,6 @@
 mod evaluation;
 mod golden;
+mod likeness;
 mod names;
 mod properties;
 

@@ -144,20 +144,36 @@ OBJECTIVES = {
     "impression": {},
     "mixed": {"cart": "impression", "buy": "product", "like": "product"},
     "by-cart": {},
+    "triplet": {},
+    "triplet-in-part": {},
 }
 
 # Which task goes by way of which sibling action.
 BY_CART = {"like": "cart"}
 
+# The triplet term, and which tasks have it.
+TRIPLETS = {
+    "triplet": {"weight": 0.75, "margin": 1.5, "width": 3},
+    "triplet-in-part": {"weight": 0.5, "margin": 0.5, "width": 2, "tasks": ["like"]},
+}
+
 
 def spaces(objective):
-    base = {"mixed": "parent", "by-cart": "product"}.get(objective, objective)
+    base = {
+        "mixed": "parent",
+        "by-cart": "product",
+        "triplet": "parent",
+        "triplet-in-part": "product",
+    }.get(objective, objective)
     return {name: OBJECTIVES[objective].get(name, base) for name, *_ in TASKS}
 
 
 def objective_toml(objective):
     if objective == "by-cart":
         return 'space = "product"\n[via]\nlike = "cart"\n'
+    if objective in TRIPLETS:
+        settings = "".join(f"{key} = {toml(value)}\n" for key, value in TRIPLETS[objective].items())
+        return f'space = "{spaces(objective)["click"]}"\n[triplet]\n{settings}'
     if objective != "mixed":
         return f'space = "{objective}"\n'
     lines = [f'{task} = "{space}"\n' for task, space in OBJECTIVES[objective].items()]
@@ -805,6 +821,13 @@ CASES = {
         ektm_settings([2], [2], {"similarity": "uniform"}, {"enabled": False}, {"enabled": False}),
         ["product"],
     ),
+    "calibration-triplet": (
+        "calibration",
+        ("tanh", "none"),
+        calibration_settings("cvr", [3, 2], [0], [2], []),
+        ["triplet"],
+    ),
+    "single-task-triplet": ("single-task", ("tanh", "none"), {"units": [2]}, ["triplet-in-part"]),
     "esmm-by-cart": ("esmm", ("tanh", "none"), {"units": [3]}, ["by-cart"]),
     "esm2": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
     "aem2tl": (
@@ -949,6 +972,37 @@ def objective(space, logits, heads, ways):
     return asked, given, joint
 
 
+def level(row, task):
+    """0 without the parent, 1 with the parent alone, 2 with the task; None
+    where the labels leave it open."""
+    own, parent = happened(row, task), happened(row, parent_of(task))
+    if own:
+        return 2
+    return None if own is None or parent is None else int(parent)
+
+
+def triplet(tensors, settings):
+    """He et al. 2018's triplet-centre loss row by row, over levels."""
+    x, _ = fields(tensors, next(key for key in ("embedding", "embedding.0") if f"{key}.items" in tensors.values))
+    tasks, k = settings.get("tasks", [name for name, parent, *_ in TASKS if parent is not None]), settings["width"]
+    weight = tensors.get("triplet.weight", (1, x.shape[1], len(tasks) * k))[0]
+    centres = tensors.get("triplet.centres", (len(tasks), 3, k))
+    terms = []
+    for index, task in enumerate(tasks):
+        z = x @ weight[:, index * k : (index + 1) * k]
+        distances = [((z - centre) ** 2).sum(axis=1) for centre in centres[index]]
+        rows = []
+        for row in range(COUNT):
+            own = level(row, task)
+            if own is None:
+                rows.append(0.0)
+                continue
+            others = [distance[row] for other, distance in enumerate(distances) if other != own]
+            rows.append(jnp.maximum(0.0, settings["margin"] + distances[own][row] - jnp.minimum(*others)))
+        terms.append((f"triplet {task}", settings["weight"], jnp.stack(rows)))
+    return terms
+
+
 # ------------------------------------------------------------------- the files
 
 
@@ -970,6 +1024,8 @@ def case(name):
     run = MODELS[model]
     drawn = Tensors(style | gates)
     run(drawn, heads_of(spaces(objectives[0]), via(model, objectives[0], settings)), settings)
+    if objectives[0] in TRIPLETS:
+        triplet(drawn, TRIPLETS[objectives[0]])
     values = drawn.values
     results = []
     for index, kind_of in enumerate(objectives):
@@ -984,6 +1040,8 @@ def case(name):
             else:
                 asked, *_ = objective(space, logits, heads, ways)
                 rows, terms = {task: losses(asked[task]) for task in asked}, []
+            if kind_of in TRIPLETS:
+                terms = terms + triplet(Tensors(style, values), TRIPLETS[kind_of])
             of_rows = lambda column: (jnp.array(ROWS["weights"]) * column).sum()
             sums = {task: of_rows(column) for task, column in rows.items()}
             further = {name: of_rows(column) for name, _, column in terms}
@@ -1012,6 +1070,9 @@ def case(name):
     lines += [f"{key} = {toml(value)}" for key, value in gates.items()]
     config = "\n".join(["[network]", *lines, "dropout = 0.0", "[model]", f'name = "{model}"'])
     config += "".join(f"\n{key} = {toml(value)}" for key, value in settings.items()) + "\n"
+    if objectives[0] in TRIPLETS:
+        settings = "".join(f"{key} = {toml(value)}\n" for key, value in TRIPLETS[objectives[0]].items())
+        config += f"[objective.triplet]\n{settings}"
     return {
         "config": config,
         "tensors": {key: {"shape": value.shape, "values": rounded(value)} for key, value in values.items()},

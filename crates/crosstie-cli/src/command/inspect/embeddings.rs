@@ -1,0 +1,89 @@
+//! How alike embedding tables are.
+
+use std::path::Path;
+
+use anyhow::Result;
+use crosstie::artifact::{Manifest, load};
+use crosstie::comparison::{CLUSTERS, Comparison, Finding, NEIGHBOURS, compare, readers};
+use crosstie::scorer::Scorer;
+
+use crate::{output, run, table};
+
+/// A model and the names of its sets of tables.
+struct Side {
+    scorer: Scorer,
+    about: String,
+    sets: Vec<String>,
+}
+
+impl Side {
+    fn load(path: &Path) -> Result<Side> {
+        let directory = run::artifact(path)?;
+        let scorer = load(&directory)?;
+        let Manifest { model, .. } = Manifest::read(&directory.join("manifest.json"))?;
+        let about = format!("{model} in {}", directory.display());
+        let sets = readers(&scorer)?.into_iter().map(|tasks| match tasks.len() {
+            all if all > 1 && all == scorer.tasks().len() => "all tasks".to_string(),
+            _ => tasks.join(", "),
+        });
+        let sets = sets.collect();
+        Ok(Side { scorer, about, sets })
+    }
+}
+
+pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()> {
+    let one = Side::load(path)?;
+    let other = against.map(Side::load).transpose()?;
+    if other.is_none() && one.sets.len() == 1 {
+        return output::print(format!(
+            "{}: the tasks share one set of tables; there is nothing to compare; --against compares it with the tables \
+             of another model",
+            one.about
+        ));
+    }
+    let about = match &other {
+        Some(other) => format!("one: {}\nother: {}", one.about, other.about),
+        None => one.about.clone(),
+    };
+    let names = &other.as_ref().unwrap_or(&one).sets;
+    let compared = compare(&one.scorer, other.as_ref().map(|other| &other.scorer), values);
+    let rows = compared.iter().map(|Comparison { table: name, sets, values, finding }| {
+        let figures = match finding {
+            Finding::Likeness { neighbours, chance, clusters } => {
+                [*neighbours, *chance, *clusters].map(|figure| table::figure(Some(figure)))
+            }
+            Finding::TooFew => ["too few", "-", "-"].map(String::from),
+            Finding::Constant => ["constant", "-", "-"].map(String::from),
+            Finding::Absent => ["not in other", "-", "-"].map(String::from),
+        };
+        let mut row = vec![name.clone(), one.sets[sets.0].clone(), names[sets.1].clone()];
+        row.push(table::count(*values as u64));
+        row.extend(figures);
+        row
+    });
+    let header = ["table", "one", "other", ">values", ">neighbours", ">by chance", ">clusters"];
+    let reading = format!(
+        "values: those that both know and have learned, the most frequent ones.\n\
+         neighbours: the share of a value's {NEIGHBOURS} nearest, by cosine, that both have; beside it what chance \
+         gives.\n\
+         clusters: how far both fall into the same clusters (adjusted Rand index of k-means, at most {CLUSTERS}): 1 is \
+         the same, 0 as by chance."
+    );
+    let mut parts = vec![about, table::table(&header, rows), reading];
+    if other.as_ref().is_some_and(|other| started_alike(&one.scorer, &other.scorer)) {
+        parts.push(
+            "Some tables of both started from the same numbers (train.seed): where training moved them little they are \
+             alike for that alone."
+                .into(),
+        );
+    }
+    output::print(parts.join("\n\n"))
+}
+
+/// Whether a table of one started from the numbers of one of the other: they
+/// follow from the seed and the tensor's name.
+fn started_alike(one: &Scorer, other: &Scorer) -> bool {
+    let mut tables = one.embeddings().tables().map(|(name, ..)| name);
+    one.config().train.seed == other.config().train.seed
+        && tables.any(|name| other.embeddings().tables().any(|(other, ..)| other == name))
+}
