@@ -19,9 +19,9 @@ use crate::{files, interrupt, message, output, table, training};
 use truth::Truth;
 
 /// The models compared, simplest first.
-const MODELS: [&str; 5] = ["single-task", "shared-bottom", "esmm", "mmoe", "ple"];
+const MODELS: [&str; 6] = ["single-task", "shared-bottom", "esmm", "mmoe", "ple", "ektm"];
 
-/// See the whole way: make a log, train and compare five models, predict
+/// See the whole way: make a log, train and compare six models, predict
 ///
 /// The log is synthetic, so the best possible AUC is known and stands in the
 /// first line of the table. It is also known what would have happened on rows
@@ -139,12 +139,12 @@ fn compare(truth: &Truth, lines: &[Line]) -> String {
 fn next(directory: &Path) -> String {
     let place = directory.display();
     format!(
-        "\n{place}/predictions.csv holds what ple predicts for the test rows. What to do next:\n\
+        "\n{place}/predictions.csv holds what ektm predicts for the test rows. What to do next:\n\
          \x20 crosstie inspect {place}/data/train.parquet\n\
          \x20 crosstie inspect {place}/mmoe\n\
          \x20 crosstie evaluate {place}/esmm\n\
          \x20 crosstie train {place}/mmoe.toml --print-config\n\
          \x20 crosstie train {place}/mmoe.toml --set model.experts=4 --set train.epochs=5\n\
-         \x20 crosstie predict {place}/ple --data {place}/data/test.parquet --out {place}/scores.parquet"
+         \x20 crosstie predict {place}/ektm --data {place}/data/test.parquet --out {place}/scores.parquet"
     )
 }
