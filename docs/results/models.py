@@ -3,7 +3,7 @@
     cargo build --release
     target/release/crosstie prepare kuairand-pure --from DIR --out OUT/kuairand
     target/release/crosstie prepare census-income --from DIR --out OUT/census
-    python3 docs/results/models.py target/release/crosstie OUT [synth kuairand census relation]
+    python3 docs/results/models.py target/release/crosstie OUT [synth kuairand census ablations relation]
 
 Needs Python's standard library only. OUT is a directory for data and runs; synthetic logs are made there. Runs
 that are there already are not made again, so that the script can be stopped and started. It writes every figure
@@ -16,9 +16,8 @@ HERE = pathlib.Path(__file__).parent
 SEEDS = [1, 2, 3]
 # Tried with the first seed by every model on every data set; the best on validation is kept for the other seeds.
 TRIALS = {
-    "rate .001, dropout .1": ["optimizer.dense.learning_rate=0.001", "network.dropout=0.1"],
-    "rate .001, dropout .3": ["optimizer.dense.learning_rate=0.001", "network.dropout=0.3"],
-    "rate .0005, dropout .1": ["optimizer.dense.learning_rate=0.0005", "network.dropout=0.1"],
+    "dropout .1": ["network.dropout=0.1"],
+    "dropout .3": ["network.dropout=0.3"],
 }
 COMMON = ["train.monitor=mean.from_impression.auc", "optimizer.dense.l2=0.00001", "train.threads=1"]
 GRADNORM = ["balance.name=gradnorm", 'balance.shared=["shared_expert.1.weight"]', "balance.every=10", "balance.learning_rate=0.02"]
@@ -38,7 +37,7 @@ DATA = {
             "ple": ["model.levels=[[80], [64]]"],
             "esm2": ["model.action=cart", "model.units=[96, 64]"],
             "aitm": ["model.bottom_units=[112, 64, 32]"],
-            "ncs4cvr": ["model.units=[192, 128]"],
+            "ncs4cvr": ["model.units=[192, 128]", "model.rounds=1", "model.keep=0.5"],
             "calibration": ["model.units=[112, 64]"],
             "aem2tl": ["model.action=cart", "model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
             "ektm": ["model.bottom_units=[112, 48]", "model.transmitter.units=[48]", "model.tower_units=[24]"],
@@ -47,7 +46,7 @@ DATA = {
     "kuairand": {
         "title": "KuaiRand-Pure",
         "width": 8,
-        "settings": ["train.epochs=10", "train.patience=2", "train.batch_size=1024"],
+        "settings": ["train.epochs=8", "train.patience=2", "train.batch_size=1024"],
         "models": {
             "single-task": ["model.units=[48, 24]"],
             "shared-bottom": ["model.bottom_units=[320, 128]"],
@@ -57,7 +56,7 @@ DATA = {
             "ple": ["model.levels=[[36], [20]]", "model.tower_units=[16]"],
             "esm2": ["model.action=long_view", "model.units=[32, 24]"],
             "aitm": ["model.bottom_units=[40, 24]"],
-            "ncs4cvr": ["model.units=[160, 96]"],
+            "ncs4cvr": ["model.units=[192, 96]", "model.interaction=false", "model.rounds=1", "model.keep=0.5"],
             "calibration": ["model.units=[80, 32]"],
             "aem2tl": ["model.action=long_view", "model.expert_units=[32, 16]", "model.task_expert_units=[16]", "model.tower_units=[16]", "model.gate_units=16", *GRADNORM],
             "ektm": ["model.bottom_units=[40, 24]", "model.transmitter.units=[24]", "model.tower_units=[16]"],
@@ -107,12 +106,11 @@ ABLATIONS = {
         "mix 2:1": ["train.mix.parent_rows=0.5"],
     },
 }
-ABLATED = ["kuairand", "synth"]
 
 crosstie, out = sys.argv[1], pathlib.Path(sys.argv[2])
-wanted = sys.argv[3:] or [*DATA, "relation"]
+wanted = sys.argv[3:] or [*DATA, "ablations", "relation"]
 pool = ThreadPoolExecutor(2)
-MEANINGS = ["given_parent", "from_impression"]
+MEANINGS = {"from_impression": "AUC from the impression", "given_parent": "AUC given the parent action"}
 
 
 def call(*arguments):
@@ -187,7 +185,7 @@ def ablated(data, found):
         for model, variants in ABLATIONS.items()
         for name, extra in variants.items()
     }
-    return {key: {"runs": [job.result() for job in runs]} for key, runs in jobs.items()}
+    return {f"{model}, {name}": {"runs": [job.result() for job in runs]} for (model, name), runs in jobs.items()}
 
 
 def cell(values):
@@ -200,24 +198,22 @@ def line(title, entry, meaning):
     return f"| {title} | {runs[0]['parameters']:,} | {entry.get('trial', '')} | {' | '.join(columns)} |"
 
 
-def comparison(data):
-    found = tuned(data)
-    first = next(iter(found.values()))["runs"][0]
-    text = [f"Embedding width {DATA[data]['width']}, {first['table_weights']:,} weights in single-task's tables (one set per task), "
-            f"{found['shared-bottom']['runs'][0]['table_weights']:,} in those of all others.", ""]
-    variants = ablated(data, found) if data in ABLATED else {}
-    tasks = list(first["tasks"])
-    for meaning in MEANINGS:
-        if data == "census" and meaning == "given_parent":
-            continue  # No task has a parent.
-        what = {"given_parent": "AUC given the parent action", "from_impression": "AUC from the impression"}[meaning]
+def tables(entries):
+    """A table for each meaning of the AUC."""
+    text = []
+    tasks = list(next(iter(entries.values()))["runs"][0]["tasks"])
+    for meaning, what in MEANINGS.items():
         text += [f"{what}, mean ± standard deviation over seeds {', '.join(map(str, SEEDS))}:", ""]
         text += ["| model | dense parameters | trial kept | " + " | ".join(tasks) + " |", "|---" * (3 + len(tasks)) + "|"]
-        text += [line(model, entry, meaning) for model, entry in found.items()]
-        text += [line(f"{model}, {name}", entry, meaning) for (model, name), entry in variants.items()]
-        text.append("")
-    record = {**found, **{f"{model}, {name}": entry for (model, name), entry in variants.items()}}
-    return found, text, record
+        text += [line(title, entry, meaning) for title, entry in entries.items()] + [""]
+        if all(len({*of_task.values()}) == 1 for run in entries["mmoe" if "mmoe" in entries else "ektm"]["runs"] for of_task in run["tasks"].values()):
+            break  # No task has a parent: both are the same.
+    return text
+
+
+def comparison(data, found):
+    weights = [found[model]["runs"][0]["table_weights"] for model in ("single-task", "shared-bottom")]
+    return [f"Embedding width {DATA[data]['width']}; {weights[0]:,} weights in single-task's tables, {weights[1]:,} in those of all others.", "", *tables(found)]
 
 
 def expected_auc(weights, truth, scores):
@@ -282,8 +278,11 @@ def write(part, text, record):
 
 found = {}
 for data in DATA:
-    if data in wanted or (data == "synth" and "relation" in wanted):
-        found[data], text, record = comparison(data)
-        write(data, text, record)
+    if data in wanted or data == "synth" and {"ablations", "relation"} & {*wanted}:
+        found[data] = tuned(data)
+        write(data, comparison(data, found[data]), found[data])
+if "ablations" in wanted:
+    variants = ablated("synth", found["synth"])
+    write("ablations", tables({**{model: found["synth"][model] for model in ABLATIONS}, **variants}), variants)
 if "relation" in wanted:
     write("relation", *relation(found["synth"]))

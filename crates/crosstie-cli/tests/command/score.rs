@@ -136,7 +136,16 @@ fn an_artifact_can_be_inspected() {
 fn the_demo_compares_models_with_the_best_possible() {
     let place = Place::new();
     let ran = place.ok("demo --rows 1000 --quiet --out first");
-    let ran = ran.prints(&["best possible", "single-task", "shared-bottom", "esmm", "mmoe", "ple", "ektm", "What to do next"]);
+    let ran = ran.prints(&[
+        "best possible",
+        "single-task",
+        "shared-bottom",
+        "esmm",
+        "mmoe",
+        "ple",
+        "ektm",
+        "What to do next",
+    ]);
     // What it says to do next works.
     let next: Vec<&str> = ran.stdout.lines().filter_map(|line| line.trim().strip_prefix("crosstie ")).collect();
     assert_eq!(next.len(), 6);
