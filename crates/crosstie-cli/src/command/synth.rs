@@ -40,6 +40,9 @@ pub struct Synth {
     /// Share of the likes and follows that happen without a click
     #[arg(long, value_name = "R", default_value_t = Log::default().direct_rate)]
     pub direct_rate: f64,
+    /// How much of what draws a click also moves the conversions, from 0 to 1
+    #[arg(long, value_name = "R", default_value_t = Log::default().selection)]
+    pub selection: f64,
 }
 
 fn relation() -> impl TypedValueParser<Value = Relation> {
@@ -48,9 +51,9 @@ fn relation() -> impl TypedValueParser<Value = Relation> {
 
 impl Synth {
     pub fn execute(&self, session: &Session) -> Result<()> {
-        let Synth { rows, ref out, seed, scenarios, relation, direct_rate } = *self;
+        let Synth { rows, ref out, seed, scenarios, relation, direct_rate, selection } = *self;
         let bar = session.spinner("writing the log");
-        let report = Log { rows, seed, scenarios, relation, direct_rate }.write(out)?;
+        let report = Log { rows, seed, scenarios, relation, direct_rate, selection }.write(out)?;
         bar.finish_and_clear();
         let [train, valid, test] = report.rows.map(table::count);
         let (users, items) = (table::count(report.users as u64), table::count(report.items as u64));

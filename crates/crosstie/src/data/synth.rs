@@ -84,11 +84,15 @@ pub struct Synth {
     pub relation: Relation,
     /// Share of the likes and follows that happen without a click, from 0 to 0.9.
     pub direct_rate: f64,
+    /// How much of what draws a click also moves the conversions, from 0 to 1.
+    /// With 0 nothing but their preferences relates them: the relation is all
+    /// there is to know.
+    pub selection: f64,
 }
 
 impl Default for Synth {
     fn default() -> Synth {
-        Synth { rows: 1_000_000, seed: 1, scenarios: 4, relation: Relation::Related, direct_rate: 0.0 }
+        Synth { rows: 1_000_000, seed: 1, scenarios: 4, relation: Relation::Related, direct_rate: 0.0, selection: 1.0 }
     }
 }
 
@@ -198,13 +202,16 @@ impl Synth {
         if !(0.0..=0.9).contains(&self.direct_rate) {
             return wrong(format!("the direct rate must be from 0 to 0.9, found {}", self.direct_rate));
         }
+        if !(0.0..=1.0).contains(&self.selection) {
+            return wrong(format!("the selection must be from 0 to 1, found {}", self.selection));
+        }
         Ok(())
     }
 
     fn world(&self) -> World {
         let users = (self.rows / 50).clamp(20, 1_000_000) as usize;
         let items = (self.rows / 200).clamp(20, 1_000_000) as usize;
-        World::new(self.seed, users, items, self.scenarios, self.relation, self.direct_rate)
+        World::new(self, users, items)
     }
 }
 
@@ -392,7 +399,7 @@ mod tests {
     use crate::data::Source;
 
     fn small() -> Synth {
-        Synth { rows: 3_000, seed: 7, scenarios: 3, relation: Relation::TwoGroups, direct_rate: 0.2 }
+        Synth { rows: 3_000, seed: 7, scenarios: 3, relation: Relation::TwoGroups, direct_rate: 0.2, selection: 1.0 }
     }
 
     fn files(synth: &Synth) -> Vec<Vec<u8>> {
@@ -462,6 +469,7 @@ mod tests {
         assert!(refused(Synth { scenarios: 0, ..small() }).contains("found 0"));
         assert!(refused(Synth { direct_rate: 0.95, ..small() }).contains("found 0.95"));
         assert!(refused(Synth { direct_rate: f64::NAN, ..small() }).contains("found NaN"));
+        assert!(refused(Synth { selection: 1.5, ..small() }).contains("the selection must be from 0 to 1, found 1.5"));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 

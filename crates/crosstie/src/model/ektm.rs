@@ -8,7 +8,7 @@
 //! head (cvr), i = 1..T:
 //!
 //! ```text
-//! f_ctr, f_i = Bottom(e)                                 one for every head
+//! f_ctr, f_i = Bottom(e)                                 one for every head; e_i with own_tables
 //! s_ij       = <f_i, f_j> / (‖f_i‖ ‖f_j‖)                similarity "cosine", per row
 //! s          = a learned T × T matrix                    similarity "learned"
 //! ŝ_i        = softmax_j(s_ij / temperature)             both
@@ -37,6 +37,11 @@
 //!   head, both losses, all sizes. The hinge has no margin.
 //! - `transmitter.stop_gradient`: in F_i, and in s_ij, f_ctr and f_j (j ≠ i)
 //!   give knowledge and are not changed by task i (after STEM, AAAI 2024).
+//! - Whether the paper's tasks share their embeddings is unknown; methods 2.4
+//!   has them shared. With `own_tables` (after STEM, AAAI 2024) every task has
+//!   its own, as in single-task training, and nothing but the router joins them:
+//!   unlike tasks cannot pull each other's embeddings. Bias networks read the
+//!   first set.
 //! - f_ctr is that of the root above conversion i. A task with several heads
 //!   has a representation for each; conversions of all trees are routed.
 //! - `|y - ŷ°|` belongs to the probability that the task's loss is about: given
@@ -57,6 +62,7 @@ use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
 use crate::error::{Error, Result};
 use crate::layer::{Experts, Net, check_units};
+use crate::objective::Head;
 
 pub(super) const ABOUT: About = About {
     name: "ektm",
@@ -72,12 +78,26 @@ pub struct Ektm {
     pub bottom_units: Vec<usize>,
     /// Hidden layers of each tower.
     pub tower_units: Vec<usize>,
+    /// Whose embeddings the bottoms read.
+    pub tables: Tables,
     /// Who gets how much of whom.
     pub router: Router,
     /// Each conversion's translation of what it gets.
     pub transmitter: Transmitter,
     /// What the transfer must be good for.
     pub enhanced: Enhanced,
+}
+
+/// Whose embeddings a task's bottoms read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tables {
+    /// One set for all tasks.
+    Shared,
+    /// A set for each task: tasks meet in the router alone.
+    Own,
+    /// The shared set beside a set for each task.
+    Both,
 }
 
 /// `[model.router]`.
@@ -147,6 +167,7 @@ impl Default for Ektm {
         Ektm {
             bottom_units: vec![128, 64],
             tower_units: vec![32],
+            tables: Tables::Shared,
             router: Router::default(),
             transmitter: Transmitter::default(),
             enhanced: Enhanced::default(),
@@ -178,13 +199,13 @@ impl Model for Ektm {
         let heads = Heads::new(inputs);
         let (clicks, conversions) = (heads.clicks.len(), heads.conversions.len());
         let features = inputs.features(net);
-        let f_ctr = net.experts("ctr_bottom", features.main(), clicks, &self.bottom_units).node;
+        let f_ctr = self.bottoms(net, inputs, "ctr_bottom", &heads.clicks, (features.main(), true));
         let ctr = net.towers("ctr_tower", f_ctr, clicks, &self.tower_units);
         let ctr = inputs.add_bias(net, "ctr_bias", &features, ctr);
         if conversions == 0 {
             return Ok(ctr.into());
         }
-        let f_cvr = net.experts("cvr_bottom", features.main(), conversions, &self.bottom_units).node;
+        let f_cvr = self.bottoms(net, inputs, "cvr_bottom", &heads.conversions, (features.main(), false));
         let routed = if self.router.enabled { self.route(net, inputs, &heads, f_ctr, f_cvr) } else { f_cvr };
         let transmitted = if self.transmitter.enabled {
             net.parallel("transmitter", routed, conversions, &self.transmitter.units)
@@ -224,6 +245,37 @@ impl Ektm {
             }
         }
         Ok(())
+    }
+
+    /// A bottom for each of some heads. `first` is the first set of tables, and
+    /// `free` whether no task has taken it for its own.
+    fn bottoms(
+        &self,
+        net: &mut Net<'_>,
+        inputs: &mut Inputs<'_>,
+        name: &str,
+        heads: &[usize],
+        (first, free): (Node, bool),
+    ) -> Node {
+        if self.tables == Tables::Shared {
+            return net.experts(name, first, heads.len(), &self.bottom_units).node;
+        }
+        let mut own: Option<(usize, Node)> = None;
+        let mut bottoms = Vec::new();
+        for head in heads {
+            let Head { task, name: head, .. } = inputs.heads()[*head].clone();
+            let x = match own {
+                Some((of, x)) if of == task => x,
+                None if free && self.tables == Tables::Own => first,
+                // Towers stay gated, if they are, by the first set.
+                _ => inputs.features(&mut net.ungated()).main(),
+            };
+            own = Some((task, x));
+            let name = format!("{name}.{head}");
+            let x = if self.tables == Tables::Both { net.concat(&name, &[first, x]) } else { x };
+            bottoms.push(net.mlp(&name, x, &self.bottom_units));
+        }
+        net.concat(name, &bottoms)
     }
 
     /// F_i of all conversions, side by side.

@@ -28,7 +28,7 @@ pub use aitm::Aitm;
 pub use calibration::{Calibration, Structure};
 pub use cgc::Cgc;
 pub use diagnostic::{Diagnosis, Diagnostic};
-pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Transmitter};
+pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Tables, Transmitter};
 pub use esm2::Esm2;
 pub use esmm::Esmm;
 pub use mmoe::Mmoe;

@@ -387,7 +387,7 @@ mod tests {
         let mode = Mode::Train { seed: 1, step: 1 };
         program.train(&mut workspace, &parameters, 2, &[0..1, 1..2], &[1.0, 1.0], mode, &fill);
         let mut gradients = vec![N; program.length()];
-        program.parameter_gradients(&workspace, &mut gradients);
+        program.parameter_gradients(&workspace, &parameters, &mut gradients);
         assert_eq!(workspace.losses(&program).0, [0.0, 0.0]);
         assert!(gradients[program.parameters()[0].range()].iter().all(|gradient| *gradient == 0.0));
         let of_z: Vec<f32> = workspace.source_gradients(&program, z).flat_map(|(_, part)| part.to_vec()).collect();

@@ -18,13 +18,14 @@
 //! ```
 //!
 //! The appeal is the selection bias: it decides who clicks and, with the sign
-//! and size of c, what they do then, so clicked rows are not like all rows.
+//! and size of c, what they do then, so clicked rows are not like all rows. A
+//! log's `selection` scales c.
 //! Items have an appeal of their own beside that of their category, brand and
 //! tags: what clicks teach of an item is worth knowing for its conversions.
 
 use crate::random::Stream;
 
-use super::Relation;
+use super::{Relation, Synth};
 
 /// The tasks, every parent before its children.
 pub(super) const TASKS: [&str; 5] = ["click", "like", "follow", "cart", "buy"];
@@ -129,13 +130,17 @@ pub(super) struct World {
     intercepts: [f64; 5],
     /// What is added to a direct task's log-odds where its parent did not happen.
     without_parent: [f64; 5],
+    /// What the appeal does to each task's log-odds.
+    appeal: [f64; 5],
     direct: bool,
     impressions: Stream,
     labels: Stream,
 }
 
 impl World {
-    pub fn new(seed: u64, users: usize, items: usize, scenarios: usize, relation: Relation, direct_rate: f64) -> World {
+    /// The world of a log, with so many users and items.
+    pub fn new(log: &Synth, users: usize, items: usize) -> World {
+        let Synth { seed, scenarios, relation, direct_rate, selection, .. } = *log;
         let users = make_users(seed, users);
         let (items, popularity) = make_items(seed, items);
         let mut world = World {
@@ -150,6 +155,7 @@ impl World {
             offsets: (0..scenarios).map(|scenario| offsets(seed, scenario, scenarios)).collect(),
             intercepts: [0.0; 5],
             without_parent: [0.0; 5],
+            appeal: std::array::from_fn(|task| APPEAL[task] * if task == 0 { 1.0 } else { selection }),
             direct: direct_rate > 0.0,
             impressions: Stream::new(seed, "impression"),
             labels: Stream::new(seed, "label"),
@@ -204,7 +210,7 @@ impl World {
             self.intercepts[task]
                 + self.offsets[impression.scenario][task]
                 + PREFERENCE[task] * (z + w + 0.6 * z * w)
-                + APPEAL[task] * appeal
+                + self.appeal[task] * appeal
                 + PRICE[task] * price
         });
         logits[0] += 0.15 * (user.activity.ln() - 1.0) - 0.3 * (impression.position as f64).ln()

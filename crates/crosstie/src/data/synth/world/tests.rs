@@ -3,7 +3,7 @@
 use super::*;
 
 fn world(relation: Relation, direct_rate: f64) -> World {
-    World::new(5, 400, 100, 3, relation, direct_rate)
+    World::new(&Synth { seed: 5, scenarios: 3, relation, direct_rate, ..Synth::default() }, 400, 100)
 }
 
 /// Truths of rows on which nothing was calibrated.
@@ -95,7 +95,7 @@ fn the_relation_decides_which_conversions_go_together() {
 
 #[test]
 fn the_ceiling_of_the_click_auc_leaves_room_above_chance_and_below_certainty() {
-    let truths = truths(&World::new(1, 2_000, 500, 4, Relation::Related, 0.0));
+    let truths = truths(&World::new(&Synth::default(), 2_000, 500));
     // Expected concordance of a positive and a negative, over neighbours in random order.
     let (mut wins, mut pairs) = (0.0, 0.0);
     for (a, b) in truths.iter().zip(truths.iter().skip(7)) {
@@ -119,4 +119,27 @@ fn levels_have_uncorrelated_tastes_of_variance_one() {
             assert!((product - f64::from(u8::from(a == b))).abs() < 1e-12, "{a} and {b}: {product}");
         }
     }
+}
+
+#[test]
+fn without_selection_conversions_are_as_alike_as_their_relation_says() {
+    let alike = |relation: Relation| {
+        let log = Synth { seed: 5, scenarios: 1, relation, selection: 0.0, ..Synth::default() };
+        let world = World::new(&log, 400, 100);
+        let logits: Vec<[f64; 5]> = (0..CALIBRATION_ROWS).map(|row| world.logits(&world.impression(row))).collect();
+        let correlation = |a: usize, b: usize| {
+            let mean = |of: &dyn Fn(&[f64; 5]) -> f64| logits.iter().map(of).sum::<f64>() / logits.len() as f64;
+            let (mean_a, mean_b) = (mean(&|row| row[a]), mean(&|row| row[b]));
+            let product =
+                |a: usize, mean_a: f64, b: usize, mean_b: f64| mean(&|row| (row[a] - mean_a) * (row[b] - mean_b));
+            product(a, mean_a, b, mean_b) / (product(a, mean_a, a, mean_a) * product(b, mean_b, b, mean_b)).sqrt()
+        };
+        // Like and follow, which no price moves; like and buy, which it does.
+        [correlation(1, 2), correlation(1, 4)]
+    };
+    let ([near, far], [like, buy]) = (alike(Relation::Related), alike(Relation::Unrelated));
+    assert!(near > 0.85 && far > 0.75, "{near} {far}");
+    assert!(like.abs() < 0.15 && buy.abs() < 0.15, "{like} {buy}");
+    let [near, far] = alike(Relation::TwoGroups);
+    assert!(near > 0.85 && far.abs() < 0.15, "{near} {far}");
 }
