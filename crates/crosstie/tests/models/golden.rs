@@ -25,6 +25,8 @@ const CASES: &[&str] = &[
     "ektm",
     "ektm-guard",
     "ektm-average",
+    "ektm-own-tables",
+    "ektm-both-tables",
     "calibration-triplet",
     "single-task-triplet",
     "esmm-by-cart",

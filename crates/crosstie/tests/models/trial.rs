@@ -29,6 +29,8 @@ pub const SMALL: &[(&str, &str)] = &[
     ("calibration", "structure = \"cvr\"\nunits = [7, 6]\nlayers = [0, 1]\nreduction = 1"),
     ("calibration", "structure = \"cvr_concat\"\nunits = [7, 6]\nreduction = 1\nbias_layers = []"),
     ("ektm", EKTM),
+    ("ektm", EKTM_OWN),
+    ("ektm", EKTM_BOTH),
     ("esm2", "units = [7, 6]"),
     ("ncs4cvr", "units = [7, 6]"),
     (
@@ -44,6 +46,18 @@ pub const GATED: &str = "gating = { units = 4, scenario_width = 3 }";
 /// What stands behind a stop-gradient has no finite difference.
 const EKTM: &str = "bottom_units = [7, 6]
 tower_units = [6]
+transmitter = { units = [5], stop_gradient = false }
+enhanced = { beta = 0.0 }";
+
+const EKTM_OWN: &str = "bottom_units = [7, 6]
+tower_units = [6]
+tables = \"own\"
+router = { similarity = \"learned\" }
+transmitter = { units = [5], stop_gradient = false }
+enhanced = { loss = \"guard\", lambda = 0.0 }";
+const EKTM_BOTH: &str = "bottom_units = [7, 6]
+tower_units = []
+tables = \"both\"
 transmitter = { units = [5], stop_gradient = false }
 enhanced = { beta = 0.0 }";
 

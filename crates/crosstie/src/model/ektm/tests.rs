@@ -262,3 +262,16 @@ fn settings_out_of_range_are_named() {
     let said = toml::from_str::<super::super::ModelConfig>(text).unwrap_err().to_string();
     assert!(said.contains("cosin"), "{said}");
 }
+
+#[test]
+fn tasks_have_tables_of_their_own_if_told_so() {
+    let sets = |tables: Tables| {
+        let trial = Trial::new(&Ektm { tables, ..small() }, CHAINS, None);
+        (trial.network.sets.len(), trial.network.objective.names().len())
+    };
+    let (shared, tasks) = sets(Tables::Shared);
+    assert_eq!(shared, 1);
+    // All heads of a task read its one set; the shared one comes on top.
+    assert_eq!(sets(Tables::Own).0, tasks);
+    assert_eq!(sets(Tables::Both).0, tasks + 1);
+}

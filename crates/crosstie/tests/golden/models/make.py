@@ -492,7 +492,8 @@ class Logits(list):
 
 
 def ektm(tensors, heads, settings):
-    e, position = fields(tensors)
+    tables = settings.get("tables", "shared")
+    e, position = fields(tensors, "embedding" if tables == "shared" else "embedding.0")
     router, transmitter, enhanced = settings["router"], settings["transmitter"], settings["enhanced"]
     clicks = [index for index, head in enumerate(heads) if parent_of(head["task"]) is None]
     conversions = [index for index in range(len(heads)) if index not in clicks]
@@ -500,8 +501,19 @@ def ektm(tensors, heads, settings):
     given = jax.lax.stop_gradient if transmitter["stop_gradient"] else lambda x: x
     norm = lambda x: jnp.sqrt((x * x).sum(axis=1) + 1e-8)
 
-    f_ctr = network(tensors, "ctr_bottom", e, settings["bottom_units"], Place())
-    f = [network(tensors, "cvr_bottom", e, settings["bottom_units"], Place(i, count)) for i in range(count)]
+    own = {TASKS[0][0]: e} if tables == "own" else {}
+
+    def bottom(name, index, place):
+        if tables == "shared":
+            return network(tensors, name, e, settings["bottom_units"], place)
+        task = heads[index]["task"]
+        if task not in own:
+            own[task] = fields(tensors, f"embedding.{len(own) + (tables == 'both')}")[0]
+        x = jnp.concatenate([e, own[task]], axis=1) if tables == "both" else own[task]
+        return network(tensors, f"{name}.{heads[index]['name']}", x, settings["bottom_units"], Place())
+
+    f_ctr = bottom("ctr_bottom", clicks[0], Place())
+    f = [bottom("cvr_bottom", conversion, Place(i, count)) for i, conversion in enumerate(conversions)]
 
     def routed(i):
         if not router["enabled"]:
@@ -724,8 +736,8 @@ def calibration_settings(structure, units, layers, bias_units, bias_layers):
     }
 
 
-def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}):
-    return {
+def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}, **further):
+    return further | {
         "bottom_units": bottom,
         "tower_units": [2],
         "router": {"enabled": True, "similarity": "cosine", "temperature": 0.5} | router,
@@ -815,6 +827,8 @@ CASES = {
         ektm_settings([3], [2], {"similarity": "learned"}, {"stop_gradient": False}, {"loss": "guard"}),
         ["parent", "product", "impression"],
     ),
+    "ektm-own-tables": ("ektm", ("tanh", "none"), ektm_settings([3], [2], tables="own"), ["parent", "product"]),
+    "ektm-both-tables": ("ektm", ("tanh", "layer"), ektm_settings([2], [2], tables="both"), ["parent", "product"]),
     "ektm-average": (
         "ektm",
         ("tanh", "none"),
