@@ -329,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn every_example_is_a_config_of_the_model_in_its_name() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let mut found = 0;
+        for entry in std::fs::read_dir(examples).unwrap() {
+            let path = entry.unwrap().path();
+            let config = Config::read(&path, &[]).unwrap();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let model = toml::Value::try_from(&config.model).unwrap()["name"].as_str().unwrap().to_string();
+            assert!(name.ends_with(&format!("-{model}")) || name.contains(&format!("-{model}-")), "{name}: {model}");
+            found += 1;
+        }
+        assert!(found >= 18, "{found} examples");
+    }
+
+    #[test]
     fn settings_out_of_range_are_named() {
         assert!(refused(SMALL, &["network.dropout=1.0"]).contains("network.dropout"));
         assert!(refused(SMALL, &["network.gating.units=0"]).contains("network.gating.units"));
