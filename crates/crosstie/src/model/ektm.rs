@@ -267,8 +267,7 @@ impl Ektm {
             let x = match own {
                 Some((of, x)) if of == task => x,
                 None if free && self.tables == Tables::Own => first,
-                // Towers stay gated, if they are, by the first set.
-                _ => inputs.features(&mut net.ungated()).main(),
+                _ => inputs.further_features(net).main(),
             };
             own = Some((task, x));
             let name = format!("{name}.{head}");

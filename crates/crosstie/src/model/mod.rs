@@ -309,22 +309,28 @@ impl Inputs<'_> {
     /// embeddings call this once. With `[network.gating]` they gate the towers
     /// that `net` declares from here on.
     pub fn features(&mut self, net: &mut Net<'_>) -> Features {
+        let features = self.further_features(net);
+        if let Some(gating) = net.gating() {
+            features.gate_towers(net, gating);
+        }
+        features
+    }
+
+    /// The same from a set of tables that gates no towers: for parts of a model
+    /// whose towers read another set.
+    pub fn further_features(&mut self, net: &mut Net<'_>) -> Features {
         let (set, columns) = (self.sets.len(), self.columns);
         let node = net.graph().source(&format!("features {set}"), columns.width(), true);
         self.sources.push(Source::Features { set });
         self.sets.push(node);
-        let features = Features {
+        Features {
             set,
             node,
             main: columns.main(),
             embedded: columns.embedded().collect(),
             sides: [Side::User, Side::Item, Side::Context].map(|side| columns.side(side)),
             bias: columns.bias(),
-        };
-        if let Some(gating) = net.gating() {
-            features.gate_towers(net, gating);
         }
-        features
     }
 
     /// The labels of the batch, rows × tasks: 0, 1, or NaN where missing.

@@ -74,7 +74,9 @@ fn every_feature_set_learns_its_scenarios_and_bias_networks_have_no_gates() {
         let trial = gated(*small);
         let gradients = trial.gradients(&trial.pass(&batch, trial::TRAIN));
         let scenarios: Vec<&String> = gradients.keys().filter(|name| name.starts_with("scenario.")).collect();
-        assert_eq!(scenarios.len(), trial.network.sets.len(), "{}: one vector per feature set", small.0);
+        // Further sets of EKTM's are for its bottoms, not for its towers.
+        let gating = if small.0 == "ektm" { 1 } else { trial.network.sets.len() };
+        assert_eq!(scenarios.len(), gating, "{}: one vector per feature set", small.0);
         for name in scenarios {
             // Scenario 1 has no rows.
             let moved: Vec<bool> = gradients[name].chunks(3).map(|vector| vector.iter().any(|g| *g != 0.0)).collect();

@@ -71,7 +71,7 @@ fn the_losses_own_gradients_add_up_to_the_gradient_of_their_sum() {
         let (program, seeds) = (&trial.network.program, trial.seeds(batch.rows));
         let gradients = |workspace: &Workspace| {
             let mut all = vec![0.0; program.length()];
-            program.parameter_gradients(workspace, &mut all);
+            program.parameter_gradients(workspace, &trial.parameters, &mut all);
             for set in &trial.network.sets {
                 all.extend(workspace.source_gradients(program, *set).flat_map(|(_, chunk)| chunk.iter().copied()));
             }

