@@ -146,7 +146,9 @@ def make(data):
     width = DATA.get(data, DATA["synth"])["width"]
     lines = [line for line in open(where / "schema.toml") if not line.startswith("width =")]
     schema = where / f"schema-{width}.toml"
-    schema.write_text(f"width = {width}\n" + "".join(lines))
+    text = f"width = {width}\n" + "".join(lines)
+    if not schema.exists() or schema.read_text() != text:  # Other runs may be reading it.
+        schema.write_text(text)
     return where, schema
 
 
@@ -181,6 +183,7 @@ def slug(text):
 def tuned(data):
     """Per model: every trial's validation figure, the trial kept, and a run per seed."""
     about = DATA[data]
+    make(data)
     jobs = {
         (model, trial): pool.submit(train, data, f"{model}-{slug(trial)}", model, [*about["settings"], *sizes, *settings], SEEDS[0])
         for model, sizes in about["models"].items()
