@@ -76,7 +76,7 @@ DATA = {
             "ple": ["model.levels=[[64], [48]]"],
             "esm2": ["model.units=[128, 64]"],
             "aitm": ["model.bottom_units=[128, 64, 32]"],
-            "ncs4cvr": ["model.units=[160, 96]"],
+            "ncs4cvr": ["model.units=[192, 128]", "model.interaction=false"],
             "calibration": ["model.units=[128, 64]"],
             "aem2tl": ["model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
             "ektm": ["model.bottom_units=[128, 64]"],
