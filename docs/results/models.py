@@ -38,7 +38,7 @@ DATA = {
             "esm2": ["model.action=cart", "model.units=[96, 64]"],
             "aitm": ["model.bottom_units=[112, 64, 32]"],
             # Its tasks take turns, so an epoch has a step for each: one epoch is five of others.
-            "ncs4cvr": ["model.units=[160, 96]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=1"],
+            "ncs4cvr": ["model.units=[416, 176]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=1"],
             "calibration": ["model.units=[112, 64]"],
             "aem2tl": ["model.action=cart", "model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
             "ektm": ["model.bottom_units=[112, 48]", "model.transmitter.units=[48]", "model.tower_units=[24]"],
