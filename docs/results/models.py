@@ -57,7 +57,7 @@ DATA = {
             "ple": ["model.levels=[[36], [20]]", "model.tower_units=[16]"],
             "esm2": ["model.action=long_view", "model.units=[32, 24]"],
             "aitm": ["model.bottom_units=[40, 24]"],
-            "ncs4cvr": ["model.units=[160, 96]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=4"],
+            "ncs4cvr": ["model.units=[336, 264]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=4"],
             "calibration": ["model.units=[80, 32]"],
             "aem2tl": ["model.action=long_view", "model.expert_units=[32, 16]", "model.task_expert_units=[16]", "model.tower_units=[16]", "model.gate_units=16", *GRADNORM],
             "ektm": ["model.bottom_units=[40, 24]", "model.transmitter.units=[24]", "model.tower_units=[16]"],
