@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::batch::{Batch, Ids, Layout};
 use crate::compute::CHUNK;
-use crate::optim::{Moments, Rule};
+use crate::optim::{Moments, Rule, SeenRows};
 use crate::random::Stream;
 use crate::schema::{Pooling, Role, Side};
 
@@ -266,33 +266,29 @@ impl Embeddings {
     }
 
     /// Moves the seen rows of every table. The arguments are those of
-    /// [`Rule::update_row`].
+    /// [`Rule::update_rows`].
     pub fn update(&mut self, rule: &Rule, gradients: &[RowGradients], step: u64, factor: f64, scale: f32) {
-        self.tables.par_iter_mut().zip(gradients).with_max_len(1).for_each(|(table, gradients)| {
-            let width = table.width;
-            for (row, gradient) in gradients.rows.iter().zip(gradients.gradients.chunks_exact(width)) {
-                let row = *row as usize;
-                let cells = row * width..(row + 1) * width;
-                let missed = table.last.get_mut(row).map_or(0, |last| {
-                    let missed = if *last == 0 { 0 } else { step - 1 - u64::from(*last) };
-                    *last = step as u32;
-                    missed
-                });
-                let moment =
-                    |moment: &mut Vec<f32>| -> Range<usize> { if moment.is_empty() { 0..0 } else { cells.clone() } };
-                let (first, second) = (moment(&mut table.moments.first), moment(&mut table.moments.second));
-                rule.update_row(
-                    &mut table.weights[cells],
-                    gradient,
-                    &mut table.moments.first[first],
-                    &mut table.moments.second[second],
-                    missed,
-                    step,
-                    factor,
-                    scale,
-                );
+        /// Rows that one job moves.
+        const PIECE: usize = 2048;
+        let mut jobs = Vec::new();
+        for (table, gradients) in self.tables.iter_mut().zip(gradients) {
+            let mut rest = SeenRows {
+                width: table.width,
+                start: 0,
+                weights: &mut table.weights,
+                first: &mut table.moments.first,
+                second: &mut table.moments.second,
+                last: &mut table.last,
+                rows: &gradients.rows,
+                gradients: &gradients.gradients,
+            };
+            while !rest.rows.is_empty() {
+                let (piece, others) = rest.split(PIECE);
+                jobs.push(piece);
+                rest = others;
             }
-        });
+        }
+        jobs.into_par_iter().with_max_len(1).for_each(|seen| rule.update_rows(seen, step, factor, scale));
     }
 }
 

@@ -5,7 +5,7 @@
 mod rule;
 mod schedule;
 
-pub use rule::{Kind, Moments, Rule};
+pub use rule::{Kind, Moments, Rule, SeenRows};
 pub use schedule::Schedule;
 
 use serde::{Deserialize, Serialize};

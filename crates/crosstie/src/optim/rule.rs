@@ -75,12 +75,76 @@ pub struct Moments {
     pub second: Vec<f32>,
 }
 
+/// Some consecutive rows of a table, and those of them that a batch has seen.
+#[derive(Debug)]
+pub struct SeenRows<'a> {
+    /// Numbers of a row.
+    pub width: usize,
+    /// The table's row that `weights` begins with.
+    pub start: usize,
+    /// The rows' numbers.
+    pub weights: &'a mut [f32],
+    /// [`Moments::first`] of them.
+    pub first: &'a mut [f32],
+    /// [`Moments::second`] of them.
+    pub second: &'a mut [f32],
+    /// The step in which each row was last moved, 0 if never. Empty for a rule
+    /// without a mean gradient.
+    pub last: &'a mut [u32],
+    /// The rows seen, ascending.
+    pub rows: &'a [u32],
+    /// Their gradients, one after the other.
+    pub gradients: &'a [f32],
+}
+
+impl<'a> SeenRows<'a> {
+    /// Cuts off the first `count` rows seen.
+    pub fn split(self, count: usize) -> (SeenRows<'a>, SeenRows<'a>) {
+        let Some(next) = self.rows.get(count) else {
+            let nothing = SeenRows {
+                width: self.width,
+                start: self.start,
+                weights: &mut [],
+                first: &mut [],
+                second: &mut [],
+                last: &mut [],
+                rows: &[],
+                gradients: &[],
+            };
+            return (self, nothing);
+        };
+        let (width, start, middle) = (self.width, self.start, *next as usize);
+        let numbers = (middle - start) * width;
+        let (rows, gradients) = (self.rows.split_at(count), self.gradients.split_at(count * width));
+        let weights = self.weights.split_at_mut(numbers);
+        let first = self.first.split_at_mut(numbers.min(self.first.len()));
+        let second = self.second.split_at_mut(numbers.min(self.second.len()));
+        let last = self.last.split_at_mut((middle - start).min(self.last.len()));
+        let piece = |start, weights, first, second, last, rows, gradients| SeenRows {
+            width,
+            start,
+            weights,
+            first,
+            second,
+            last,
+            rows,
+            gradients,
+        };
+        (
+            piece(start, weights.0, first.0, second.0, last.0, rows.0, gradients.0),
+            piece(middle, weights.1, first.1, second.1, last.1, rows.1, gradients.1),
+        )
+    }
+}
+
 /// The numbers of one step, the same for every element.
 #[derive(Clone, Copy)]
 struct Now {
     rate: f32,
     /// Adam: 1 / (1 - β₁ᵗ) and 1 / (1 - β₂ᵗ).
     correction: (f32, f32),
+    /// What every gradient is multiplied with.
+    scale: f32,
 }
 
 impl Rule {
@@ -121,9 +185,10 @@ impl Rule {
         Moments { first, second }
     }
 
-    fn now(&self, step: u64, factor: f64) -> Now {
-        let correction = |beta: f64| (1.0 / (1.0 - beta.powf(step as f64))) as f32;
-        Now { rate: (self.learning_rate * factor) as f32, correction: (correction(self.beta1), correction(self.beta2)) }
+    fn now(&self, step: u64, factor: f64, scale: f32) -> Now {
+        let correction = |beta: f64| (1.0 / (1.0 - power(beta, step))) as f32;
+        let rate = (self.learning_rate * factor) as f32;
+        Now { rate, correction: (correction(self.beta1), correction(self.beta2)), scale }
     }
 
     /// Moves all elements. `step` counts from 1; `factor` is the schedule's;
@@ -158,7 +223,7 @@ impl Rule {
         scale: f32,
     ) {
         const PIECE: usize = 1 << 14;
-        let now = self.now(step, factor);
+        let now = self.now(step, factor, scale);
         let (weights, gradients) = (&mut weights[range.clone()], &gradients[range.clone()]);
         let [first, second] = [&mut moments.first, &mut moments.second].map(|moment| match moment.is_empty() {
             true => &mut moment[..],
@@ -174,89 +239,109 @@ impl Rule {
         penalised.resize(pieces, &[]);
         let work = weights.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE)).zip(penalised);
         work.zip(first).zip(second).for_each(|((((weights, gradients), penalised), first), second)| {
-            self.elements(weights, gradients, first, second, penalised, now, scale);
+            vectorised(
+                #[inline(always)]
+                || match penalised.is_empty() || !self.penalises() {
+                    true => self.elements(weights, gradients, first, second, now, |_| 1.0),
+                    false => {
+                        let penalised = &penalised[..weights.len()];
+                        let share = |index: usize| f32::from(u8::from(penalised[index]));
+                        self.elements(weights, gradients, first, second, now, share);
+                    }
+                },
+            );
         });
     }
 
-    /// Moves one row of a table. `missed` is the number of steps in which the
-    /// row was not seen: Adam's moments decay by them now, and the weights stay
-    /// where they were.
-    #[allow(clippy::too_many_arguments)]
-    pub fn update_row(
-        &self,
-        weights: &mut [f32],
-        gradient: &[f32],
-        first: &mut [f32],
-        second: &mut [f32],
-        missed: u64,
-        step: u64,
-        factor: f64,
-        scale: f32,
-    ) {
-        if missed > 0 && !first.is_empty() {
-            let (decay1, decay2) = (self.beta1.powf(missed as f64) as f32, self.beta2.powf(missed as f64) as f32);
-            first.iter_mut().for_each(|m| *m *= decay1);
-            second.iter_mut().for_each(|v| *v *= decay2);
-        }
-        self.elements(weights, gradient, first, second, &[], self.now(step, factor), scale);
+    /// Whether weights shrink of themselves.
+    fn penalises(&self) -> bool {
+        self.l2 > 0.0 || (self.kind == Kind::Adamw && self.decay > 0.0)
     }
 
-    /// An empty `penalised` means that every element is.
-    #[allow(clippy::too_many_arguments)]
+    /// Moves the rows that a batch has seen. For each step in which a row was
+    /// not seen, Adam's moments decay now, and the weights stay where they were.
+    /// The other arguments are those of [`Rule::update`].
+    pub fn update_rows(&self, seen: SeenRows<'_>, step: u64, factor: f64, scale: f32) {
+        let now = self.now(step, factor, scale);
+        let SeenRows { width, start, weights, first, second, last, rows, gradients } = seen;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, gradient) in rows.iter().zip(gradients.chunks_exact(width)) {
+                    let row = *row as usize - start;
+                    let cells = row * width..(row + 1) * width;
+                    let weights = &mut weights[cells.clone()];
+                    let second = if second.is_empty() { &mut [][..] } else { &mut second[cells.clone()] };
+                    let first = if first.is_empty() { &mut [][..] } else { &mut first[cells] };
+                    if let Some(last) = last.get_mut(row) {
+                        let missed = if *last == 0 { 0 } else { step - 1 - u64::from(*last) };
+                        *last = step as u32;
+                        if missed > 0 {
+                            let decay = (power(self.beta1, missed) as f32, power(self.beta2, missed) as f32);
+                            first.iter_mut().for_each(|m| *m *= decay.0);
+                            second.iter_mut().for_each(|v| *v *= decay.1);
+                        }
+                    }
+                    self.elements(weights, gradient, first, second, now, |_| 1.0);
+                }
+            },
+        );
+    }
+
+    /// Moves some elements; L2 and decay shrink each by the given share.
+    #[inline(always)]
     fn elements(
         &self,
         weights: &mut [f32],
         gradients: &[f32],
         first: &mut [f32],
         second: &mut [f32],
-        penalised: &[bool],
-        now: Now,
-        scale: f32,
+        Now { rate, correction, scale }: Now,
+        share: impl Fn(usize) -> f32,
     ) {
-        let (rate, epsilon) = (now.rate, self.epsilon);
-        let penalty = |index: usize, strength: f32| match penalised.get(index) {
-            Some(false) => 0.0,
-            _ => strength,
-        };
+        let (epsilon, l2) = (self.epsilon, self.l2);
         match self.kind {
-            Kind::Sgd => vectorised(
-                #[inline(always)]
-                || {
-                    for (index, (w, g)) in weights.iter_mut().zip(gradients).enumerate() {
-                        *w -= rate * (g * scale + penalty(index, self.l2) * *w);
-                    }
-                },
-            ),
-            Kind::Adagrad => vectorised(
-                #[inline(always)]
-                || {
-                    for (index, ((w, g), v)) in weights.iter_mut().zip(gradients).zip(second).enumerate() {
-                        let g = g * scale + penalty(index, self.l2) * *w;
-                        *v += g * g;
-                        *w -= rate * g / (v.sqrt() + epsilon);
-                    }
-                },
-            ),
+            Kind::Sgd => {
+                for (index, (w, g)) in weights.iter_mut().zip(gradients).enumerate() {
+                    *w -= rate * (g * scale + share(index) * l2 * *w);
+                }
+            }
+            Kind::Adagrad => {
+                for (index, ((w, g), v)) in weights.iter_mut().zip(gradients).zip(second).enumerate() {
+                    let g = g * scale + share(index) * l2 * *w;
+                    *v += g * g;
+                    *w -= rate * g / (v.sqrt() + epsilon);
+                }
+            }
             Kind::Adam | Kind::Adamw => {
                 let (beta1, beta2) = (self.beta1 as f32, self.beta2 as f32);
                 let (rest1, rest2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
                 let decay = if self.kind == Kind::Adamw { rate * self.decay } else { 0.0 };
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        let moments = first.iter_mut().zip(second);
-                        for (index, ((w, g), (m, v))) in weights.iter_mut().zip(gradients).zip(moments).enumerate() {
-                            let g = g * scale + penalty(index, self.l2) * *w;
-                            *m = beta1 * *m + rest1 * g;
-                            *v = beta2 * *v + rest2 * g * g;
-                            *w -= penalty(index, decay) * *w;
-                            *w -= rate * (*m * now.correction.0) / ((*v * now.correction.1).sqrt() + epsilon);
-                        }
-                    },
-                );
+                let moments = first.iter_mut().zip(second);
+                for (index, ((w, g), (m, v))) in weights.iter_mut().zip(gradients).zip(moments).enumerate() {
+                    let g = g * scale + share(index) * l2 * *w;
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
+                    *w -= share(index) * decay * *w;
+                    *w -= rate * (*m * correction.0) / ((*v * correction.1).sqrt() + epsilon);
+                }
             }
         }
     }
+}
+
+/// `base` to a whole power, in the same way on every machine.
+#[inline(always)]
+fn power(mut base: f64, mut exponent: u64) -> f64 {
+    let mut power = 1.0;
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            power *= base;
+        }
+        base *= base;
+        exponent /= 2;
+    }
+    power
 }
 
 #[cfg(test)]
@@ -310,11 +395,59 @@ mod tests {
             rule.update(&mut dense, &[gradient], &mut moments, &[true], step, 1.0, 1.0);
         }
         let mut row = [1.0f32];
-        let (mut first, mut second) = ([0.0], [0.0]);
-        rule.update_row(&mut row, &[0.5], &mut first, &mut second, 0, 1, 1.0, 1.0);
-        let after_one = row[0];
-        rule.update_row(&mut row, &[0.5], &mut first, &mut second, 2, 4, 1.0, 1.0);
+        let (mut first, mut second, mut last) = ([0.0], [0.0], [0]);
+        let mut after = Vec::new();
+        for step in [1, 4] {
+            let seen = SeenRows {
+                width: 1,
+                start: 0,
+                weights: &mut row,
+                first: &mut first,
+                second: &mut second,
+                last: &mut last,
+                rows: &[0],
+                gradients: &[0.5],
+            };
+            rule.update_rows(seen, step, 1.0, 1.0);
+            after.push(row[0]);
+        }
+        let after_one = after[0];
         assert!((first[0] - moments.first[0]).abs() < 1e-7 && (second[0] - moments.second[0]).abs() < 1e-9);
         assert!(row[0] < after_one && dense[0] < row[0], "{row:?} {dense:?}");
+    }
+
+    #[test]
+    fn a_power_is_the_product() {
+        for exponent in [0, 1, 2, 3, 7, 64, 1000] {
+            let expected: f64 = (0..exponent).map(|_| 0.999).product();
+            assert!((power(0.999, exponent) - expected).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn rows_cut_in_pieces_move_as_they_do_whole() {
+        let rule = Rule { kind: Kind::Adam, learning_rate: 0.1, ..Rule::default() };
+        let moved = |cut: usize| {
+            let (mut weights, mut moments, mut last) = (vec![1.0; 14], rule.moments(14), vec![0; 7]);
+            let gradients: Vec<f32> = (0..8).map(|i| i as f32 - 3.5).collect();
+            let seen = SeenRows {
+                width: 2,
+                start: 0,
+                weights: &mut weights,
+                first: &mut moments.first,
+                second: &mut moments.second,
+                last: &mut last,
+                rows: &[1, 2, 5, 6],
+                gradients: &gradients,
+            };
+            let (left, right) = seen.split(cut);
+            assert_eq!(left.rows.len(), cut);
+            rule.update_rows(right, 1, 1.0, 1.0);
+            rule.update_rows(left, 1, 1.0, 1.0);
+            (weights, last)
+        };
+        let whole = moved(4);
+        assert_eq!(whole.1, [0, 1, 1, 0, 0, 1, 1]);
+        (0..4).for_each(|cut| assert_eq!(moved(cut), whole));
     }
 }

@@ -18,7 +18,7 @@ use crate::scorer::Scorer;
 use loader::Loader;
 use lottery::Search;
 use mix::Mix;
-use step::Trainer;
+pub use step::Trainer;
 
 /// What happens during a training, in this order: `Learned`, `Started`, of a
 /// model with masks to be found `Tried` many times, then `Step` and `Evaluated`

@@ -13,8 +13,9 @@ use crate::model::Network;
 use crate::optim::Moments;
 use crate::scorer::{Scorer, segments};
 
-/// A model under training.
-pub(super) struct Trainer {
+/// A model under training, for those who bring their own batches;
+/// [`train`](super::train) is the loop over files.
+pub struct Trainer {
     scorer: Scorer,
     workspace: Workspace,
     /// One per task, where tasks are taught apart.
@@ -50,6 +51,9 @@ pub(super) struct State {
 }
 
 impl Trainer {
+    /// Starts from a scorer, by its own configuration. Steps run on the calling
+    /// thread's pool.
+    ///
     /// # Errors
     /// [`Error::Config`] for a balancing method that does not fit the model.
     pub fn new(mut scorer: Scorer) -> Result<Trainer> {
@@ -75,19 +79,22 @@ impl Trainer {
         Ok(Trainer { scorer, workspace, turns, balance, descent, step: 0 })
     }
 
+    /// The model as it is now.
     pub fn scorer(&self) -> &Scorer {
         &self.scorer
     }
 
+    /// Ends the training.
     pub fn into_scorer(self) -> Scorer {
         self.scorer
     }
 
+    /// Batches learned from.
     pub fn steps(&self) -> u64 {
         self.step
     }
 
-    pub fn started(&self) -> Event {
+    pub(super) fn started(&self) -> Event {
         let tables = || self.scorer.embeddings.tables();
         let learned = self.scorer.network.program.parameters().iter().filter(|parameter| parameter.learned);
         Event::Started {
@@ -97,14 +104,14 @@ impl Trainer {
         }
     }
 
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         State {
             parameters: self.scorer.parameters.clone(),
             tables: self.scorer.embeddings.tables().map(|(.., weights)| weights.to_vec()).collect(),
         }
     }
 
-    pub fn restore(&mut self, state: State) {
+    pub(super) fn restore(&mut self, state: State) {
         self.scorer.parameters = state.parameters;
         for ((_, weights), saved) in self.scorer.embeddings.weights_mut().zip(state.tables) {
             *weights = saved;
@@ -114,7 +121,7 @@ impl Trainer {
     /// Back to the start: parameters, masks, tables, what the optimizer
     /// remembers, the count of steps. The seed addresses the start, so nobody
     /// need have kept it.
-    pub fn rewind(&mut self) {
+    pub(super) fn rewind(&mut self) {
         self.scorer.rewind();
         let optimizer = &self.scorer.config.optimizer;
         self.descent.moments = optimizer.dense.moments(self.scorer.parameters.len());
@@ -123,19 +130,19 @@ impl Trainer {
     }
 
     /// From now on one step is for all tasks.
-    pub fn end_turns(&mut self) {
+    pub(super) fn end_turns(&mut self) {
         self.turns.clear();
     }
 
     /// The weights that have masks, layer after layer.
-    pub fn masked_weights(&self) -> Vec<f32> {
+    pub(super) fn masked_weights(&self) -> Vec<f32> {
         let Scorer { network, parameters, .. } = &self.scorer;
         let ranges = network.masks.iter().map(|masks| network.program.parameter(masks.weight).range());
         ranges.flat_map(|range| &parameters[range]).copied().collect()
     }
 
     /// Sets a task's mask, in the order of [`Trainer::masked_weights`].
-    pub fn set_mask(&mut self, task: usize, kept: &[bool]) {
+    pub(super) fn set_mask(&mut self, task: usize, kept: &[bool]) {
         let Scorer { network, parameters, .. } = &mut self.scorer;
         let mut kept = kept.iter();
         for masks in &network.masks {
@@ -145,14 +152,21 @@ impl Trainer {
     }
 
     /// Scores by the network of one task's loss: of other tasks it knows nothing.
-    pub fn score_alone<R>(&mut self, task: usize, score: impl FnOnce(&Scorer) -> R) -> R {
+    pub(super) fn score_alone<R>(&mut self, task: usize, score: impl FnOnce(&Scorer) -> R) -> R {
         std::mem::swap(&mut self.scorer.network, &mut self.turns[task].network);
         let found = score(&self.scorer);
         std::mem::swap(&mut self.scorer.network, &mut self.turns[task].network);
         found
     }
 
-    /// Learns from one batch: all tasks at once, or each in its turn.
+    /// Learns from one batch: all tasks at once, or each in its turn. `epoch`
+    /// counts from 1, for methods of balancing that look at it.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`].
+    ///
+    /// # Panics
+    /// If the batch has more rows than the configuration's `train.batch_size`.
     pub fn step(&mut self, epoch: u64, batch: &Batch) -> Result<Event> {
         self.step += 1;
         let batch = &*self.arranged(batch);
@@ -167,7 +181,7 @@ impl Trainer {
     }
 
     /// Learns one task from one batch.
-    pub fn step_alone(&mut self, task: usize, batch: &Batch) -> Result<()> {
+    pub(super) fn step_alone(&mut self, task: usize, batch: &Batch) -> Result<()> {
         self.step += 1;
         let batch = &*self.arranged(batch);
         self.learn_alone(task, batch).map(|_| ())

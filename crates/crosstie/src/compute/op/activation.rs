@@ -29,16 +29,41 @@ impl Activation {
     pub fn apply(self, values: &mut [f32]) {
         match self {
             Activation::None => {}
-            Activation::Relu => vectorised(
+            Activation::Sigmoid | Activation::Tanh => values.iter_mut().for_each(|x| *x = self.of(*x)),
+            _ => vectorised(
                 #[inline(always)]
-                || values.iter_mut().for_each(|x| *x = x.max(0.0)),
+                || values.iter_mut().for_each(|x| *x = self.of(*x)),
             ),
-            Activation::LeakyRelu => vectorised(
-                #[inline(always)]
-                || values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { LEAK * *x }),
-            ),
-            Activation::Sigmoid => values.iter_mut().for_each(|x| *x = sigmoid(*x)),
-            Activation::Tanh => values.iter_mut().for_each(|x| *x = x.tanh()),
+        }
+    }
+
+    /// Adds `bias` to every row of as many columns, then applies the function.
+    pub fn apply_with_bias(self, rows: &mut [f32], bias: &[f32]) {
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(bias.len()) {
+                    row.iter_mut().zip(bias).for_each(|(x, bias)| *x = self.of(*x + bias));
+                }
+            },
+        );
+    }
+
+    /// The function.
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        match self {
+            Activation::None => x,
+            Activation::Relu => x.max(0.0),
+            Activation::LeakyRelu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    LEAK * x
+                }
+            }
+            Activation::Sigmoid => sigmoid(x),
+            Activation::Tanh => x.tanh(),
         }
     }
 

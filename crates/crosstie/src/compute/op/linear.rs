@@ -78,14 +78,11 @@ impl Op for Linear {
                 product(&mut part, false, input, self.weight(weights, route, group));
             }
             if self.bias {
-                let bias = &biases[route * width..][..width];
-                vectorised(
-                    #[inline(always)]
-                    || output.chunks_exact_mut(width).for_each(|row| kernel::add(row, bias)),
-                );
+                self.activation.apply_with_bias(output, &biases[route * width..][..width]);
+            } else {
+                self.activation.apply(output);
             }
         }
-        self.activation.apply(pass.output);
     }
 
     fn backward(&self, pass: &mut BackwardPass<'_>) {

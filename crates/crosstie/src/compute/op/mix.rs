@@ -17,79 +17,98 @@ pub struct Mix {
     pub width: usize,
 }
 
+/// One expert in one output.
+#[derive(Clone, Copy)]
+struct Term {
+    /// Column of its weight.
+    column: usize,
+    /// First column of the output.
+    output: usize,
+    /// The expert's node, and its first column there.
+    expert: (usize, usize),
+}
+
 impl Mix {
-    /// Every choice: its weight's column, its output, its expert.
-    fn terms(&self) -> impl Iterator<Item = (usize, usize, (usize, usize))> + '_ {
+    fn terms(&self) -> Vec<Term> {
         let choices = self.choices.iter().enumerate();
         choices
-            .flat_map(|(output, experts)| experts.iter().map(move |expert| (output, *expert)))
+            .flat_map(|(output, experts)| experts.iter().map(move |expert| (output, expert)))
             .enumerate()
-            .map(|(column, (output, expert))| (column, output, expert))
+            .map(|(column, (output, (node, place)))| Term {
+                column,
+                output: output * self.width,
+                expert: (*node, place * self.width),
+            })
+            .collect()
     }
 }
 
+// Row by row, all experts of a row one after the other: a row's numbers then
+// stay in the nearest cache.
 impl Op for Mix {
     fn name(&self) -> &'static str {
         "mix"
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {
-        let (weights, width) = (pass.input(0), self.width);
+        let (rows, width, terms) = (pass.rows, self.width, self.terms());
+        let weights = pass.input(0);
+        let experts: Vec<_> = (1..pass.inputs()).map(|index| pass.input(index)).collect();
+        let outputs = pass.output.chunks_exact_mut(self.choices.len() * width).take(rows);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, output) in outputs.enumerate() {
+                    output.fill(0.0);
+                    for Term { column, output: to, expert: (node, from) } in &terms {
+                        let expert = &experts[*node].row(row)[*from..][..width];
+                        kernel::add_scaled(&mut output[*to..][..width], weights.row(row)[*column], expert);
+                    }
+                }
+            },
+        );
+    }
+
+    fn backward(&self, pass: &mut BackwardPass<'_>) {
+        let (rows, width, terms) = (pass.rows, self.width, self.terms());
         let outputs = self.choices.len() * width;
-        pass.output.fill(0.0);
-        for (column, output, (node, place)) in self.terms() {
-            let experts = pass.input(1 + node);
-            let (rows, into) = (pass.rows, &mut *pass.output);
+        let weights = pass.input(0);
+        let experts: Vec<_> = (1..pass.inputs()).map(|index| pass.input(index)).collect();
+        if let Some((gradient, mut into)) = pass.gradients(0) {
+            let accumulate = into.accumulate;
             vectorised(
                 #[inline(always)]
                 || {
-                    for row in 0..rows {
-                        let expert = &experts.row(row)[place * width..][..width];
-                        let into = &mut into[row * outputs + output * width..][..width];
-                        kernel::add_scaled(into, weights.row(row)[column], expert);
+                    for (row, gradient) in gradient.chunks_exact(outputs).take(rows).enumerate() {
+                        let into = into.row(row);
+                        for Term { column, output, expert: (node, from) } in &terms {
+                            let expert = &experts[*node].row(row)[*from..][..width];
+                            let slope = kernel::dot(&gradient[*output..][..width], expert);
+                            into[*column] = if accumulate { into[*column] + slope } else { slope };
+                        }
                     }
                 },
             );
         }
-    }
-
-    fn backward(&self, pass: &mut BackwardPass<'_>) {
-        let (rows, width) = (pass.rows, self.width);
-        let outputs = self.choices.len() * width;
-        let nodes = 1 + self.choices.iter().flatten().map(|(node, _)| *node).max().unwrap_or(0);
-        let inputs: Vec<_> = (0..=nodes).map(|index| pass.input(index)).collect();
-        if let Some((gradient, mut into)) = pass.gradients(0) {
-            into.start(rows);
-            for (column, output, (node, place)) in self.terms() {
-                let (experts, into) = (inputs[1 + node], &mut into);
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for row in 0..rows {
-                            let expert = &experts.row(row)[place * width..][..width];
-                            let gradient = &gradient[row * outputs + output * width..][..width];
-                            into.row(row)[column] += kernel::dot(gradient, expert);
-                        }
-                    },
-                );
-            }
-        }
-        for wanted in 0..nodes {
+        for wanted in 0..experts.len() {
             let Some((gradient, mut into)) = pass.gradients(1 + wanted) else { continue };
-            into.start(rows);
-            for (column, output, (_, place)) in self.terms().filter(|(_, _, (node, _))| *node == wanted) {
-                let (weights, into) = (inputs[0], &mut into);
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for row in 0..rows {
-                            let gradient = &gradient[row * outputs + output * width..][..width];
-                            let into = &mut into.row(row)[place * width..][..width];
-                            kernel::add_scaled(into, weights.row(row)[column], gradient);
+            let terms: Vec<Term> = terms.iter().filter(|term| term.expert.0 == wanted).copied().collect();
+            let accumulate = into.accumulate;
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, gradient) in gradient.chunks_exact(outputs).take(rows).enumerate() {
+                        let into = into.row(row);
+                        if !accumulate {
+                            into.fill(0.0);
                         }
-                    },
-                );
-            }
+                        for Term { column, output, expert: (_, from) } in &terms {
+                            let gradient = &gradient[*output..][..width];
+                            kernel::add_scaled(&mut into[*from..][..width], weights.row(row)[*column], gradient);
+                        }
+                    }
+                },
+            );
         }
     }
 }

@@ -1,0 +1,143 @@
+//! The step workload: 20 categorical fields and the models that read them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use crosstie::batch::Batch;
+use crosstie::config::Config;
+use crosstie::data::Source;
+use crosstie::feature::{Features, Purpose};
+use crosstie::schema::Schema;
+use crosstie::scorer::Scorer;
+
+/// Distinct values of each field.
+pub const VOCABULARIES: [u32; 20] = [
+    500_000, 500_000, 50_000, 50_000, 50_000, 50_000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000,
+    1000, 1000, 1000,
+];
+/// The first fields describe the user, the others the candidate.
+pub const USER_FIELDS: usize = 12;
+/// Numbers of scenarios that the log can be split into.
+pub const SCENARIOS: [u32; 3] = [1, 6, 50];
+/// Rows encoded at a time.
+const PIECE: usize = 8192;
+
+pub fn field_name(field: usize) -> String {
+    format!("f{field:02}")
+}
+
+pub fn scenario_column(count: u32) -> String {
+    format!("scenario_{count}")
+}
+
+/// A model of the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Model {
+    /// One bottom 320 → 256 → 128, two towers.
+    SharedBottom,
+    /// 8 experts 320 → 256 → 128, two gates, two towers of 64.
+    Mmoe,
+    /// Two levels, of 256 and 128.
+    Ple,
+    /// Default sizes, three tasks.
+    Ektm,
+    /// Default sizes, three tasks.
+    Aem2tl,
+    /// A small network, to see everything that is not a matrix product.
+    Small,
+}
+
+impl Model {
+    /// The model's settings; every model is trained the same way.
+    fn settings(self) -> &'static str {
+        match self {
+            Model::SharedBottom => "name = 'shared-bottom'\nbottom_units = [256, 128]\ntower_units = [64]",
+            Model::Mmoe => "name = 'mmoe'\nexperts = 8\nexpert_units = [256, 128]\ntower_units = [64]",
+            Model::Ple => "name = 'ple'\nlevels = [[256], [128]]\ntower_units = [64]",
+            Model::Ektm => "name = 'ektm'",
+            Model::Aem2tl => "name = 'aem2tl'",
+            Model::Small => "name = 'shared-bottom'\nbottom_units = [16]\ntower_units = []",
+        }
+    }
+
+    /// The tasks, as the schema writes them.
+    fn tasks(self) -> &'static str {
+        match self {
+            Model::Ektm | Model::Aem2tl => {
+                "[[task]]\nname = 'click'\n[[task]]\nname = 'cart'\nafter = 'click'\n[[task]]\nname = 'buy'\nafter = 'cart'\n"
+            }
+            _ => "[[task]]\nname = 'click'\n[[task]]\nname = 'like'\n",
+        }
+    }
+
+    /// The configuration of a training.
+    pub fn config(self, batch: usize, threads: usize) -> Result<Config> {
+        let text = format!(
+            "[data]\ndir = '.'\n[network]\ndropout = 0.0\n[train]\nbatch_size = {batch}\nthreads = {threads}\n[model]\n{}\n\
+             [optimizer.dense]\nname = 'adam'\nlearning_rate = 1e-3\n[optimizer.rows]\nname = 'adam'\nlearning_rate = 1e-3\n",
+            self.settings()
+        );
+        Ok(Config::parse(&text, &[])?)
+    }
+
+    /// The schema of the log for this model. `buckets` gives the first field a
+    /// hashed table of that size.
+    pub fn schema(self, scenarios: u32, buckets: Option<u32>) -> Result<Schema> {
+        let mut text = format!("scenario = '{}'\n{}", scenario_column(scenarios), self.tasks());
+        for field in 0..VOCABULARIES.len() {
+            let side = if field < USER_FIELDS { "user" } else { "item" };
+            let rows = match buckets.filter(|_| field == 0) {
+                Some(buckets) => format!("buckets = {buckets}"),
+                None => "min_count = 1".into(),
+            };
+            let name = field_name(field);
+            text += &format!("[[field]]\nname = '{name}'\nkind = 'categorical'\n{rows}\nside = '{side}'\n");
+        }
+        Ok(Schema::parse(&text)?)
+    }
+}
+
+/// A log in memory.
+pub struct Encoded {
+    pub features: Features,
+    pub batches: Vec<Batch>,
+}
+
+/// Learns the features from the whole training file and encodes its first
+/// `rows` in batches, in the file's order.
+pub fn encode(directory: &Path, schema: &Schema, rows: usize, batch: usize) -> Result<Encoded> {
+    let path = directory.join("train.parquet");
+    let source = open(&path)?;
+    let features = Features::learn(schema, &source)?;
+    let mut window = Batch::default();
+    let mut batches = Vec::new();
+    let mut left = rows;
+    for piece in source.rows(&features.columns(Purpose::Training), PIECE) {
+        let mut piece = features.encode(&piece?, Purpose::Training)?;
+        if piece.rows > left {
+            piece = piece.select(&(0..left).collect::<Vec<_>>());
+        }
+        left -= piece.rows;
+        window.append(&piece);
+        let whole = window.rows / batch * batch;
+        let order: Vec<usize> = (0..window.rows).collect();
+        batches.extend(order[..whole].chunks(batch).map(|rows| window.select(rows)));
+        window = window.select(&order[whole..]);
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(Encoded { features, batches })
+}
+
+pub fn open(path: &Path) -> Result<Source> {
+    let path = path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?;
+    Ok(Source::open(&[path])?)
+}
+
+/// Number of learned dense parameters, and of weights in tables.
+pub fn sizes(scorer: &Scorer) -> (usize, usize) {
+    let parameters = scorer.network().program.parameters().iter().filter(|parameter| parameter.learned);
+    let tables = scorer.embeddings().tables().map(|(_, rows, width, _)| rows * width);
+    (parameters.map(|parameter| parameter.len()).sum(), tables.sum())
+}
