@@ -5,6 +5,7 @@
 mod log;
 mod memory;
 mod products;
+mod read;
 mod request;
 mod step;
 mod table;
@@ -28,9 +29,11 @@ enum Command {
     Step(step::Step),
     /// Times training steps with one table of a given size.
     Table(table::Table),
-    /// Times the matrix products of a training step, and nothing else.
+    /// Times training steps and their matrix products alone, in turns.
     Products(products::Products),
-    /// Times one user with many candidates, row cells to probabilities.
+    /// Times reading and encoding a log.
+    Read(read::Read),
+    /// Times one user with many candidates, from encoded rows to probabilities.
     Request(request::Request),
 }
 
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         Command::Step(step) => step.run()?,
         Command::Table(table) => table.run()?,
         Command::Products(products) => products.run()?,
+        Command::Read(read) => read.run()?,
         Command::Request(request) => request.run()?,
     };
     println!("{found}");

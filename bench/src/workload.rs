@@ -20,7 +20,7 @@ pub const USER_FIELDS: usize = 12;
 /// Numbers of scenarios that the log can be split into.
 pub const SCENARIOS: [u32; 3] = [1, 6, 50];
 /// Rows encoded at a time.
-const PIECE: usize = 8192;
+pub const PIECE: usize = 8192;
 
 pub fn field_name(field: usize) -> String {
     format!("f{field:02}")

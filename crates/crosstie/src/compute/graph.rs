@@ -119,6 +119,7 @@ struct Source {
     name: String,
     buffer: usize,
     learns: bool,
+    lead: usize,
 }
 
 /// A network being declared.
@@ -155,8 +156,16 @@ impl Graph {
     /// gradient with respect to them is computed too.
     pub fn source(&mut self, name: &str, width: usize, learns: bool) -> Node {
         let node = self.buffer(width);
-        self.sources.push(Source { name: name.into(), buffer: node.buffer, learns });
+        self.sources.push(Source { name: name.into(), buffer: node.buffer, learns, lead: 0 });
         node
+    }
+
+    /// Tells that rows which follow each other often agree in the first
+    /// `columns` columns of a source: candidates of one user. Scoring then
+    /// computes once what depends on those alone.
+    pub fn lead(&mut self, source: Node, columns: usize) {
+        let found = self.sources.iter_mut().find(|found| found.buffer == source.buffer);
+        found.expect("only a source has a lead").lead = columns;
     }
 
     /// A parameter that learns by gradient, named as in the artifact.
@@ -255,10 +264,13 @@ impl Graph {
                 }
             }
         }
+        let mut leads = vec![0; self.widths.len()];
+        self.sources.iter().for_each(|source| leads[source.buffer] = source.lead);
         let sources = self.sources.iter().map(|source| (source.name.clone(), source.buffer)).collect();
         Ok(Program {
             widths: self.widths,
             sources,
+            leads,
             steps: self.steps,
             parameters: self.parameters,
             losses: self.losses,
@@ -351,6 +363,8 @@ pub(super) struct Backward {
 pub struct Program {
     pub(super) widths: Vec<usize>,
     pub(super) sources: Vec<(String, usize)>,
+    /// Per buffer: how many columns lead.
+    pub(super) leads: Vec<usize>,
     pub(super) steps: Vec<Step>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) losses: Vec<(String, Node)>,

@@ -24,7 +24,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The rows `from..from + count`.
-    fn rows(self, from: usize, count: usize) -> Matrix<'a> {
+    pub(super) fn rows(self, from: usize, count: usize) -> Matrix<'a> {
         assert!(from + count <= self.rows, "rows {from}..{} of {}", from + count, self.rows);
         Matrix { data: &self.data[from * self.rows_by..], rows: count, ..self }
     }
@@ -144,7 +144,7 @@ pub fn product(c: &mut MatrixMut<'_>, accumulate: bool, a: Matrix<'_>, b: Matrix
     for from in (0..a.columns).step_by(step) {
         let depth = step.min(a.columns - from);
         let (a, b) = (a.columns(from, depth), b.rows(from, depth));
-        if from > 0 && c.rows == 1 {
+        if (accumulate || from > 0) && c.rows == 1 {
             add_row(c.row(0), a, b);
         } else {
             add_product(c, accumulate || from > 0, a, b);
@@ -254,16 +254,18 @@ mod tests {
 
     #[test]
     fn a_row_of_a_deep_product_changed_with_the_number_of_rows() {
-        for (k, n) in [(DEPTH, 3), (DEPTH + 1, 3), (700, 300), (1500, 5)] {
+        for (k, n) in [(16, 1), (128, 16), (DEPTH, 3), (DEPTH + 1, 3), (700, 300), (1500, 5)] {
             let (a, b) = (numbers(256 * k, 1), numbers(k * n, 2));
-            let first = |m: usize| {
-                let mut c = vec![0.0; m * n];
-                let (a, b) = (Matrix::new(&a, m, k, k), Matrix::new(&b, k, n, n));
-                product(&mut MatrixMut::new(&mut c, m, n, n), false, a, b);
-                c[..n].to_vec()
-            };
-            for m in [1, 2, 44, 65, 256] {
-                assert_eq!(first(m), first(256), "{m}×{k}×{n}");
+            for accumulate in [false, true] {
+                let first = |m: usize| {
+                    let mut c = numbers(256 * n, 3)[..m * n].to_vec();
+                    let (a, b) = (Matrix::new(&a, m, k, k), Matrix::new(&b, k, n, n));
+                    product(&mut MatrixMut::new(&mut c, m, n, n), accumulate, a, b);
+                    c[..n].to_vec()
+                };
+                for m in [1, 2, 44, 65, 256] {
+                    assert_eq!(first(m), first(256), "{m}×{k}×{n}");
+                }
             }
         }
     }

@@ -35,6 +35,9 @@ pub(super) struct Chunk {
     pub rows: usize,
     pub first_row: usize,
     pub segments: Vec<Range<usize>>,
+    /// Per buffer with a lead: the rows whose lead differs from that of the row
+    /// before. Found for scoring only.
+    pub starts: Vec<Vec<usize>>,
     pub values: Vec<Vec<f32>>,
     pub gradients: Vec<Vec<f32>>,
 }
@@ -93,6 +96,7 @@ impl Program {
                     rows,
                     first_row: index * CHUNK,
                     segments: vec![0..0; self.scenarios],
+                    starts: vec![Vec::new(); self.widths.len()],
                     values: buffers(rows, &|buffer| alive[buffer]),
                     gradients: buffers(rows, &|buffer| training && self.backward.needed[buffer]),
                 }
@@ -120,6 +124,7 @@ impl Program {
         let (chunks, statistics) = (&mut workspace.chunks[..workspace.used], &workspace.statistics);
         chunks.par_iter_mut().with_max_len(1).for_each(|chunk| {
             self.fill(chunk, fill);
+            self.find_starts(chunk);
             self.forward_chunk(chunk, 0..self.steps.len(), used, parameters, statistics, Mode::Score);
         });
     }
@@ -220,6 +225,18 @@ impl Program {
         }
     }
 
+    fn find_starts(&self, chunk: &mut Chunk) {
+        for (buffer, lead) in self.leads.iter().enumerate().filter(|(_, lead)| **lead > 0) {
+            let (width, values) = (self.widths[buffer], &chunk.values[buffer]);
+            if values.is_empty() {
+                continue;
+            }
+            let lead = |row: usize| bytemuck::cast_slice::<f32, u32>(&values[row * width..][..*lead]);
+            chunk.starts[buffer].clear();
+            chunk.starts[buffer].extend((0..chunk.rows).filter(|row| *row == 0 || lead(*row) != lead(row - 1)));
+        }
+    }
+
     fn forward_chunk(
         &self,
         chunk: &mut Chunk,
@@ -244,6 +261,8 @@ impl Program {
                 inputs: &step.inputs,
                 buffers: &chunk.values,
                 widths: &self.widths,
+                leads: &self.leads,
+                starts: &chunk.starts,
                 parameters: &slots,
                 statistics: &statistics[index],
             });

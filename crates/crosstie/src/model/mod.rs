@@ -321,6 +321,7 @@ impl Inputs<'_> {
     pub fn further_features(&mut self, net: &mut Net<'_>) -> Features {
         let (set, columns) = (self.sets.len(), self.columns);
         let node = net.graph().source(&format!("features {set}"), columns.width(), true);
+        net.graph().lead(node, columns.side(Side::User).end);
         self.sources.push(Source::Features { set });
         self.sets.push(node);
         Features {

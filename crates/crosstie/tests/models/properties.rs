@@ -132,6 +132,7 @@ fn a_score_depends_on_its_row_alone() {
         agree((100..batch.rows).step_by(2).collect(), "among rows of one scenario");
         agree((90..110).collect(), "in another mix of scenarios");
         agree((0..7).flat_map(|_| 0..batch.rows).collect(), "several times");
+        agree((0..batch.rows * 3).map(|index| index / 3).collect(), "thrice in a row");
         for row in [0, 1, 99, 100, 255, 256, 299] {
             agree(vec![row], "alone");
         }

@@ -37,13 +37,18 @@ impl Activation {
         }
     }
 
-    /// Adds `bias` to every row of as many columns, then applies the function.
-    pub fn apply_with_bias(self, rows: &mut [f32], bias: &[f32]) {
+    /// Adds the terms, in their order, to every row of as many columns, then
+    /// applies the function.
+    pub fn apply_to_sum<const N: usize>(self, rows: &mut [f32], terms: [&[f32]; N]) {
+        let width = terms[0].len();
         vectorised(
             #[inline(always)]
             || {
-                for row in rows.chunks_exact_mut(bias.len()) {
-                    row.iter_mut().zip(bias).for_each(|(x, bias)| *x = self.of(*x + bias));
+                let terms = terms.map(|term| &term[..width]);
+                for row in rows.chunks_exact_mut(width) {
+                    for (column, x) in row.iter_mut().enumerate() {
+                        *x = self.of(terms.iter().fold(*x, |sum, term| sum + term[column]));
+                    }
                 }
             },
         );

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Op};
+use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Lead, Op, View};
 use crate::compute::kernel::{self, vectorised};
 use crate::compute::matmul::{Matrix, MatrixMut, product};
 
@@ -54,6 +54,50 @@ impl Linear {
         let size = self.inputs * self.outputs;
         Matrix::new(&weights[(route * self.groups + group) * size..][..size], self.inputs, self.outputs, self.outputs)
     }
+
+    /// `f(x W + b)` with `x W` as the sum of two products, of the columns behind
+    /// the lead and of the lead's own. The second is computed once for rows of
+    /// one lead. The sum is made in this order also where every row has a lead
+    /// of its own: a score must not depend on the rows beside it.
+    fn by_lead(
+        &self,
+        input: View<'_>,
+        lead: Lead<'_>,
+        (weight, bias): (Matrix<'_>, Option<&[f32]>),
+        rows: Range<usize>,
+        output: &mut [f32],
+    ) {
+        let (width, columns) = (self.outputs, lead.columns);
+        let (own, rest) = (weight.rows(0, columns), weight.rows(columns, self.inputs - columns));
+        let mut whole = MatrixMut::new(output, rows.len(), width, width);
+        product(&mut whole, false, input.matrix(rows.clone(), columns, self.inputs - columns), rest);
+        let others = lead.starts.iter().copied().filter(|start| rows.start < *start && *start < rows.end);
+        let starts: Vec<usize> = std::iter::once(rows.start).chain(others).collect();
+        if starts.len() * 2 > rows.len() {
+            product(&mut whole, true, input.matrix(rows, 0, columns), own);
+            return self.finish(output, bias);
+        }
+        let leads: Vec<f32> = starts.iter().flat_map(|start| &input.row(*start)[..columns]).copied().collect();
+        let mut sums = vec![0.0; starts.len() * width];
+        let leads = Matrix::new(&leads, starts.len(), columns, columns);
+        product(&mut MatrixMut::new(&mut sums, starts.len(), width, width), false, leads, own);
+        let ends = starts[1..].iter().copied().chain([rows.end]);
+        for ((start, end), sum) in starts.iter().zip(ends).zip(sums.chunks_exact(width)) {
+            let output = &mut output[(start - rows.start) * width..(end - rows.start) * width];
+            match bias {
+                Some(bias) => self.activation.apply_to_sum(output, [sum, bias]),
+                None => self.activation.apply_to_sum(output, [sum]),
+            }
+        }
+    }
+
+    /// `f(y + b)` in place.
+    fn finish(&self, output: &mut [f32], bias: Option<&[f32]>) {
+        match bias {
+            Some(bias) => self.activation.apply_to_sum(output, [bias]),
+            None => self.activation.apply(output),
+        }
+    }
 }
 
 impl Op for Linear {
@@ -68,20 +112,22 @@ impl Op for Linear {
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let (input, width) = (pass.input(0), self.groups * self.outputs);
         let weights = pass.parameter(0);
+        let lead = pass.lead(0).filter(|_| self.groups == 1);
         let biases = if self.bias { pass.parameter(1) } else { &[] };
         for (route, rows) in self.routes(pass.rows, pass.segments) {
             let output = &mut pass.output[rows.start * width..rows.end * width];
+            let bias = self.bias.then(|| &biases[route * width..][..width]);
+            if let Some(lead) = lead {
+                self.by_lead(input, lead, (self.weight(weights, route, 0), bias), rows, output);
+                continue;
+            }
             for group in 0..self.groups {
                 let part = &mut output[group * self.outputs..];
                 let mut part = MatrixMut::new(part, rows.len(), self.outputs, width);
                 let input = input.matrix(rows.clone(), group * self.inputs, self.inputs);
                 product(&mut part, false, input, self.weight(weights, route, group));
             }
-            if self.bias {
-                self.activation.apply_with_bias(output, &biases[route * width..][..width]);
-            } else {
-                self.activation.apply(output);
-            }
+            self.finish(output, bias);
         }
     }
 
@@ -190,5 +236,43 @@ mod tests {
             let wide = linear(graph, inputs[0], layer);
             wide.columns(TILE - 2, 5)
         });
+    }
+
+    #[test]
+    fn what_rows_of_one_lead_share_is_computed_once_to_the_same_bits() {
+        for routed in [false, true] {
+            let mut graph = Graph::new(2);
+            let input = graph.source("input", 7, false);
+            graph.lead(input, 4);
+            let activation = Activation::Relu;
+            let layer = Linear { groups: 1, inputs: 7, outputs: 5, activation, bias: true, routed };
+            let output = linear(&mut graph, input, layer);
+            graph.output(output);
+            let program = graph.compile().unwrap();
+            let parameters = program.initial(1);
+            // Leads of 1, 1, 9, 20 and 9 rows, cut by the scenarios' border at 15.
+            let lead = |row: usize| [0, 1, 11, 31].iter().filter(|start| row >= **start).count() as f32;
+            let value = |row: usize, column: usize| match column < 4 {
+                true => 0.3 * lead(row) - 0.1 * column as f32,
+                false => (row * 7 + column) as f32 * 0.01 - 1.0,
+            };
+            let score = |rows: Range<usize>, border: usize| {
+                let mut workspace = program.workspace(40, false);
+                let fill = |_: usize, some: Range<usize>, into: &mut [f32]| {
+                    for (row, cells) in some.zip(into.chunks_exact_mut(7)) {
+                        (0..7).for_each(|column| cells[column] = value(rows.start + row, column));
+                    }
+                };
+                let segments = [0..border, border..rows.len()];
+                program.score(&mut workspace, &parameters, rows.len(), &segments, &fill);
+                workspace.values(&program, output).flatten().copied().collect::<Vec<f32>>()
+            };
+            let together = score(0..40, 15);
+            assert!(together.iter().any(|value| *value > 0.0));
+            for row in 0..40 {
+                let alone = score(row..row + 1, usize::from(row < 15));
+                assert_eq!(alone, together[row * 5..][..5], "row {row}, routed {routed}");
+            }
+        }
     }
 }

@@ -178,8 +178,20 @@ pub struct ForwardPass<'a> {
     pub(super) inputs: &'a [Node],
     pub(super) buffers: &'a [Vec<f32>],
     pub(super) widths: &'a [usize],
+    pub(super) leads: &'a [usize],
+    pub(super) starts: &'a [Vec<usize>],
     pub(super) parameters: &'a [&'a [f32]],
     pub(super) statistics: &'a [f32],
+}
+
+/// The first columns of an input, in which rows that follow each other often
+/// agree.
+#[derive(Clone, Copy)]
+pub struct Lead<'a> {
+    /// How many columns.
+    pub columns: usize,
+    /// The rows that differ in them from the row before.
+    pub starts: &'a [usize],
 }
 
 impl<'a> ForwardPass<'a> {
@@ -191,6 +203,14 @@ impl<'a> ForwardPass<'a> {
     /// Input `index`.
     pub fn input(&self, index: usize) -> View<'a> {
         view(self.inputs[index], self.buffers, self.widths)
+    }
+
+    /// The lead of input `index`, in scoring, where the graph has declared one.
+    pub fn lead(&self, index: usize) -> Option<Lead<'a>> {
+        let node = self.inputs[index];
+        let columns = self.leads[node.buffer];
+        let whole = node.from == 0 && columns > 0 && columns <= node.width;
+        (whole && self.mode == Mode::Score).then(|| Lead { columns, starts: &self.starts[node.buffer] })
     }
 
     /// Parameter `slot`.

@@ -1,0 +1,391 @@
+"""Runs the benchmarks and writes docs/performance/<name>.json and <name>.md.
+
+    python3 bench/run.py NAME... [--rounds N] [--peers PYTHON] [--rows N]
+
+NAME is one of: step, models, products, table, scenarios, request, bulk, train, memory; `all` runs them all.
+PYTHON is an interpreter that has bench/peers/requirements.txt installed; without it crosstie is measured alone.
+Needs cargo and Python's standard library; `memory` needs Linux. Data goes to target/bench.
+
+The commands of one benchmark run in turns, every round each of them once, so that a machine that gets slower
+gets slower for all. The tables show medians over the rounds; the JSON has every run.
+"""
+import argparse, json, os, pathlib, platform, resource, statistics, subprocess, sys, time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DATA = ROOT / "target" / "bench"
+PAGES = ROOT / "docs" / "performance"
+PROBE = ROOT / "target" / "release" / "crosstie-bench"
+CROSSTIE = ROOT / "target" / "release" / "crosstie"
+PEERS = ROOT / "bench" / "peers" / "peers.py"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME")
+    parser.add_argument("--rounds", type=int, help="how often every command runs")
+    parser.add_argument("--peers", help="a Python with the peers' libraries")
+    parser.add_argument("--rows", type=int, default=5_000_000, help="rows of the log of `train`")
+    options = parser.parse_args()
+    subprocess.run(["cargo", "build", "--release", "-p", "crosstie-cli", "-p", "crosstie-bench"], cwd=ROOT, check=True)
+    names = list(BENCHMARKS) if "all" in options.names else options.names
+    for name in names:
+        BENCHMARKS[name](options)
+
+
+# Running
+
+
+def probe(*arguments):
+    """One of crosstie's own measurements."""
+    return [str(PROBE), *map(str, arguments)]
+
+
+def peer(options, *arguments):
+    """One of the peers' measurements; None without an interpreter for it."""
+    return [options.peers, str(PEERS), *map(str, arguments)] if options.peers else None
+
+
+def once(command):
+    """Runs a command that ends its output with a line of JSON."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def timed(command, limit=None):
+    """Runs a command to its end: wall and processor seconds, peak memory, exit code."""
+    def limits():
+        if limit:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=limits, text=True)
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mib": usage.ru_maxrss / 1024,
+        "exit_code": process.returncode,
+        **({"stderr": errors[-500:]} if process.returncode else {}),
+    }
+
+
+def in_turns(commands, rounds, run=once):
+    """Every command once a round; the runs of each by its name."""
+    runs = {name: [] for name, command in commands.items() if command}
+    for number in range(rounds):
+        for name in runs:
+            print(f"{number + 1}/{rounds} {name}", file=sys.stderr)
+            runs[name].append(run(commands[name]))
+    return runs
+
+
+def median(runs, *path):
+    """The median over the runs of one figure."""
+    values = []
+    for value in runs:
+        for key in path:
+            value = value.get(key) if value else None
+        if value is not None:
+            values.append(value)
+    return statistics.median(values) if values else None
+
+
+# Writing
+
+
+def machine():
+    """What the figures were measured on."""
+    found = {"system": platform.platform(), "cores": os.cpu_count()}
+    try:
+        info = pathlib.Path("/proc/cpuinfo").read_text()
+        lines = [line.split(":", 1) for line in info.splitlines() if ":" in line]
+        found["processor"] = next(value.strip() for key, value in lines if key.strip() == "model name")
+        flags = next(value for key, value in lines if key.strip() == "flags").split()
+        found["vectors"] = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "less than AVX2"
+    except (OSError, StopIteration):
+        pass
+    return found
+
+
+def number(value, digits=0):
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def write(name, title, command, runs, header, rows):
+    """The JSON with every run, and the Markdown table."""
+    PAGES.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    about = {"command": command, "machine": machine(), "commit": commit, "date": time.strftime("%Y-%m-%d")}
+    (PAGES / f"{name}.json").write_text(json.dumps({**about, "runs": runs}, indent=1) + "\n")
+    where = about["machine"]
+    place = f"{where.get('processor', 'unknown processor')}, {where['cores']} cores, {where.get('vectors', '')}"
+    lines = [
+        f"# {title}", "", f"`{command}`; {about['date']}, commit {commit}, {place}. Written by bench/run.py.", "",
+        "| " + " | ".join(header) + " |", "|" + "---|" * len(header),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    (PAGES / f"{name}.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def asked(options, name):
+    """The command that makes the page again."""
+    rounds = f" --rounds {options.rounds}" if options.rounds else ""
+    rows = f" --rows {options.rows}" if name == "train" and options.rows != 5_000_000 else ""
+    return f"python3 bench/run.py {name}{rounds}{rows}" + (" --peers PYTHON" if options.peers else "")
+
+
+# Data
+
+
+def step_log():
+    """The log of the step workload, made if it is not there."""
+    place = DATA / "step"
+    if not (place / "test.parquet").exists():
+        subprocess.run(probe("log", "--out", place, "--rows", 1_000_000), check=True, stdout=subprocess.DEVNULL)
+    return place
+
+
+def synth_log(options):
+    """A synthetic log, made if it is not there; as CSV, too, where there are peers to write it."""
+    place = DATA / f"synth-{options.rows}"
+    if not (place / "schema.toml").exists():
+        subprocess.run([CROSSTIE, "synth", "--rows", str(options.rows), "--out", place], check=True, stderr=subprocess.DEVNULL)
+    if options.peers and not (place / "test.csv").exists():
+        copy = (
+            "import sys, pyarrow.parquet as p, pyarrow.csv as c\n"
+            "for name in ('train', 'valid', 'test'):\n"
+            "    file = p.ParquetFile(f'{sys.argv[1]}/{name}.parquet')\n"
+            "    writer = c.CSVWriter(f'{sys.argv[1]}/{name}.csv', file.schema_arrow)\n"
+            "    [writer.write(batch) for batch in file.iter_batches()]\n"
+            "    writer.close()\n"
+        )
+        subprocess.run([options.peers, "-c", copy, str(place)], check=True)
+    return place
+
+
+# Benchmarks
+
+
+def step(options):
+    """Training steps of MMoE beside PyTorch, in batches of 4096 and 512, and on one thread."""
+    data = step_log()
+    cases = [(4096, 300_000, 2), (512, 100_000, 2), (4096, 150_000, 1)]
+    runs, rows = {}, []
+    for batch, count, threads in cases:
+        common = ["--data", data, "--batch", batch, "--threads", threads, "--rows", count]
+        commands = {"crosstie": probe("step", *common)}
+        if threads == 2:
+            commands |= {f"PyTorch, {name}": peer(options, "step", "--peer", name, *common) for name in ("tuned", "plain", "dense")}
+            stacked = peer(options, "step", "--peer", "tuned", "--experts", "stacked", *common)
+            commands["PyTorch, tuned, experts stacked"] = stacked
+        found = in_turns(commands, options.rounds or 3)
+        runs[f"batch {batch}, {threads} threads"] = found
+        ours = median(found["crosstie"], "median_step_ms")
+        for name, some in found.items():
+            time = median(some, "median_step_ms")
+            auc = " / ".join(number(median(some, "auc", task), 4) for task in ("click", "like"))
+            sizes = f"{median(some, 'parameters'):,} + {median(some, 'table_weights'):,}"
+            rows.append([str(batch), str(threads), name, number(batch / time * 1e3), number(time / ours, 2), auc, sizes, number(median(some, "peak_mib"))])
+    header = ["batch", "threads", "what", "rows/s", "time against crosstie's", "AUC click / like after as many rows", "parameters, dense + tables", "peak MiB"]
+    write("step", "Training steps of MMoE", asked(options, "step"), runs, header, rows)
+
+
+def models(options):
+    """Training steps of other models on the same input."""
+    data = step_log()
+    commands = {}
+    for threads in (2, 1):
+        for model, scenarios in [("shared-bottom", 1), ("mmoe", 1), ("ple", 1), ("ektm", 1), ("aem2tl", 6)]:
+            arguments = ["--data", data, "--model", model, "--rows", 200_000, "--scenarios", scenarios, "--threads", threads]
+            commands[f"{model}, {threads} threads"] = probe("step", *arguments)
+    runs = in_turns(commands, options.rounds or 2)
+    rows = []
+    for name, some in runs.items():
+        model, threads = name.split(", ")
+        speed = 4096 / median(some, "median_step_ms") * 1e3
+        billion = number(1e9 / speed / 3600, 1)
+        rows.append([model, str(some[0]["scenarios"]), threads.split()[0], number(median(some, "parameters")), number(speed), billion])
+    header = ["model", "scenarios", "threads", "dense parameters", "rows/s", "hours for a billion rows"]
+    write("models", "Training steps of other models, batches of 4096", asked(options, "models"), runs, header, rows)
+
+
+def products(options):
+    """The share of a training step that its matrix products take when they are alone."""
+    data = step_log()
+    cases = [(batch, threads) for batch in (4096, 512) for threads in (2, 1)]
+    commands = {
+        f"{batch}, {threads}": probe("products", "--data", data, "--batch", batch, "--threads", threads, "--steps", 400_000 // batch // 3)
+        for batch, threads in cases
+    }
+    runs = in_turns(commands, options.rounds or 5)
+    rows = []
+    for (batch, threads), some in zip(cases, runs.values()):
+        figures = [number(median(some, key), 1) for key in ("step_ms", "products_ms", "products_gflop_per_s")]
+        rows.append([str(batch), str(threads), *figures, number(median(some, "share"), 3)])
+    header = ["batch", "threads", "step, ms", "its products alone, ms", "products, GFLOP/s", "share"]
+    write("products", "A training step of MMoE and its matrix products", asked(options, "products"), runs, header, rows)
+
+
+def table(options):
+    """Training steps with one table of growing size, 2,048 distinct rows of it in each batch."""
+    data = step_log()
+    sizes = [10_000, 1_000_000, 10_000_000, 50_000_000]
+    commands = {f"{model} {size}": probe("table", "--data", data, "--model", model, "--rows", size) for model in ("mmoe", "small") for size in sizes}
+    runs = in_turns(commands, options.rounds or 2)
+    rows = []
+    for name, some in runs.items():
+        model, size = name.split()
+        smallest = median(runs[f"{model} {sizes[0]}"], "median_step_ms")
+        time, held = median(some, "median_step_ms"), median(some, "peak_mib")
+        limit = 1.1 * int(size) * 48 * 4 / 2**20 + 500
+        rows.append([model, number(int(size)), number(time, 1), number(time / smallest, 2), number(held), number(limit)])
+    header = ["model", "table rows", "step, ms", "against 10,000 rows", "peak MiB", "1.1 × (weights + Adam's state) + 500 MiB"]
+    write("table", "Size of a table, batches of 4096", asked(options, "table"), runs, header, rows)
+
+
+def scenarios(options):
+    """AEM2TL on the same rows, split into ever more scenarios."""
+    data = step_log()
+    counts = [1, 6, 50]
+    commands = {count: probe("step", "--data", data, "--model", "aem2tl", "--rows", 200_000, "--scenarios", count) for count in counts}
+    runs = in_turns(commands, options.rounds or 3)
+    one = median(runs[1], "median_step_ms")
+    rows = []
+    for count, some in runs.items():
+        time = median(some, "median_step_ms")
+        rows.append([str(count), number(median(some, "parameters")), number(time, 1), number(time / one, 2)])
+    header = ["scenarios", "dense parameters", "step, ms", "against one scenario"]
+    write("scenarios", "AEM2TL and the number of scenarios, batches of 4096", asked(options, "scenarios"), runs, header, rows)
+
+
+def request(options):
+    """One user with 200 candidates on one thread."""
+    data = step_log()
+    commands = {
+        "crosstie, one user": probe("request", "--data", data),
+        "crosstie, 200 users": probe("request", "--data", data, "--strangers"),
+        "PyTorch, plain": peer(options, "score", "--data", data, "--peer", "plain", "--rows", 4096, "--repeat", 1000),
+        "ONNX Runtime": peer(options, "score", "--data", data, "--peer", "onnx", "--rows", 4096, "--repeat", 1000),
+    }
+    runs = in_turns(commands, options.rounds or 5)
+    ours = median(runs["crosstie, one user"], "request_ms", "p50")
+    rows = []
+    for name, some in runs.items():
+        middle, late = (median(some, "request_ms", key) for key in ("p50", "p99"))
+        rows.append([name, number(middle, 2), number(late, 2), number(middle / ours, 2)])
+    header = ["what", "median, ms", "99th percentile, ms", "median against crosstie's"]
+    write("request", "200 candidates on one thread, MMoE", asked(options, "request"), runs, header, rows)
+
+
+def bulk(options):
+    """A million rows from Parquet to Parquet. Of crosstie the whole process is timed; of the peers not their start."""
+    data, run = step_log(), DATA / "bulk"
+    config = DATA / "bulk.toml"
+    fields = "".join(f"[[field]]\nname = 'f{n:02}'\nkind = 'categorical'\nmin_count = 1\nside = '{'user' if n < 12 else 'item'}'\n" for n in range(20))
+    (data / "schema.toml").write_text(f"[[task]]\nname = 'click'\n[[task]]\nname = 'like'\n{fields}")
+    files = "".join(f"{part} = ['{data}/test.parquet']\n" for part in ("valid", "test"))
+    config.write_text(
+        f"[data]\nschema = '{data}/schema.toml'\ntrain = ['{data}/train.parquet']\n{files}[model]\nname = 'mmoe'\nexperts = 8\n"
+        "expert_units = [256, 128]\ntower_units = [64]\n[train]\nepochs = 1\nbatch_size = 4096\n"
+    )
+    if not (run / "artifact").exists():
+        subprocess.run([CROSSTIE, "train", config, "--out", run, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    rows_in = 1_000_000
+    commands = {"crosstie": [str(CROSSTIE), "predict", str(run), "--data", f"{data}/train.parquet", "--out", str(DATA / "scores.parquet")]}
+    for name in ("plain", "onnx"):
+        arguments = ["--data", data, "--peer", name, "--rows", rows_in, "--repeat", 20, "--threads", 2]
+        commands[{"plain": "PyTorch, plain", "onnx": "ONNX Runtime"}[name]] = peer(options, "score", *arguments)
+    runs = in_turns(commands, options.rounds or 3, lambda command: timed(command) if command[0] == str(CROSSTIE) else once(command))
+    ours, rows = rows_in / median(runs["crosstie"], "seconds"), []
+    for name, some in runs.items():
+        speed = ours if name == "crosstie" else median(some, "bulk_rows_per_s")
+        rows.append([name, number(speed), number(ours / speed, 2), number(median(some, "score_rows_per_s"))])
+    header = ["what", "rows/s, file to file", "crosstie against it", "rows/s of the scoring alone"]
+    write("bulk", "Scoring a million rows, MMoE, two threads", asked(options, "bulk"), runs, header, rows)
+
+
+def train(options):
+    """From files to a trained, evaluated, saved model, one epoch, two threads."""
+    data = synth_log(options)
+    formats = ["parquet", "csv"] if options.peers else ["parquet"]
+    commands = {}
+    for form in formats:
+        config = DATA / f"train-{form}.toml"
+        files = "".join(f"{part} = ['{data}/{part}.{form}']\n" for part in ("train", "valid", "test"))
+        config.write_text(
+            f"[data]\nschema = '{data}/schema.toml'\n{files}[model]\nname = 'mmoe'\nexperts = 6\nexpert_units = [128, 64]\n"
+            "tower_units = [32]\n[network]\ndropout = 0.0\n[train]\nepochs = 1\nbatch_size = 4096\nthreads = 2\n"
+        )
+        out = DATA / f"train-{form}"
+        commands[f"crosstie, {form}"] = [str(CROSSTIE), "train", str(config), "--out", str(out), "--overwrite", "--quiet"]
+        commands[f"crosstie, reading {form} alone"] = probe("read", "--data", data, "--format", form)
+    for name in ("torch-rechub", "deepctr-torch", "fuxictr"):
+        for form in formats:
+            arguments = ["--data", data, "--peer", name, "--threads", 2, "--batch", 4096, "--format", form]
+            commands[f"{name}, {form}"] = peer(options, "train", *arguments)
+
+    def run(command):
+        if command[0] != str(CROSSTIE):
+            return once(command)
+        found = timed(command)
+        figures = json.loads((pathlib.Path(command[4]) / "metrics.json").read_text())
+        return {**found, "metrics": figures}
+
+    runs = in_turns(commands, options.rounds or 1, run)
+    rows = []
+    for name, some in runs.items():
+        seconds = median(some, "seconds")
+        ours = median(runs[f"crosstie, {name.split(', ')[1].split()[-2] if 'reading' in name else name.split(', ')[1]}"], "seconds")
+        aucs = []
+        for task in ("click", "like", "buy"):
+            auc = median(some, "auc", task)
+            if auc is None and "metrics" in some[0]:
+                auc = crosstie_auc(some[0]["metrics"], task)
+            aucs.append(number(auc, 4))
+        rows.append([name, number(seconds, 1), number(seconds / ours, 2), " / ".join(aucs), number(median(some, "peak_mib"))])
+    header = ["what", "seconds", "against crosstie's", "test AUC click / like / buy, from the impression", "peak MiB"]
+    write("train", f"End to end, a synthetic log of {options.rows:,} rows, one epoch", asked(options, "train"), runs, header, rows)
+
+
+def crosstie_auc(metrics, task):
+    """The test AUC of a task, over all impressions, in a run's metrics.json."""
+    for found in metrics["tasks"]:
+        if found["name"] == task:
+            return found["from_impression"]["auc"]
+    return None
+
+
+def memory(options):
+    """Training on a file four times as large as the memory the process may map."""
+    data = synth_log(options)
+    form = "csv" if options.peers else "parquet"
+    rows = []
+    runs = {}
+    size = (data / f"train.{form}").stat().st_size
+    limit = size // 4
+    config = DATA / "memory.toml"
+    files = "".join(f"{part} = ['{data}/{part}.{form}']\n" for part in ("train", "valid", "test"))
+    config.write_text(
+        f"[data]\nschema = '{data}/schema.toml'\n{files}[model]\nname = 'shared-bottom'\n[train]\nepochs = 1\nbatch_size = 4096\n"
+        "threads = 2\ncache_mib = 0\nshuffle_rows = 65536\n"
+    )
+    command = [str(CROSSTIE), "train", str(config), "--out", str(DATA / "memory"), "--overwrite", "--quiet"]
+    runs["limited"] = [timed(command, limit)]
+    found = runs["limited"][0]
+    outcome = "trained and evaluated" if found["exit_code"] == 0 else f"failed: {found.get('stderr', '').strip()}"
+    rows.append([number(size / 2**20), number(limit / 2**20), number(found["peak_mib"]), number(found["seconds"], 1), outcome])
+    header = ["training file, MiB", "limit of the address space, MiB", "peak resident, MiB", "seconds", "outcome"]
+    write("memory", "A file four times the memory limit", asked(options, "memory"), runs, header, rows)
+
+
+BENCHMARKS = {
+    "step": step, "models": models, "products": products, "table": table, "scenarios": scenarios, "request": request,
+    "bulk": bulk, "train": train, "memory": memory,
+}
+
+if __name__ == "__main__":
+    main()
