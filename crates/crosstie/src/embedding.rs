@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::batch::{Batch, Ids, Layout};
 use crate::compute::CHUNK;
+use crate::compute::kernel::{self, vectorised};
 use crate::optim::{Moments, Rule, SeenRows};
 use crate::random::Stream;
 use crate::schema::{Pooling, Role, Side};
@@ -128,6 +129,15 @@ pub struct RowGradients {
     pub rows: Vec<u32>,
     /// `rows × width`.
     pub gradients: Vec<f32>,
+    /// Room for the next [`Embeddings::gather`].
+    places: [Vec<Place>; 2],
+}
+
+impl RowGradients {
+    /// The gradients of some rows.
+    pub fn new(rows: Vec<u32>, gradients: Vec<f32>) -> RowGradients {
+        RowGradients { rows, gradients, places: Default::default() }
+    }
 }
 
 impl Embeddings {
@@ -207,7 +217,7 @@ impl Embeddings {
                                 let ids = many.row(row);
                                 let share = pooling.share(ids.len());
                                 for id in ids {
-                                    crate::compute::kernel::add_scaled(cell, share, table.row(*id));
+                                    kernel::add_scaled(cell, share, table.row(*id));
                                 }
                             }
                         }
@@ -218,21 +228,25 @@ impl Embeddings {
     }
 
     /// Sums the gradients of each seen row over its places in the batch, in
-    /// the order of fields and rows. `inputs` holds, per set, the gradient of
-    /// the input chunk by chunk (CHUNK rows each, the last may be shorter).
-    pub fn gather(&self, batch: &Batch, inputs: &[Vec<&[f32]>]) -> Vec<RowGradients> {
-        let jobs: Vec<usize> = (0..self.tables.len()).collect();
-        jobs.into_par_iter()
-            .with_max_len(1)
-            .map(|job| self.gather_table(job % self.per_set, &self.tables[job], batch, &inputs[job / self.per_set]))
-            .collect()
+    /// the order of fields and rows, for each table. `inputs` holds, per set,
+    /// the gradient of the input chunk by chunk (CHUNK rows each, the last may
+    /// be shorter). What `into` held is overwritten, its memory used again.
+    pub fn gather(&self, batch: &Batch, inputs: &[Vec<&[f32]>], into: &mut Vec<RowGradients>) {
+        into.resize_with(self.tables.len(), RowGradients::default);
+        into.par_iter_mut().enumerate().with_max_len(1).for_each(|(job, into)| {
+            self.gather_table(job % self.per_set, &self.tables[job], batch, &inputs[job / self.per_set], into);
+        });
     }
 
-    fn gather_table(&self, index: usize, table: &Table, batch: &Batch, input: &[&[f32]]) -> RowGradients {
-        // Sorting (row of the table, place) brings equal rows together and
-        // keeps their places in order, whatever thread does it.
-        let mut keys: Vec<u64> = Vec::new();
-        let mut places: Vec<(u32, u32, f32)> = Vec::new();
+    fn gather_table(
+        &self,
+        index: usize,
+        table: &Table,
+        batch: &Batch,
+        input: &[&[f32]],
+        RowGradients { rows, gradients, places: [places, sorted] }: &mut RowGradients,
+    ) {
+        places.clear();
         for part in &self.columns.parts {
             let From::Table { index: ids, table: wanted, pooling } = part.from else { continue };
             if wanted != index {
@@ -241,28 +255,30 @@ impl Embeddings {
             for row in 0..batch.rows {
                 let ids = batch.ids[ids].row(row);
                 let share = pooling.share(ids.len());
-                for id in ids {
-                    keys.push(u64::from(*id) << 32 | places.len() as u64);
-                    places.push((row as u32, part.columns.start as u32, share));
+                let (row, column) = (row as u32, part.columns.start as u32);
+                places.extend(ids.iter().map(|id| Place { id: *id, row, column, share }));
+            }
+        }
+        // Brings the places of one row of the table together and keeps them in
+        // order, whatever thread does it.
+        sort_by_id(places, sorted);
+        let of_row = places.chunk_by(|a, b| a.id == b.id);
+        rows.clear();
+        rows.extend(of_row.clone().map(|places| places[0].id));
+        gradients.clear();
+        gradients.resize(rows.len() * table.width, 0.0);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (places, into) in of_row.zip(gradients.chunks_exact_mut(table.width)) {
+                    for Place { row, column, share, .. } in places {
+                        let (row, column) = (*row as usize, *column as usize);
+                        let gradient = &input[row / CHUNK][row % CHUNK * self.columns.width + column..];
+                        kernel::add_scaled(into, *share, &gradient[..table.width]);
+                    }
                 }
-            }
-        }
-        keys.sort_unstable();
-        let mut found = RowGradients::default();
-        found.gradients.reserve(keys.len() * table.width);
-        for key in keys {
-            let (row, column, share) = places[(key & 0xFFFF_FFFF) as usize];
-            let (row, column) = (row as usize, column as usize);
-            let gradient = &input[row / CHUNK][row % CHUNK * self.columns.width + column..][..table.width];
-            let id = (key >> 32) as u32;
-            if found.rows.last() != Some(&id) {
-                found.rows.push(id);
-                found.gradients.resize(found.gradients.len() + table.width, 0.0);
-            }
-            let start = found.gradients.len() - table.width;
-            crate::compute::kernel::add_scaled(&mut found.gradients[start..], share, gradient);
-        }
-        found
+            },
+        );
     }
 
     /// Moves the seen rows of every table. The arguments are those of
@@ -289,6 +305,43 @@ impl Embeddings {
             }
         }
         jobs.into_par_iter().with_max_len(1).for_each(|seen| rule.update_rows(seen, step, factor, scale));
+    }
+}
+
+/// Where a batch looks at a row of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Place {
+    /// The row of the table.
+    id: u32,
+    /// The row of the batch.
+    row: u32,
+    /// The first column of the input.
+    column: u32,
+    /// The share of the vector that the input holds.
+    share: f32,
+}
+
+/// Sorts by id and keeps the order of equal ids: digit by digit, which for the
+/// few thousand places of a batch is several times faster than comparing.
+/// `sorted` is room.
+fn sort_by_id(places: &mut Vec<Place>, sorted: &mut Vec<Place>) {
+    const DIGIT: u32 = 11;
+    let bits = u32::BITS - places.iter().map(|place| place.id).max().unwrap_or(0).leading_zeros();
+    sorted.resize(places.len(), Place::default());
+    for shift in (0..bits).step_by(DIGIT as usize) {
+        let digit = |place: &Place| (place.id >> shift & ((1 << DIGIT) - 1)) as usize;
+        let mut next = [0u32; 1 << DIGIT];
+        places.iter().for_each(|place| next[digit(place)] += 1);
+        let mut at = 0;
+        for next in &mut next {
+            at += std::mem::replace(next, at);
+        }
+        for place in places.iter() {
+            let next = &mut next[digit(place)];
+            sorted[*next as usize] = *place;
+            *next += 1;
+        }
+        std::mem::swap(places, sorted);
     }
 }
 
@@ -390,7 +443,11 @@ mod tests {
     fn a_row_seen_by_two_fields_gets_both_gradients_and_others_stay() {
         let mut embeddings = Embeddings::new(&layout(), 1, 1, 0.1);
         let gradient: Vec<f32> = (0..16).map(|i| i as f32).collect();
-        let found = embeddings.gather(&rows(), &[vec![&gradient]]);
+        let mut found = Vec::new();
+        embeddings.gather(&rows(), &[vec![&gradient]], &mut found);
+        let once = found.clone();
+        embeddings.gather(&rows(), &[vec![&gradient]], &mut found);
+        assert_eq!(found[0].gradients, once[0].gradients, "what was there is overwritten");
         assert_eq!(found[0].rows, [3, 4, 5]);
         // Row 4: half of columns 0..2 of row 0 as `seen`, plus columns 3..5 as `item`.
         assert_eq!(found[0].gradients, [0.0, 0.5, 0.0 + 3.0, 0.5 + 4.0, 11.0, 12.0]);
@@ -401,6 +458,21 @@ mod tests {
         let after = embeddings.tables().next().unwrap().3;
         assert_eq!(&after[..6], &before[..6]);
         assert_eq!(after[8], before[8] - 3.0);
+    }
+
+    #[test]
+    fn places_are_sorted_by_id_and_otherwise_stay_in_order() {
+        let stream = Stream::new(5, "ids");
+        for most in [1u64, 7, 1 << 11, 1 << 22, u64::from(u32::MAX)] {
+            let place =
+                |row: u32| Place { id: (stream.uniform(u64::from(row)) * most as f64) as u32, row, ..Place::default() };
+            let mut places: Vec<Place> = (0..500).map(place).collect();
+            let mut expected = places.clone();
+            expected.sort_by_key(|place| place.id);
+            sort_by_id(&mut places, &mut Vec::new());
+            assert_eq!(places, expected, "up to {most}");
+        }
+        sort_by_id(&mut Vec::new(), &mut Vec::new());
     }
 
     #[test]

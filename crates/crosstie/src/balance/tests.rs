@@ -19,7 +19,7 @@ impl Given {
         let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
         let (dense, rows) = values.split_at(self.dense);
         let seen = (0..rows.len() as u32 / 2).map(|row| 4 * row + 3).collect();
-        Gradients { dense: dense.to_vec(), rows: vec![RowGradients { rows: seen, gradients: rows.to_vec() }] }
+        Gradients { dense: dense.to_vec(), rows: vec![RowGradients::new(seen, rows.to_vec())] }
     }
 
     fn sum(&self, weights: &[f64]) -> Gradients {

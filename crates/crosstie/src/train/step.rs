@@ -208,7 +208,7 @@ impl Trainer {
         let mode = Mode::Train { seed: scorer.config.train.seed, step: descent.steps };
         let losses = passes(scorer, &scorer.network, workspace, batch, &seeds, (mode, step))?;
         scorer.network.program.parameter_gradients(workspace, &scorer.parameters, &mut descent.gradients.dense);
-        descent.gradients.rows = row_gradients(scorer, &scorer.network, workspace, batch);
+        row_gradients(scorer, &scorer.network, workspace, batch, &mut descent.gradients.rows);
         let tasks = weights.len();
         let means = losses[..tasks].iter().zip(scorer.network.objective.weights());
         let means: Vec<f64> = means.map(|(sum, weight)| sum * f64::from(*weight) / batch.rows as f64).collect();
@@ -232,7 +232,7 @@ impl Trainer {
         let mode = Mode::Train { seed: scorer.config.train.seed, step: descent.steps };
         let losses = passes(scorer, network, workspace, batch, &seeds, (mode, step))?;
         network.program.parameter_gradients(workspace, &scorer.parameters, &mut descent.gradients.dense);
-        descent.gradients.rows = row_gradients(scorer, network, workspace, batch);
+        row_gradients(scorer, network, workspace, batch, &mut descent.gradients.rows);
         descent.move_down(scorer, reached, step);
         network.program.keep(workspace, &mut scorer.parameters);
         Ok(losses[task])
@@ -321,11 +321,17 @@ fn balance(scorer: &Scorer) -> Result<Box<dyn Balance>> {
 }
 
 /// The gradients of the rows seen, after a backward pass.
-fn row_gradients(scorer: &Scorer, network: &Network, workspace: &Workspace, batch: &Batch) -> Vec<RowGradients> {
+fn row_gradients(
+    scorer: &Scorer,
+    network: &Network,
+    workspace: &Workspace,
+    batch: &Batch,
+    into: &mut Vec<RowGradients>,
+) {
     let program = &network.program;
     let chunks = |set: &Node| workspace.source_gradients(program, *set).map(|(_, chunk)| chunk).collect();
     let inputs: Vec<Vec<&[f32]>> = network.sets.iter().map(chunks).collect();
-    scorer.embeddings.gather(batch, &inputs)
+    scorer.embeddings.gather(batch, &inputs, into);
 }
 
 /// The tasks' own gradients, each by a backward pass over what the last
@@ -362,7 +368,7 @@ impl TaskGradients for Alone<'_> {
 
     fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>) {
         self.pass(task);
-        *into = row_gradients(self.scorer, &self.scorer.network, self.workspace, self.batch);
+        row_gradients(self.scorer, &self.scorer.network, self.workspace, self.batch, into);
     }
 }
 
@@ -383,7 +389,7 @@ mod tests {
 
     #[test]
     fn clipping_scales_dense_and_row_gradients_together() {
-        let rows = vec![RowGradients { rows: vec![3], gradients: vec![4.0] }];
+        let rows = vec![RowGradients::new(vec![3], vec![4.0])];
         let gradients = Gradients { dense: vec![3.0], rows };
         assert_eq!(clip(0.0, &gradients), 1.0);
         assert_eq!(clip(10.0, &gradients), 1.0);

@@ -321,7 +321,8 @@ impl Trial {
         program.parameter_gradients(workspace, &self.parameters, &mut parameters);
         let of_set = |set| workspace.source_gradients(program, set).map(|(_, gradient)| gradient).collect();
         let inputs: Vec<Vec<&[f32]>> = self.network.sets.iter().map(|set| of_set(*set)).collect();
-        let rows = self.embeddings.gather(batch, &inputs);
+        let mut rows = Vec::new();
+        self.embeddings.gather(batch, &inputs, &mut rows);
         Pass { losses: workspace.losses(program).0, parameters, rows }
     }
 

@@ -29,46 +29,20 @@ impl Activation {
     pub fn apply(self, values: &mut [f32]) {
         match self {
             Activation::None => {}
-            Activation::Sigmoid | Activation::Tanh => values.iter_mut().for_each(|x| *x = self.of(*x)),
-            _ => vectorised(
-                #[inline(always)]
-                || values.iter_mut().for_each(|x| *x = self.of(*x)),
-            ),
+            _ => self.apply_to_sum::<0>(values, []),
         }
     }
 
     /// Adds the terms, in their order, to every row of as many columns, then
     /// applies the function.
     pub fn apply_to_sum<const N: usize>(self, rows: &mut [f32], terms: [&[f32]; N]) {
-        let width = terms[0].len();
-        vectorised(
-            #[inline(always)]
-            || {
-                let terms = terms.map(|term| &term[..width]);
-                for row in rows.chunks_exact_mut(width) {
-                    for (column, x) in row.iter_mut().enumerate() {
-                        *x = self.of(terms.iter().fold(*x, |sum, term| sum + term[column]));
-                    }
-                }
-            },
-        );
-    }
-
-    /// The function.
-    #[inline(always)]
-    fn of(self, x: f32) -> f32 {
+        // One loop per function: a choice inside the loop would keep it scalar.
         match self {
-            Activation::None => x,
-            Activation::Relu => x.max(0.0),
-            Activation::LeakyRelu => {
-                if x > 0.0 {
-                    x
-                } else {
-                    LEAK * x
-                }
-            }
-            Activation::Sigmoid => sigmoid(x),
-            Activation::Tanh => x.tanh(),
+            Activation::None => apply_to_sum(rows, terms, |x| x),
+            Activation::Relu => apply_to_sum(rows, terms, |x| x.max(0.0)),
+            Activation::LeakyRelu => apply_to_sum(rows, terms, |x| if x > 0.0 { x } else { LEAK * x }),
+            Activation::Sigmoid => apply_to_sum(rows, terms, sigmoid),
+            Activation::Tanh => apply_to_sum(rows, terms, f32::tanh),
         }
     }
 
@@ -95,6 +69,22 @@ impl Activation {
             ),
         }
     }
+}
+
+#[inline(always)]
+fn apply_to_sum<const N: usize>(rows: &mut [f32], terms: [&[f32]; N], of: impl Fn(f32) -> f32) {
+    let width = terms.first().map_or(rows.len(), |term| term.len()).max(1);
+    vectorised(
+        #[inline(always)]
+        || {
+            let terms = terms.map(|term| &term[..width]);
+            for row in rows.chunks_exact_mut(width) {
+                for column in 0..width {
+                    row[column] = of(terms.iter().fold(row[column], |sum, term| sum + term[column]));
+                }
+            }
+        },
+    );
 }
 
 /// `y = scale · f(x)`, element by element.

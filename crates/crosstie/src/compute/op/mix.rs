@@ -43,8 +43,25 @@ impl Mix {
     }
 }
 
-// Row by row, all experts of a row one after the other: a row's numbers then
-// stay in the nearest cache.
+/// `into = Σ weight · vector`, or `into +=` it, some columns at a time so that
+/// the sums stay in registers.
+#[inline(always)]
+fn weighted_sum<'a>(into: &mut [f32], accumulate: bool, terms: impl Iterator<Item = (f32, &'a [f32])> + Clone) {
+    const BLOCK: usize = 64;
+    for (index, into) in into.chunks_mut(BLOCK).enumerate() {
+        let mut sums = [0.0; BLOCK];
+        let sums = &mut sums[..into.len()];
+        if accumulate {
+            sums.copy_from_slice(into);
+        }
+        for (weight, vector) in terms.clone() {
+            kernel::add_scaled(sums, weight, &vector[index * BLOCK..][..into.len()]);
+        }
+        into.copy_from_slice(sums);
+    }
+}
+
+// Row by row: a row's numbers then stay in the nearest cache.
 impl Op for Mix {
     fn name(&self) -> &'static str {
         "mix"
@@ -54,15 +71,16 @@ impl Op for Mix {
         let (rows, width, terms) = (pass.rows, self.width, self.terms());
         let weights = pass.input(0);
         let experts: Vec<_> = (1..pass.inputs()).map(|index| pass.input(index)).collect();
+        let of_output: Vec<&[Term]> = terms.chunk_by(|a, b| a.output == b.output).collect();
         let outputs = pass.output.chunks_exact_mut(self.choices.len() * width).take(rows);
         vectorised(
             #[inline(always)]
             || {
                 for (row, output) in outputs.enumerate() {
-                    output.fill(0.0);
-                    for Term { column, output: to, expert: (node, from) } in &terms {
-                        let expert = &experts[*node].row(row)[*from..][..width];
-                        kernel::add_scaled(&mut output[*to..][..width], weights.row(row)[*column], expert);
+                    for (output, terms) in output.chunks_exact_mut(width).zip(&of_output) {
+                        let expert = |(node, from): (usize, usize)| &experts[node].row(row)[from..][..width];
+                        let terms = terms.iter().map(|term| (weights.row(row)[term.column], expert(term.expert)));
+                        weighted_sum(output, false, terms);
                     }
                 }
             },
@@ -92,19 +110,25 @@ impl Op for Mix {
         }
         for wanted in 0..experts.len() {
             let Some((gradient, mut into)) = pass.gradients(1 + wanted) else { continue };
-            let terms: Vec<Term> = terms.iter().filter(|term| term.expert.0 == wanted).copied().collect();
+            let mut terms: Vec<Term> = terms.iter().filter(|term| term.expert.0 == wanted).copied().collect();
+            terms.sort_by_key(|term| term.expert.1);
+            let of_expert: Vec<&[Term]> = terms.chunk_by(|a, b| a.expert == b.expert).collect();
             let accumulate = into.accumulate;
             vectorised(
                 #[inline(always)]
                 || {
                     for (row, gradient) in gradient.chunks_exact(outputs).take(rows).enumerate() {
                         let into = into.row(row);
-                        if !accumulate {
+                        // An expert that nobody may choose has no gradient.
+                        if !accumulate && of_expert.len() * width < into.len() {
                             into.fill(0.0);
                         }
-                        for Term { column, output, expert: (_, from) } in &terms {
-                            let gradient = &gradient[*output..][..width];
-                            kernel::add_scaled(&mut into[*from..][..width], weights.row(row)[*column], gradient);
+                        for terms in &of_expert {
+                            let into = &mut into[terms[0].expert.1..][..width];
+                            let terms = terms
+                                .iter()
+                                .map(|term| (weights.row(row)[term.column], &gradient[term.output..][..width]));
+                            weighted_sum(into, accumulate, terms);
                         }
                     }
                 },
@@ -120,9 +144,17 @@ mod tests {
 
     #[test]
     fn gradients() {
+        // The third expert of the first node is in no output.
         let choices = vec![vec![(0, 0), (0, 1), (1, 0)], vec![(1, 0), (0, 1)]];
-        check_op(&[5, 8, 4], |graph, inputs| {
+        check_op(&[5, 12, 4], |graph, inputs| {
             graph.push("mix", Mix { choices: choices.clone(), width: 4 }, inputs, &[], 8)
+        });
+    }
+
+    #[test]
+    fn wide_experts_are_mixed_in_blocks() {
+        check_op(&[2, 140], |graph, inputs| {
+            graph.push("mix", Mix { choices: vec![vec![(0, 1), (0, 0)]], width: 70 }, inputs, &[], 70)
         });
     }
 }
