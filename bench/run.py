@@ -345,19 +345,11 @@ def train(options):
         for task in ("click", "like", "buy"):
             auc = median(some, "auc", task)
             if auc is None and "metrics" in some[0]:
-                auc = crosstie_auc(some[0]["metrics"], task)
+                auc = some[0]["metrics"]["tasks"][task]["from_impression"]["auc"]
             aucs.append(number(auc, 4))
         rows.append([name, number(seconds, 1), number(seconds / ours, 2), " / ".join(aucs), number(median(some, "peak_mib"))])
     header = ["what", "seconds", "against crosstie's", "test AUC click / like / buy, from the impression", "peak MiB"]
     write("train", f"End to end, a synthetic log of {options.rows:,} rows, one epoch", asked(options, "train"), runs, header, rows)
-
-
-def crosstie_auc(metrics, task):
-    """The test AUC of a task, over all impressions, in a run's metrics.json."""
-    for found in metrics["tasks"]:
-        if found["name"] == task:
-            return found["from_impression"]["auc"]
-    return None
 
 
 def memory(options):
