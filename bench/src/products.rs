@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use crosstie::compute::CHUNK;
+use crosstie::compute::{CHUNK, Matrix, MatrixMut, product};
 use crosstie::scorer::Scorer;
 use crosstie::train::Trainer;
 use rayon::prelude::*;
@@ -97,66 +97,21 @@ impl Layer {
         }
     }
 
-    /// Forward, gradient of the input, gradient of the weights.
+    /// Forward, gradient of the input, gradient of the weights. `product` is
+    /// the crate's own, behind one function; none of these sums is so long that
+    /// it would be cut.
     fn passes(&mut self, weights: &[f32], (groups, inputs, outputs): (usize, usize, usize), rows: usize) {
         let (wide_in, wide_out) = (groups * inputs, groups * outputs);
         for group in 0..groups {
             let (from, to, at) = (group * inputs, group * outputs, group * inputs * outputs);
-            let weights = &weights[at..];
-            product(
-                (rows, outputs, inputs),
-                &mut self.output[to..],
-                wide_out,
-                (&self.input[from..], wide_in, 1),
-                (weights, outputs, 1),
-            );
-            product(
-                (rows, inputs, outputs),
-                &mut self.input_gradient[from..],
-                wide_in,
-                (&self.output[to..], wide_out, 1),
-                (weights, 1, outputs),
-            );
+            let weights = Matrix::new(&weights[at..], inputs, outputs, outputs);
+            let input = Matrix::new(&self.input[from..], rows, inputs, wide_in);
+            product(&mut MatrixMut::new(&mut self.output[to..], rows, outputs, wide_out), false, input, weights);
+            let output = Matrix::new(&self.output[to..], rows, outputs, wide_out);
+            let into = &mut self.input_gradient[from..];
+            product(&mut MatrixMut::new(into, rows, inputs, wide_in), false, output, weights.transposed());
             let into = &mut self.weight_gradient[at..];
-            product(
-                (inputs, outputs, rows),
-                into,
-                outputs,
-                (&self.input[from..], 1, wide_in),
-                (&self.output[to..], wide_out, 1),
-            );
+            product(&mut MatrixMut::new(into, inputs, outputs, outputs), false, input.transposed(), output);
         }
-    }
-}
-
-/// A matrix: numbers, from row to row, from column to column.
-type Matrix<'a> = (&'a [f32], usize, usize);
-
-fn product((m, n, k): (usize, usize, usize), c: &mut [f32], stride: usize, a: Matrix<'_>, b: Matrix<'_>) {
-    assert!(c.len() >= (m - 1) * stride + n);
-    assert!(a.0.len() > (m - 1) * a.1 + (k - 1) * a.2 && b.0.len() > (k - 1) * b.1 + (n - 1) * b.2);
-    // SAFETY: the views lie inside their slices, as asserted, and `c` is exclusive.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            a.0.as_ptr(),
-            a.2 as isize,
-            a.1 as isize,
-            b.0.as_ptr(),
-            b.2 as isize,
-            b.1 as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }

@@ -46,7 +46,7 @@ impl Step {
         let config = self.model.config(self.batch, self.threads)?;
         let scorer = Scorer::new(&config, encoded.features)?;
         let (parameters, table_weights) = workload::sizes(&scorer);
-        let (scorer, times) = train(&config, scorer, &encoded.batches)?;
+        let (scorer, times) = train(&config, scorer, encoded.batches.iter())?;
         let test = workload::open(&self.data.join("test.parquet"))?;
         let report = scorer.evaluate(&test)?;
         let figure = |name: &str| -> Result<Value> {
@@ -80,14 +80,24 @@ impl Times {
     pub fn median(&self) -> f64 {
         percentile(&self.0, 0.5)
     }
+
+    /// Those of the first `steps` steps, and the others.
+    pub fn split(self, steps: usize) -> (Times, Times) {
+        let (first, others) = self.0.split_at(steps - WARM_UP);
+        (Times(first.to_vec()), Times(others.to_vec()))
+    }
 }
 
 /// Learns from every batch in turn.
-pub fn train(config: &Config, scorer: Scorer, batches: &[Batch]) -> Result<(Scorer, Times)> {
+pub fn train<'a>(
+    config: &Config,
+    scorer: Scorer,
+    batches: impl Iterator<Item = &'a Batch> + Send,
+) -> Result<(Scorer, Times)> {
     let mut trainer = Trainer::new(scorer)?;
     let mut times = Vec::new();
     pool(config.train.threads)?.install(|| -> Result<()> {
-        for (index, batch) in batches.iter().enumerate() {
+        for (index, batch) in batches.enumerate() {
             let start = Instant::now();
             trainer.step(1, batch)?;
             if index >= WARM_UP {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
@@ -17,6 +18,8 @@ use crate::{interrupt, message, run, table};
 
 /// Rows read, scored and written at a time.
 const ROWS: usize = 1 << 14;
+/// Encoded pieces that may wait for the scoring.
+const AHEAD: usize = 2;
 
 /// Score rows with a trained model
 ///
@@ -80,19 +83,35 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
     let mut workspace = scorer.workspace();
     let mut writer = None;
     let mut total = 0;
-    for rows in source.rows(&columns, ROWS) {
-        interrupt::check()?;
-        let rows = rows?;
-        let scores = scorer.score_rows(&mut workspace, &rows)?;
-        let batch = table_of(&rows, &keep, &predictions, &scores)?;
-        let writer = match &mut writer {
-            Some(writer) => writer,
-            None => writer.insert(Writer::create(out, batch.schema())?),
-        };
-        writer.write(&batch)?;
-        total += rows.len() as u64;
-        bar.inc(rows.len() as u64);
-    }
+    std::thread::scope(|scope| -> Result<()> {
+        // Reading and encoding go on beside the scoring.
+        let (sender, receiver) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for rows in source.rows(&columns, ROWS) {
+                let encoded = rows.and_then(|rows| {
+                    let batch = scorer.features().encode(&rows, Purpose::Scoring)?;
+                    Ok((rows, batch))
+                });
+                let failed = encoded.is_err();
+                if sender.send(encoded).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        for encoded in receiver {
+            interrupt::check()?;
+            let (rows, batch) = encoded?;
+            let batch = table_of(&rows, &keep, &predictions, &scorer.score(&mut workspace, &batch))?;
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(Writer::create(out, batch.schema())?),
+            };
+            writer.write(&batch)?;
+            total += rows.len() as u64;
+            bar.inc(rows.len() as u64);
+        }
+        Ok(())
+    })?;
     let writer = match writer {
         Some(writer) => writer,
         // Without a single row the types of kept columns do not matter.
