@@ -240,21 +240,24 @@ impl Graph {
         if self.outputs.is_empty() && self.losses.is_empty() {
             return Err(Error::Config("the model declares no output and no loss".into()));
         }
-        let needed = |roots: &mut dyn Iterator<Item = usize>| -> Vec<bool> {
+        let training: Vec<Vec<Node>> = self.steps.iter().map(|step| step.inputs.clone()).collect();
+        let scoring = self.scoring_inputs();
+        let needed = |roots: &mut dyn Iterator<Item = usize>, inputs: &[Vec<Node>]| -> Vec<bool> {
             let mut buffers: BTreeSet<usize> = roots.collect();
             let mut steps = vec![false; self.steps.len()];
             for (index, step) in self.steps.iter().enumerate().rev() {
                 if buffers.contains(&step.output.buffer) {
                     steps[index] = true;
-                    buffers.extend(step.inputs.iter().map(|input| input.buffer));
+                    buffers.extend(inputs[index].iter().map(|input| input.buffer));
                 }
             }
             steps
         };
-        let score = needed(&mut self.outputs.iter().map(|node| node.buffer));
-        let diagnose = needed(&mut self.outputs.iter().chain(&self.diagnostics).map(|node| node.buffer));
+        let score = needed(&mut self.outputs.iter().map(|node| node.buffer), &scoring);
+        let diagnosed = self.outputs.iter().chain(&self.diagnostics);
+        let diagnose = needed(&mut diagnosed.map(|node| node.buffer), &scoring);
         let all = self.outputs.iter().chain(self.losses.iter().map(|(_, node)| node)).map(|node| node.buffer);
-        let train = needed(&mut all.collect::<Vec<_>>().into_iter());
+        let train = needed(&mut all.collect::<Vec<_>>().into_iter(), &training);
         let backward = self.plan_backward();
         let mut users = vec![Vec::new(); self.parameters.len()];
         for (index, step) in self.steps.iter().enumerate().filter(|(index, _)| backward.runs[*index]) {
@@ -277,12 +280,32 @@ impl Graph {
             outputs: self.outputs,
             length: self.length,
             scenarios: self.scenarios,
+            scoring,
             score,
             diagnose,
             train,
             backward,
             users,
         })
+    }
+
+    /// The inputs of every step in scoring: who reads a step that does nothing
+    /// then reads what it would have copied.
+    fn scoring_inputs(&self) -> Vec<Vec<Node>> {
+        let mut copied: Vec<Option<Node>> = vec![None; self.widths.len()];
+        let mut scoring = Vec::new();
+        for step in &self.steps {
+            let read = |node: &Node| match copied[node.buffer] {
+                Some(origin) => Node { buffer: origin.buffer, from: origin.from + node.from, ..*node },
+                None => *node,
+            };
+            let inputs: Vec<Node> = step.inputs.iter().map(read).collect();
+            if step.op.only_trains() {
+                copied[step.output.buffer] = Some(inputs[0]);
+            }
+            scoring.push(inputs);
+        }
+        scoring
     }
 
     /// Which steps pass gradients on, and whether each gradient is written
@@ -371,6 +394,8 @@ pub struct Program {
     pub(super) outputs: Vec<Node>,
     pub(super) length: usize,
     pub(super) scenarios: usize,
+    /// Per step: its inputs in scoring.
+    pub(super) scoring: Vec<Vec<Node>>,
     pub(super) score: Vec<bool>,
     pub(super) diagnose: Vec<bool>,
     pub(super) train: Vec<bool>,

@@ -80,9 +80,10 @@ impl Program {
 
     fn buffers(&self, rows: usize, training: bool, used: &[bool]) -> Workspace {
         let mut alive = vec![false; self.widths.len()];
-        for (step, _) in self.steps.iter().zip(used).filter(|(_, used)| **used) {
+        for (index, step) in self.steps.iter().enumerate().filter(|(index, _)| used[*index]) {
             alive[step.output.buffer] = true;
-            step.inputs.iter().for_each(|input| alive[input.buffer] = true);
+            let inputs = if training { &step.inputs } else { &self.scoring[index] };
+            inputs.iter().for_each(|input| alive[input.buffer] = true);
         }
         self.outputs.iter().for_each(|output| alive[output.buffer] = true);
         let buffers = |rows: usize, wanted: &dyn Fn(usize) -> bool| -> Vec<Vec<f32>> {
@@ -258,7 +259,7 @@ impl Program {
                 mode,
                 output: &mut output[..chunk.rows * step.output.width],
                 step: index,
-                inputs: &step.inputs,
+                inputs: if mode == Mode::Score { &self.scoring[index] } else { &step.inputs },
                 buffers: &chunk.values,
                 widths: &self.widths,
                 leads: &self.leads,

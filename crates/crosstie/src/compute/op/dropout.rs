@@ -2,6 +2,7 @@
 
 use super::{BackwardPass, ForwardPass, Op};
 use crate::compute::Mode;
+use crate::compute::kernel::{self, vectorised};
 use crate::random::Stream;
 
 /// In training, zeroes each number with probability `rate` and divides the
@@ -32,6 +33,10 @@ impl Op for Dropout {
         "dropout"
     }
 
+    fn only_trains(&self) -> bool {
+        true
+    }
+
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let input = pass.input(0);
         let width = input.width();
@@ -41,7 +46,14 @@ impl Op for Dropout {
             if let Mode::Train { seed, step } = pass.mode {
                 let stream = Self::stream(seed, step, pass.step);
                 let first = ((pass.first_row + row) * width) as u64;
-                output.iter_mut().zip(first..).for_each(|(y, index)| *y *= self.factor(stream, index));
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (column, y) in output.iter_mut().enumerate() {
+                            *y *= self.factor(stream, first + column as u64);
+                        }
+                    },
+                );
             }
         }
     }
@@ -50,27 +62,70 @@ impl Op for Dropout {
         let (rows, width, first_row, place) = (pass.rows, pass.input(0).width(), pass.first_row, pass.step);
         let mode = pass.mode;
         let Some((gradient, mut into)) = pass.gradients(0) else { return };
-        into.start(rows);
+        let accumulate = into.accumulate;
         for row in 0..rows {
             let first = ((first_row + row) * width) as u64;
-            for ((into, g), index) in into.row(row).iter_mut().zip(&gradient[row * width..][..width]).zip(first..) {
-                *into += match mode {
-                    Mode::Train { seed, step } => g * self.factor(Self::stream(seed, step, place), index),
-                    Mode::Score => *g,
-                };
+            let (into, gradient) = (into.row(row), &gradient[row * width..][..width]);
+            if !accumulate {
+                into.fill(0.0);
             }
+            let Mode::Train { seed, step } = mode else {
+                kernel::add(into, gradient);
+                continue;
+            };
+            let stream = Self::stream(seed, step, place);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (column, (into, g)) in into.iter_mut().zip(gradient).enumerate() {
+                        *into += g * self.factor(stream, first + column as u64);
+                    }
+                },
+            );
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::compute::Graph;
     use crate::compute::check::check_op;
+    use crate::compute::op::Sum;
 
     #[test]
     fn gradients() {
         check_op(&[5], |graph, inputs| graph.push("dropout", Dropout { rate: 0.4 }, inputs, &[], 5));
+    }
+
+    #[test]
+    fn scoring_reads_past_it_and_still_finds_it_where_it_is_asked_for() {
+        for asked in [false, true] {
+            let mut graph = Graph::new(1);
+            let input = graph.source("input", 3, false);
+            let hidden = graph.push("dropout", Dropout { rate: 0.5 }, &[input], &[], 3);
+            let sum = graph.push(
+                "sum",
+                Sum { scales: vec![1.0, 1.0] },
+                &[hidden.columns(1, 2), hidden.columns(0, 2)],
+                &[],
+                2,
+            );
+            graph.output(if asked { hidden } else { sum });
+            let output = if asked { hidden } else { sum };
+            let program = graph.compile().unwrap();
+            assert_eq!(program.score[0], asked);
+            let mut workspace = program.workspace(2, false);
+            let fill = |_: usize, _: Range<usize>, into: &mut [f32]| {
+                into.copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+            };
+            program.score(&mut workspace, &[], 2, std::slice::from_ref(&(0..2)), &fill);
+            let found: Vec<f32> = workspace.values(&program, output).flatten().copied().collect();
+            let expected: &[f32] = if asked { &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0] } else { &[3.0, 5.0, 9.0, 11.0] };
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -62,6 +62,11 @@ pub trait Op: Debug + Send + Sync {
         false
     }
 
+    /// Whether it copies its first input in scoring, so that it can be left out.
+    fn only_trains(&self) -> bool {
+        false
+    }
+
     /// Cuts the gradient of parameter `slot` into jobs that may run on
     /// different threads.
     fn jobs<'a>(&self, _slot: usize, gradient: &'a mut [f32]) -> Vec<Job<'a>> {
