@@ -13,7 +13,7 @@ use crate::workload::{PIECE, open};
 
 #[derive(Args)]
 pub struct Read {
-    /// Directory with schema.toml and train.<format>.
+    /// Directory with schema.toml and train.parquet, or of another format.
     #[arg(long)]
     data: PathBuf,
     /// The file's extension.
