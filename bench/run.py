@@ -267,7 +267,7 @@ def request(options):
     data = step_log()
     commands = {
         "crosstie, one user": probe("request", "--data", data),
-        "crosstie, 200 users": probe("request", "--data", data, "--strangers"),
+        "crosstie, 200 users": probe("request", "--data", data, "--many-users"),
         "PyTorch, plain": peer(options, "score", "--data", data, "--peer", "plain", "--rows", 4096, "--repeat", 1000),
         "ONNX Runtime": peer(options, "score", "--data", data, "--peer", "onnx", "--rows", 4096, "--repeat", 1000),
     }

@@ -28,7 +28,7 @@ pub struct Request {
     requests: usize,
     /// Let every candidate have a user of its own, to compare.
     #[arg(long)]
-    strangers: bool,
+    many_users: bool,
 }
 
 impl Request {
@@ -38,7 +38,7 @@ impl Request {
         let mut encoded = workload::encode(&self.data, &schema, rows, self.candidates)?;
         for batch in &mut encoded.batches {
             batch.labels.clear();
-            if !self.strangers {
+            if !self.many_users {
                 for ids in &mut batch.ids[..USER_FIELDS] {
                     *ids = Ids::One(vec![ids.row(0)[0]; batch.rows]);
                 }
@@ -58,7 +58,7 @@ impl Request {
         });
         Ok(json!({
             "candidates": self.candidates,
-            "one_user": !self.strangers,
+            "one_user": !self.many_users,
             "threads": 1,
             "request_ms": { "p50": percentile(&times, 0.5), "p99": percentile(&times, 0.99) },
         }))

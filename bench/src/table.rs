@@ -52,16 +52,14 @@ impl Table {
         // The first time that a row moves, the system hands out the memory of its
         // moments; every step after that is as the second pass.
         let twice = encoded.batches.iter().chain(&encoded.batches);
-        let (scorer, times) = train(&config, Scorer::new(&config, encoded.features)?, twice)?;
+        let (_, times) = train(&config, Scorer::new(&config, encoded.features)?, twice)?;
         let (first, second) = times.split(STEPS);
-        let numbers: usize = scorer.embeddings().tables().map(|(_, rows, width, _)| rows * width * 3).sum();
         Ok(json!({
             "table_rows": self.rows,
             "distinct": DISTINCT,
             "threads": self.threads,
             "median_step_ms": second.median() * 1e3,
             "first_pass_ms": first.median() * 1e3,
-            "table_mib": numbers as f64 * 4.0 / f64::from(1 << 20),
             "peak_mib": peak_mib(),
         }))
     }

@@ -1,11 +1,12 @@
 //! A trained model: from rows of data to probabilities.
 
 use std::ops::Range;
+use std::sync::mpsc::SyncSender;
 
 use crate::batch::Batch;
 use crate::compute::{Program, Workspace};
 use crate::config::Config;
-use crate::data::{Rows, Source};
+use crate::data::{Rows, Source, ahead};
 use crate::embedding::Embeddings;
 use crate::error::Result;
 use crate::feature::{Features, Purpose};
@@ -153,8 +154,15 @@ impl Scorer {
     pub fn evaluate(&self, source: &Source) -> Result<Report> {
         let columns = self.features.columns(Purpose::Evaluation);
         source.require(&columns)?;
-        let batches = source.rows(&columns, ROWS).map(|rows| self.features.encode(&rows?, Purpose::Evaluation));
-        self.evaluate_batches(batches)
+        let encode = |sender: &SyncSender<_>| {
+            for rows in source.rows(&columns, ROWS) {
+                if sender.send(Ok(self.features.encode(&rows?, Purpose::Evaluation)?)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        ahead(encode, |batches| self.evaluate_batches::<Batch>(batches))
     }
 
     pub(crate) fn evaluate_batches<B>(&self, batches: impl Iterator<Item = Result<B>>) -> Result<Report>

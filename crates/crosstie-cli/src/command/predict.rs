@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::SyncSender;
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clap::Args;
 use crosstie::artifact;
-use crosstie::data::{Rows, Source, Writer};
+use crosstie::data::{Rows, Source, Writer, ahead};
 use crosstie::feature::Purpose;
 use crosstie::scorer::{Scorer, Scores};
 
@@ -18,8 +18,6 @@ use crate::{interrupt, message, run, table};
 
 /// Rows read, scored and written at a time.
 const ROWS: usize = 1 << 14;
-/// Encoded pieces that may wait for the scoring.
-const AHEAD: usize = 2;
 
 /// Score rows with a trained model
 ///
@@ -83,24 +81,20 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
     let mut workspace = scorer.workspace();
     let mut writer = None;
     let mut total = 0;
-    std::thread::scope(|scope| -> Result<()> {
-        // Reading and encoding go on beside the scoring.
-        let (sender, receiver) = sync_channel(AHEAD);
-        scope.spawn(move || {
-            for rows in source.rows(&columns, ROWS) {
-                let encoded = rows.and_then(|rows| {
-                    let batch = scorer.features().encode(&rows, Purpose::Scoring)?;
-                    Ok((rows, batch))
-                });
-                let failed = encoded.is_err();
-                if sender.send(encoded).is_err() || failed {
-                    return;
-                }
+    let encode = |sender: &SyncSender<_>| {
+        for rows in source.rows(&columns, ROWS) {
+            let rows = rows?;
+            let batch = scorer.features().encode(&rows, Purpose::Scoring)?;
+            if sender.send(Ok((rows, batch))).is_err() {
+                break;
             }
-        });
-        for encoded in receiver {
+        }
+        Ok(())
+    };
+    ahead(encode, |pieces| -> Result<()> {
+        for piece in pieces {
             interrupt::check()?;
-            let (rows, batch) = encoded?;
+            let (rows, batch) = piece?;
             let batch = table_of(&rows, &keep, &predictions, &scorer.score(&mut workspace, &batch))?;
             let writer = match &mut writer {
                 Some(writer) => writer,

@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ahead;
 mod column;
 mod csv;
 mod format;
@@ -34,6 +35,7 @@ pub mod synth;
 mod text;
 mod write;
 
+pub use ahead::ahead;
 pub use column::Column;
 pub use source::{Block, Rows, Source};
 pub use write::Writer;

@@ -98,28 +98,15 @@ pub struct SeenRows<'a> {
 }
 
 impl<'a> SeenRows<'a> {
-    /// Cuts off the first `count` rows seen.
+    /// Cuts off the first `count` rows seen, or all if there are fewer.
     pub fn split(self, count: usize) -> (SeenRows<'a>, SeenRows<'a>) {
-        let Some(next) = self.rows.get(count) else {
-            let nothing = SeenRows {
-                width: self.width,
-                start: self.start,
-                weights: &mut [],
-                first: &mut [],
-                second: &mut [],
-                last: &mut [],
-                rows: &[],
-                gradients: &[],
-            };
-            return (self, nothing);
-        };
-        let (width, start, middle) = (self.width, self.start, *next as usize);
+        let SeenRows { width, start, weights, first, second, last, rows, gradients } = self;
+        let middle = rows.get(count).map_or(start + weights.len() / width, |row| *row as usize);
         let numbers = (middle - start) * width;
-        let (rows, gradients) = (self.rows.split_at(count), self.gradients.split_at(count * width));
-        let weights = self.weights.split_at_mut(numbers);
-        let first = self.first.split_at_mut(numbers.min(self.first.len()));
-        let second = self.second.split_at_mut(numbers.min(self.second.len()));
-        let last = self.last.split_at_mut((middle - start).min(self.last.len()));
+        let count = count.min(rows.len());
+        let (rows, gradients) = (rows.split_at(count), gradients.split_at(count * width));
+        let (first, second) = (cut(first, numbers), cut(second, numbers));
+        let (weights, last) = (cut(weights, numbers), cut(last, middle - start));
         let piece = |start, weights, first, second, last, rows, gradients| SeenRows {
             width,
             start,
@@ -135,6 +122,11 @@ impl<'a> SeenRows<'a> {
             piece(middle, weights.1, first.1, second.1, last.1, rows.1, gradients.1),
         )
     }
+}
+
+/// As `split_at_mut`, but what a rule does not keep is empty and stays so.
+fn cut<T>(values: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
+    values.split_at_mut(at.min(values.len()))
 }
 
 /// The numbers of one step, the same for every element.

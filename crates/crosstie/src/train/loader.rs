@@ -2,13 +2,13 @@
 //! memory between epochs where they fit.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 use super::mix::Mix;
 use crate::batch::{Batch, Ids};
 use crate::config::TrainConfig;
-use crate::data::Source;
+use crate::data::{Source, ahead};
 use crate::error::Result;
 use crate::feature::{Features, Purpose};
 use crate::metric::Report;
@@ -17,8 +17,6 @@ use crate::scorer::Scorer;
 
 /// Rows decoded and encoded at a time.
 const PIECE: usize = 8192;
-/// Batches that may wait for the trainer.
-const AHEAD: usize = 4;
 
 /// The encoded rows of some files.
 pub(super) struct Loader<'a> {
@@ -50,16 +48,9 @@ impl<'a> Loader<'a> {
         epoch: u64,
         consume: &mut dyn FnMut(&Batch) -> Result<bool>,
     ) -> Result<()> {
-        std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(AHEAD);
-            scope.spawn(move || {
-                let sent = self.produce(config, mix, epoch, &sender);
-                if let Err(error) = sent {
-                    // A consumer that is gone has no use for the error.
-                    let _ = sender.send(Err(error));
-                }
-            });
-            for batch in receiver {
+        let produce = |sender: &SyncSender<Result<Batch>>| self.produce(config, mix, epoch, sender);
+        ahead(produce, |batches| {
+            for batch in batches {
                 if !consume(&batch?)? {
                     break;
                 }
@@ -139,23 +130,15 @@ impl<'a> Loader<'a> {
 
     /// Scores all rows in their order.
     pub fn evaluate(&self, scorer: &Scorer) -> Result<Report> {
-        std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(AHEAD);
-            scope.spawn(move || {
-                for block in 0..self.source.blocks().len() {
-                    let sent = self.block(block, &mut |piece| sender.send(Ok(piece.clone())).is_ok());
-                    match sent {
-                        Ok(true) => {}
-                        Ok(false) => return,
-                        Err(error) => {
-                            let _ = sender.send(Err(error));
-                            return;
-                        }
-                    }
+        let produce = |sender: &SyncSender<Result<Batch>>| {
+            for block in 0..self.source.blocks().len() {
+                if !self.block(block, &mut |piece| sender.send(Ok(piece.clone())).is_ok())? {
+                    break;
                 }
-            });
-            scorer.evaluate_batches(receiver.into_iter())
-        })
+            }
+            Ok(())
+        };
+        ahead(produce, |batches| scorer.evaluate_batches(batches))
     }
 }
 

@@ -61,6 +61,25 @@ fn weighted_sum<'a>(into: &mut [f32], accumulate: bool, terms: impl Iterator<Ite
     }
 }
 
+/// Fills the parts of one row, each `width` wide: the place of a part, and what
+/// each of its terms adds. A part without terms gets nothing.
+#[inline(always)]
+fn weighted_sums<'a>(
+    into: &mut [f32],
+    accumulate: bool,
+    (parts, width): (&[&[Term]], usize),
+    place: impl Fn(&Term) -> usize,
+    read: impl Fn(&Term) -> (f32, &'a [f32]),
+) {
+    if !accumulate && parts.len() * width < into.len() {
+        into.fill(0.0);
+    }
+    for terms in parts {
+        let into = &mut into[place(&terms[0])..][..width];
+        weighted_sum(into, accumulate, terms.iter().map(&read));
+    }
+}
+
 // Row by row: a row's numbers then stay in the nearest cache.
 impl Op for Mix {
     fn name(&self) -> &'static str {
@@ -77,11 +96,10 @@ impl Op for Mix {
             #[inline(always)]
             || {
                 for (row, output) in outputs.enumerate() {
-                    for (output, terms) in output.chunks_exact_mut(width).zip(&of_output) {
-                        let expert = |(node, from): (usize, usize)| &experts[node].row(row)[from..][..width];
-                        let terms = terms.iter().map(|term| (weights.row(row)[term.column], expert(term.expert)));
-                        weighted_sum(output, false, terms);
-                    }
+                    let read = |Term { column, expert: (node, from), .. }: &Term| {
+                        (weights.row(row)[*column], &experts[*node].row(row)[*from..][..width])
+                    };
+                    weighted_sums(output, false, (&of_output, width), |term| term.output, read);
                 }
             },
         );
@@ -118,18 +136,8 @@ impl Op for Mix {
                 #[inline(always)]
                 || {
                     for (row, gradient) in gradient.chunks_exact(outputs).take(rows).enumerate() {
-                        let into = into.row(row);
-                        // An expert that nobody may choose has no gradient.
-                        if !accumulate && of_expert.len() * width < into.len() {
-                            into.fill(0.0);
-                        }
-                        for terms in &of_expert {
-                            let into = &mut into[terms[0].expert.1..][..width];
-                            let terms = terms
-                                .iter()
-                                .map(|term| (weights.row(row)[term.column], &gradient[term.output..][..width]));
-                            weighted_sum(into, accumulate, terms);
-                        }
+                        let read = |term: &Term| (weights.row(row)[term.column], &gradient[term.output..][..width]);
+                        weighted_sums(into.row(row), accumulate, (&of_expert, width), |term| term.expert.1, read);
                     }
                 },
             );
@@ -148,6 +156,13 @@ mod tests {
         let choices = vec![vec![(0, 0), (0, 1), (1, 0)], vec![(1, 0), (0, 1)]];
         check_op(&[5, 12, 4], |graph, inputs| {
             graph.push("mix", Mix { choices: choices.clone(), width: 4 }, inputs, &[], 8)
+        });
+    }
+
+    #[test]
+    fn an_output_without_experts_is_zero() {
+        check_op(&[1, 2], |graph, inputs| {
+            graph.push("mix", Mix { choices: vec![vec![], vec![(0, 0)]], width: 2 }, inputs, &[], 4)
         });
     }
 
