@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use crosstie::compute::{CHUNK, Matrix, MatrixMut, product};
+use crosstie::compute::{CHUNK, Matrix, MatrixMut, by_vectors};
 use crosstie::scorer::Scorer;
 use crosstie::train::Trainer;
 use rayon::prelude::*;
@@ -106,12 +106,12 @@ impl Layer {
             let (from, to, at) = (group * inputs, group * outputs, group * inputs * outputs);
             let weights = Matrix::new(&weights[at..], inputs, outputs, outputs);
             let input = Matrix::new(&self.input[from..], rows, inputs, wide_in);
-            product(&mut MatrixMut::new(&mut self.output[to..], rows, outputs, wide_out), false, input, weights);
+            by_vectors(&mut MatrixMut::new(&mut self.output[to..], rows, outputs, wide_out), false, input, weights);
             let output = Matrix::new(&self.output[to..], rows, outputs, wide_out);
             let into = &mut self.input_gradient[from..];
-            product(&mut MatrixMut::new(into, rows, inputs, wide_in), false, output, weights.transposed());
+            by_vectors(&mut MatrixMut::new(into, rows, inputs, wide_in), false, output, weights.transposed());
             let into = &mut self.weight_gradient[at..];
-            product(&mut MatrixMut::new(into, inputs, outputs, outputs), false, input.transposed(), output);
+            by_vectors(&mut MatrixMut::new(into, inputs, outputs, outputs), false, input.transposed(), output);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::mpsc::SyncSender;
 
 use crate::batch::Batch;
-use crate::compute::{Program, Workspace};
+use crate::compute::{Parameters, Program, Workspace};
 use crate::config::Config;
 use crate::data::{Rows, Source, ahead};
 use crate::embedding::Embeddings;
@@ -24,7 +24,7 @@ pub struct Scorer {
     pub(crate) features: Features,
     pub(crate) network: Network,
     pub(crate) embeddings: Embeddings,
-    pub(crate) parameters: Vec<f32>,
+    pub(crate) parameters: Parameters,
 }
 
 /// Probabilities of every task, `rows × tasks`, in the order of the rows.
@@ -49,6 +49,11 @@ impl Scorer {
         let embeddings = Embeddings::new(features.layout(), network.sets.len(), seed, config.embedding.spread);
         let parameters = network.program.initial(seed);
         Ok(Scorer { config: config.clone(), features, network, embeddings, parameters })
+    }
+
+    /// Lays the weights out for scoring, so that no call does it for itself.
+    pub(crate) fn prepare(&mut self) {
+        self.network.program.prepare(&mut self.parameters, false);
     }
 
     /// Forgets all that was learned: every number is that of [`Scorer::new`].

@@ -123,6 +123,7 @@ pub fn load(directory: &Path) -> Result<Scorer> {
     let features = Features::load(&directory.join(FEATURES))?;
     let mut scorer = Scorer::new(&config, features)?;
     load_tensors(&mut scorer, directory)?;
+    scorer.prepare();
     check_golden(&scorer, directory)?;
     Ok(scorer)
 }

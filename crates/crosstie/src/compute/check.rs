@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::graph::{Graph, Node, Program};
 use super::op::Op;
 use super::workspace::{Mode, Workspace};
-use super::{CHUNK, op};
+use super::{CHUNK, Parameters, op};
 use crate::random::Stream;
 
 /// Everything that one evaluation of a program's loss needs.
@@ -13,7 +13,7 @@ pub struct Point<'a> {
     /// The program.
     pub program: &'a Program,
     /// Its parameters.
-    pub parameters: Vec<f32>,
+    pub parameters: Parameters,
     /// The sources' numbers, `rows × width` each.
     pub sources: Vec<Vec<f32>>,
     /// Which sources have gradients.

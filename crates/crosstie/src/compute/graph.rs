@@ -1,8 +1,11 @@
 //! Declaring a graph, and planning its buffers and gradients.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::matmul::Products;
 use super::op::Op;
+use super::parameters::{Parameters, Weights};
 use crate::error::{Error, Result};
 use crate::random::Stream;
 
@@ -35,6 +38,12 @@ impl Node {
     pub fn part(&self, index: usize, count: usize) -> Node {
         assert_eq!(self.width % count, 0, "a width of {} has no {count} equal parts", self.width);
         self.columns(index * (self.width / count), self.width / count)
+    }
+
+    /// How many of its columns lead, of those that lead in each buffer.
+    pub(super) fn lead(&self, leads: &[usize]) -> usize {
+        let columns = leads[self.buffer];
+        if self.from == 0 && columns <= self.width { columns } else { 0 }
     }
 
     /// The same numbers, through which no gradient flows.
@@ -134,6 +143,7 @@ pub struct Graph {
     diagnostics: Vec<Node>,
     length: usize,
     scenarios: usize,
+    products: Products,
 }
 
 impl Graph {
@@ -145,6 +155,11 @@ impl Graph {
     /// Number of scenarios.
     pub fn scenarios(&self) -> usize {
         self.scenarios
+    }
+
+    /// How exact matrix products are; float32 unless this is called.
+    pub fn set_products(&mut self, products: Products) {
+        self.products = products;
     }
 
     /// Whether any operation so far treats the scenarios apart.
@@ -269,6 +284,8 @@ impl Graph {
         }
         let mut leads = vec![0; self.widths.len()];
         self.sources.iter().for_each(|source| leads[source.buffer] = source.lead);
+        let mut weights = self.weights(&scoring, &leads);
+        let lines = Weights::place(&mut weights);
         let sources = self.sources.iter().map(|source| (source.name.clone(), source.buffer)).collect();
         Ok(Program {
             widths: self.widths,
@@ -286,7 +303,19 @@ impl Graph {
             train,
             backward,
             users,
+            products: self.products,
+            weights: weights.into(),
+            lines,
         })
+    }
+
+    /// The weights of every step that multiplies its first input by them.
+    fn weights(&self, scoring: &[Vec<Node>], leads: &[usize]) -> Vec<Option<Weights>> {
+        let weights = self.steps.iter().zip(scoring).map(|(step, inputs)| {
+            let part = self.parameters[step.parameters.first()?.0].range();
+            Some(Weights::new(part, step.op.weights()?, inputs[0].lead(leads), self.products))
+        });
+        weights.collect()
     }
 
     /// The inputs of every step in scoring: who reads a step that does nothing
@@ -402,6 +431,12 @@ pub struct Program {
     pub(super) backward: Backward,
     /// Per parameter: the steps that learn it, with its slot there.
     pub(super) users: Vec<Vec<(usize, usize)>>,
+    /// How exact products are.
+    pub(super) products: Products,
+    /// Per step: its weights, if it multiplies by any.
+    pub(super) weights: Arc<[Option<Weights>]>,
+    /// Lines that laying them out takes: for forward passes, and for all.
+    pub(super) lines: [usize; 2],
 }
 
 impl Program {
@@ -438,7 +473,7 @@ impl Program {
 
     /// The start of training: every number depends on (seed, parameter's
     /// name, index) alone.
-    pub fn initial(&self, seed: u64) -> Vec<f32> {
+    pub fn initial(&self, seed: u64) -> Parameters {
         let mut values = vec![0.0; self.length];
         for parameter in &self.parameters {
             let stream = Stream::new(seed, &parameter.name);
@@ -454,7 +489,7 @@ impl Program {
                 *value = ((2.0 * stream.uniform(index as u64) - 1.0) * bound) as f32;
             }
         }
-        values
+        values.into()
     }
 
     /// The graph as Mermaid text: sources, steps with their widths, outputs.

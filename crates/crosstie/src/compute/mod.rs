@@ -14,14 +14,17 @@
 //! What is not here: embedding tables (a graph's sources are filled by the
 //! caller), labels as such (they are sources too), files, optimizers.
 
+mod amx;
 pub mod check;
 mod graph;
 pub mod kernel;
 mod matmul;
 pub mod op;
+mod parameters;
 mod workspace;
 
 pub use graph::{Graph, Init, Node, Parameter, ParameterId, Program};
-pub use matmul::{Matrix, MatrixMut, product};
+pub use matmul::{Matrix, MatrixMut, Products, Right, by_vectors, product};
 pub use op::Op;
+pub use parameters::Parameters;
 pub use workspace::{CHUNK, Fill, Mode, NotFinite, Workspace};

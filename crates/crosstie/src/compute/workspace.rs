@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::graph::{Node, Program};
 use super::op::{BackwardPass, BatchView, ForwardPass, Job};
+use super::parameters::{Parameters, StepWeights};
 
 /// Rows of a chunk. Small enough that a chunk's numbers stay near the
 /// processor and that a batch has work for several threads, large enough for
@@ -115,7 +116,7 @@ impl Program {
     pub fn score(
         &self,
         workspace: &mut Workspace,
-        parameters: &[f32],
+        parameters: &Parameters,
         rows: usize,
         segments: &[Range<usize>],
         fill: &Fill<'_>,
@@ -137,7 +138,7 @@ impl Program {
     pub fn train(
         &self,
         workspace: &mut Workspace,
-        parameters: &[f32],
+        parameters: &Parameters,
         rows: usize,
         segments: &[Range<usize>],
         seeds: &[f32],
@@ -163,7 +164,7 @@ impl Program {
 
     /// The backward pass alone, for losses weighted anew after
     /// [`Program::train`] on the same batch.
-    pub fn backward(&self, workspace: &mut Workspace, parameters: &[f32], seeds: &[f32], mode: Mode) {
+    pub fn backward(&self, workspace: &mut Workspace, parameters: &Parameters, seeds: &[f32], mode: Mode) {
         workspace.each(|chunk, _| self.seed_chunk(chunk, seeds));
         let mut end = self.steps.len();
         for barrier in self.barriers().into_iter().rev() {
@@ -177,7 +178,7 @@ impl Program {
         workspace.each(|chunk, statistics| self.backward_chunk(chunk, 0..end, parameters, statistics, mode));
     }
 
-    fn forward_by_stages(&self, workspace: &mut Workspace, parameters: &[f32], mode: Mode) {
+    fn forward_by_stages(&self, workspace: &mut Workspace, parameters: &Parameters, mode: Mode) {
         let mut start = 0;
         for barrier in self.barriers() {
             workspace.each(|chunk, statistics| {
@@ -196,7 +197,7 @@ impl Program {
         (0..self.steps.len()).filter(|step| self.steps[*step].op.statistics() > 0 && self.train[*step]).collect()
     }
 
-    fn reduce(&self, workspace: &mut Workspace, parameters: &[f32], step: usize, backward: bool) {
+    fn reduce(&self, workspace: &mut Workspace, parameters: &Parameters, step: usize, backward: bool) {
         let mut statistics = std::mem::take(&mut workspace.statistics[step]);
         self.steps[step].op.reduce(&self.batch_view(workspace, parameters, step), backward, &mut statistics);
         workspace.statistics[step] = statistics;
@@ -212,6 +213,7 @@ impl Program {
             slots: &self.steps[step].parameters,
             parameters: &self.parameters,
             numbers,
+            products: self.products,
         }
     }
 
@@ -243,7 +245,7 @@ impl Program {
         chunk: &mut Chunk,
         steps: Range<usize>,
         used: &[bool],
-        parameters: &[f32],
+        parameters: &Parameters,
         statistics: &[Vec<f32>],
         mode: Mode,
     ) {
@@ -257,6 +259,7 @@ impl Program {
                 first_row: chunk.first_row,
                 segments: &chunk.segments,
                 mode,
+                products: self.products,
                 output: &mut output[..chunk.rows * step.output.width],
                 step: index,
                 inputs: if mode == Mode::Score { &self.scoring[index] } else { &step.inputs },
@@ -265,6 +268,7 @@ impl Program {
                 leads: &self.leads,
                 starts: &chunk.starts,
                 parameters: &slots,
+                weights: StepWeights::find(self, parameters, index),
                 statistics: &statistics[index],
             });
             chunk.values[step.output.buffer] = output;
@@ -289,7 +293,7 @@ impl Program {
         &self,
         chunk: &mut Chunk,
         steps: Range<usize>,
-        parameters: &[f32],
+        parameters: &Parameters,
         statistics: &[Vec<f32>],
         mode: Mode,
     ) {
@@ -303,6 +307,7 @@ impl Program {
                 first_row: chunk.first_row,
                 segments: &chunk.segments,
                 mode,
+                products: self.products,
                 gradient: &mut gradient[..chunk.rows * step.output.width],
                 step: index,
                 output: step.output,
@@ -312,6 +317,7 @@ impl Program {
                 writes: &self.backward.writes[index],
                 widths: &self.widths,
                 parameters: &slots,
+                weights: StepWeights::find(self, parameters, index),
                 statistics: &statistics[index],
             });
             chunk.gradients[step.output.buffer] = gradient;

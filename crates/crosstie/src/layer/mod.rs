@@ -12,7 +12,7 @@ use crate::compute::op::{
     Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax,
     Sum,
 };
-use crate::compute::{Graph, Init, Node, ParameterId, op};
+use crate::compute::{Graph, Init, Node, ParameterId, Products, op};
 use crate::error::{Error, Result};
 
 /// The `[network]` section: what all hidden layers have in common.
@@ -25,6 +25,8 @@ pub struct Style {
     pub dropout: f32,
     /// Normalisation of every hidden layer.
     pub norm: Norm,
+    /// How exact matrix products are, in training and in scoring.
+    pub products: Products,
     /// Gate units in the towers; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gating: Option<Gating>,
@@ -45,7 +47,13 @@ pub enum Norm {
 
 impl Default for Style {
     fn default() -> Style {
-        Style { activation: Activation::Relu, dropout: 0.1, norm: Norm::None, gating: None }
+        Style {
+            activation: Activation::Relu,
+            dropout: 0.1,
+            norm: Norm::None,
+            products: Products::Float32,
+            gating: None,
+        }
     }
 }
 

@@ -217,6 +217,7 @@ impl Model for Aem2tl {
 mod tests {
     use super::*;
     use crate::batch::{Dense, Layout};
+    use crate::compute::Parameters;
     use crate::layer::Style;
     use crate::model::{Network, SharedBottom};
     use crate::objective::ObjectiveConfig;
@@ -257,7 +258,7 @@ mod tests {
     }
 
     /// The heads' logits of each row; `of` says how many rows a scenario has.
-    fn logits(network: &Network, parameters: &[f32], input: &[f32], of: &[usize]) -> Vec<Vec<f32>> {
+    fn logits(network: &Network, parameters: &Parameters, input: &[f32], of: &[usize]) -> Vec<Vec<f32>> {
         let rows = of.iter().sum();
         let mut workspace = network.program.workspace(rows, false);
         let mut at = 0;

@@ -569,6 +569,7 @@ impl Network {
             return Err(Error::Config("every field has the role `bias`: the model has nothing to read".into()));
         }
         let mut graph = Graph::new(layout.scenarios.len());
+        graph.set_products(style.products);
         let labels = graph.source("labels", objective.funnel().tasks(), false);
         let weights = graph.source("weights", 1, false);
         let mut inputs = Inputs {

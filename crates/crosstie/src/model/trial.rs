@@ -6,7 +6,7 @@ use super::{Model, Network, Source};
 use crate::batch::{Dense, Layout};
 use crate::compute::check::Point;
 use crate::compute::op::Activation;
-use crate::compute::{CHUNK, Mode};
+use crate::compute::{CHUNK, Mode, Parameters};
 use crate::layer::Style;
 use crate::objective::{ObjectiveConfig, Space};
 use crate::random::Stream;
@@ -40,7 +40,7 @@ const MODE: Mode = Mode::Train { seed: 1, step: 1 };
 /// A network with parameters, and rows for it.
 pub(super) struct Trial {
     pub network: Network,
-    pub parameters: Vec<f32>,
+    pub parameters: Parameters,
     /// Rows × features.
     pub features: Vec<f32>,
     /// Rows × tasks; some are missing.
@@ -74,7 +74,14 @@ impl Trial {
         let labels = labels.map(|u| if u > 0.8 { f32::NAN } else { f32::from(u8::from(u > -0.4)) }).collect();
         let weights = uniform("weights", rows, 0.5).into_iter().map(|u| 1.0 + u).collect();
         let sets = network.sets.len();
-        Trial { network, parameters, features: uniform("features", rows * 8 * sets, 1.0), labels, weights, rows }
+        Trial {
+            network,
+            parameters: parameters.into(),
+            features: uniform("features", rows * 8 * sets, 1.0),
+            labels,
+            weights,
+            rows,
+        }
     }
 
     fn parameter(&self, name: &str) -> Range<usize> {

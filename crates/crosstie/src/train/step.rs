@@ -106,13 +106,13 @@ impl Trainer {
 
     pub(super) fn state(&self) -> State {
         State {
-            parameters: self.scorer.parameters.clone(),
+            parameters: self.scorer.parameters.to_vec(),
             tables: self.scorer.embeddings.tables().map(|(.., weights)| weights.to_vec()).collect(),
         }
     }
 
     pub(super) fn restore(&mut self, state: State) {
-        self.scorer.parameters = state.parameters;
+        self.scorer.parameters.copy_from_slice(&state.parameters);
         for ((_, weights), saved) in self.scorer.embeddings.weights_mut().zip(state.tables) {
             *weights = saved;
         }
@@ -218,6 +218,7 @@ impl Trainer {
         let all = 0..scorer.parameters.len();
         descent.move_down(scorer, std::slice::from_ref(&all), step);
         scorer.network.program.keep(workspace, &mut scorer.parameters);
+        scorer.network.program.prepare(&mut scorer.parameters, true);
         Ok((losses, weights))
     }
 

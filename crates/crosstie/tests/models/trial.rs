@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crosstie::batch::{Batch, Dense, Embedded, Ids, Layout, Table};
-use crosstie::compute::{Mode, Workspace};
+use crosstie::compute::{Mode, Parameters, Workspace};
 use crosstie::embedding::{Embeddings, RowGradients};
 use crosstie::layer::Style;
 use crosstie::model::{ModelConfig, Network, Source};
@@ -243,7 +243,7 @@ fn many(rows: Vec<Vec<u32>>) -> Ids {
 /// A network with its numbers.
 pub struct Trial {
     pub network: Network,
-    pub parameters: Vec<f32>,
+    pub parameters: Parameters,
     pub embeddings: Embeddings,
 }
 

@@ -91,9 +91,9 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
-    use crate::compute::Graph;
     use crate::compute::check::check_op;
     use crate::compute::op::Sum;
+    use crate::compute::{Graph, Parameters};
 
     #[test]
     fn gradients() {
@@ -121,7 +121,7 @@ mod tests {
             let fill = |_: usize, _: Range<usize>, into: &mut [f32]| {
                 into.copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
             };
-            program.score(&mut workspace, &[], 2, std::slice::from_ref(&(0..2)), &fill);
+            program.score(&mut workspace, &Parameters::default(), 2, std::slice::from_ref(&(0..2)), &fill);
             let found: Vec<f32> = workspace.values(&program, output).flatten().copied().collect();
             let expected: &[f32] = if asked { &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0] } else { &[3.0, 5.0, 9.0, 11.0] };
             assert_eq!(found, expected);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Lead, Op, View};
 use crate::compute::kernel::{self, vectorised};
-use crate::compute::matmul::{Matrix, MatrixMut, product};
+use crate::compute::matmul::{Matrix, MatrixMut, Products, Right, product};
 
 /// `y_g = f(x_g W_g + b_g)` for each of `groups` equal parts of the input.
 ///
@@ -50,45 +50,38 @@ impl Linear {
             .filter(|(_, rows)| !rows.is_empty())
     }
 
-    fn weight<'a>(&self, weights: &'a [f32], route: usize, group: usize) -> Matrix<'a> {
-        let size = self.inputs * self.outputs;
-        Matrix::new(&weights[(route * self.groups + group) * size..][..size], self.inputs, self.outputs, self.outputs)
-    }
-
-    /// `f(x W + b)` with `x W` as the sum of two products, of the columns behind
-    /// the lead and of the lead's own. The second is computed once for rows of
-    /// one lead. The sum is made in this order also where every row has a lead
-    /// of its own: a score must not depend on the rows beside it.
+    /// `f(x W + b)` with `x W` as the sum of two products, of the lead's columns
+    /// and of those behind it. The first is computed once for rows of one lead.
+    /// The sum is made in this order also where every row has a lead of its own:
+    /// a score must not depend on the rows beside it.
     fn by_lead(
         &self,
-        input: View<'_>,
-        lead: Lead<'_>,
-        (weight, bias): (Matrix<'_>, Option<&[f32]>),
+        (products, input, lead): (Products, View<'_>, Lead<'_>),
+        (weight, bias): (Right<'_>, Option<&[f32]>),
         rows: Range<usize>,
         output: &mut [f32],
     ) {
         let (width, columns) = (self.outputs, lead.columns);
-        let (own, rest) = (weight.rows(0, columns), weight.rows(columns, self.inputs - columns));
-        let mut whole = MatrixMut::new(output, rows.len(), width, width);
-        product(&mut whole, false, input.matrix(rows.clone(), columns, self.inputs - columns), rest);
+        let (own, rest) = weight.split();
         let others = lead.starts.iter().copied().filter(|start| rows.start < *start && *start < rows.end);
         let starts: Vec<usize> = std::iter::once(rows.start).chain(others).collect();
         if starts.len() * 2 > rows.len() {
-            product(&mut whole, true, input.matrix(rows, 0, columns), own);
-            return self.finish(output, bias);
-        }
-        let leads: Vec<f32> = starts.iter().flat_map(|start| &input.row(*start)[..columns]).copied().collect();
-        let mut sums = vec![0.0; starts.len() * width];
-        let leads = Matrix::new(&leads, starts.len(), columns, columns);
-        product(&mut MatrixMut::new(&mut sums, starts.len(), width, width), false, leads, own);
-        let ends = starts[1..].iter().copied().chain([rows.end]);
-        for ((start, end), sum) in starts.iter().zip(ends).zip(sums.chunks_exact(width)) {
-            let output = &mut output[(start - rows.start) * width..(end - rows.start) * width];
-            match bias {
-                Some(bias) => self.activation.apply_to_sum(output, [sum, bias]),
-                None => self.activation.apply_to_sum(output, [sum]),
+            let mut whole = MatrixMut::new(output, rows.len(), width, width);
+            product(products, &mut whole, false, input.matrix(rows.clone(), 0, columns), own);
+        } else {
+            let leads: Vec<f32> = starts.iter().flat_map(|start| &input.row(*start)[..columns]).copied().collect();
+            let mut sums = vec![0.0; starts.len() * width];
+            let leads = Matrix::new(&leads, starts.len(), columns, columns);
+            product(products, &mut MatrixMut::new(&mut sums, starts.len(), width, width), false, leads, own);
+            let ends = starts[1..].iter().copied().chain([rows.end]);
+            for ((start, end), sum) in starts.iter().zip(ends).zip(sums.chunks_exact(width)) {
+                let output = &mut output[(start - rows.start) * width..(end - rows.start) * width];
+                output.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(sum));
             }
         }
+        let mut whole = MatrixMut::new(output, rows.len(), width, width);
+        product(products, &mut whole, true, input.matrix(rows, columns, self.inputs - columns), rest);
+        self.finish(output, bias);
     }
 
     /// `f(y + b)` in place.
@@ -109,23 +102,27 @@ impl Op for Linear {
         self.routed
     }
 
+    fn weights(&self) -> Option<[usize; 2]> {
+        Some([self.inputs, self.outputs])
+    }
+
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let (input, width) = (pass.input(0), self.groups * self.outputs);
-        let weights = pass.parameter(0);
+        let (products, weight) = (pass.products, pass.weights());
         let lead = pass.lead(0).filter(|_| self.groups == 1);
         let biases = if self.bias { pass.parameter(1) } else { &[] };
         for (route, rows) in self.routes(pass.rows, pass.segments) {
             let output = &mut pass.output[rows.start * width..rows.end * width];
             let bias = self.bias.then(|| &biases[route * width..][..width]);
             if let Some(lead) = lead {
-                self.by_lead(input, lead, (self.weight(weights, route, 0), bias), rows, output);
+                self.by_lead((products, input, lead), (weight(route), bias), rows, output);
                 continue;
             }
             for group in 0..self.groups {
                 let part = &mut output[group * self.outputs..];
                 let mut part = MatrixMut::new(part, rows.len(), self.outputs, width);
                 let input = input.matrix(rows.clone(), group * self.inputs, self.inputs);
-                product(&mut part, false, input, self.weight(weights, route, group));
+                product(products, &mut part, false, input, weight(route * self.groups + group));
             }
             self.finish(output, bias);
         }
@@ -135,7 +132,8 @@ impl Op for Linear {
         let width = self.groups * self.outputs;
         let output = pass.output();
         self.activation.derive(pass.gradient, &output[..pass.rows * width]);
-        let (weights, routes) = (pass.parameter(0), self.routes(pass.rows, pass.segments).collect::<Vec<_>>());
+        let routes = self.routes(pass.rows, pass.segments);
+        let (products, weight) = (pass.products, pass.weights());
         let Some((gradient, mut into)) = pass.gradients(0) else { return };
         let accumulate = into.accumulate;
         for (route, rows) in routes {
@@ -143,7 +141,7 @@ impl Op for Linear {
                 let from = &gradient[rows.start * width + group * self.outputs..];
                 let from = Matrix::new(from, rows.len(), self.outputs, width);
                 let mut into = into.matrix(rows.clone(), group * self.inputs, self.inputs);
-                product(&mut into, accumulate, from, self.weight(weights, route, group).transposed());
+                product(products, &mut into, accumulate, from, weight(route * self.groups + group));
             }
         }
     }
@@ -188,7 +186,7 @@ impl Op for Linear {
             } else {
                 let input = chunk.input(0).matrix(rows.clone(), group * self.inputs, self.inputs).transposed();
                 let gradient = gradient.matrix(rows, group * self.outputs + job.column, job.tile.width());
-                product(&mut job.tile, started, input, gradient);
+                product(chunks.products(), &mut job.tile, started, input, gradient);
             }
             started = true;
         }

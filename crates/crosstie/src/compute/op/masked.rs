@@ -62,9 +62,9 @@ impl Op for Masked {
         let (rows, width) = (pass.rows, self.outputs);
         let (input, bias) = (pass.input(0).matrix(0..rows, 0, self.inputs), pass.parameter(2));
         let (weight, mask) = (pass.parameter(0), pass.parameter(1));
-        let output = &mut *pass.output;
+        let (products, output) = (pass.products, &mut *pass.output);
         self.with_kept(weight, mask, |kept| {
-            product(&mut MatrixMut::new(output, rows, width, width), false, input, kept);
+            product(products, &mut MatrixMut::new(output, rows, width, width), false, input, kept);
         });
         vectorised(
             #[inline(always)]
@@ -76,12 +76,12 @@ impl Op for Masked {
     fn backward(&self, pass: &mut BackwardPass<'_>) {
         let (rows, width, output) = (pass.rows, self.outputs, pass.output());
         self.activation.derive(pass.gradient, &output[..rows * width]);
-        let (weight, mask) = (pass.parameter(0), pass.parameter(1));
+        let (weight, mask, products) = (pass.parameter(0), pass.parameter(1), pass.products);
         let Some((gradient, mut into)) = pass.gradients(0) else { return };
         let accumulate = into.accumulate;
         let from = Matrix::new(gradient, rows, width, width);
         self.with_kept(weight, mask, |kept| {
-            product(&mut into.matrix(0..rows, 0, self.inputs), accumulate, from, kept.transposed());
+            product(products, &mut into.matrix(0..rows, 0, self.inputs), accumulate, from, kept.transposed());
         });
     }
 
@@ -112,7 +112,8 @@ impl Op for Masked {
             for (index, chunk) in chunks.chunks().enumerate() {
                 let input = chunk.input(0).matrix(0..chunk.rows, 0, self.inputs).transposed();
                 let gradient = chunk.gradient().matrix(0..chunk.rows, job.column, width);
-                product(&mut MatrixMut::new(sum, self.inputs, width, width), index > 0, input, gradient);
+                let sum = &mut MatrixMut::new(sum, self.inputs, width, width);
+                product(chunks.products(), sum, index > 0, input, gradient);
             }
             for (row, sum) in sum.chunks_exact(width).enumerate() {
                 let mask = &mask[row * self.outputs + job.column..][..width];

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use super::graph::{Node, Parameter, ParameterId, Write};
-use super::matmul::{Matrix, MatrixMut};
+use super::matmul::{Matrix, MatrixMut, Products, Right};
+use super::parameters::StepWeights;
 use super::workspace::{Chunk, Mode};
 
 mod activation;
@@ -65,6 +66,13 @@ pub trait Op: Debug + Send + Sync {
     /// Whether it copies its first input in scoring, so that it can be left out.
     fn only_trains(&self) -> bool {
         false
+    }
+
+    /// The shape, inputs × outputs, of the matrices that parameter 0 consists of,
+    /// if the op multiplies its first input by them
+    /// ([`ForwardPass::weights`]).
+    fn weights(&self) -> Option<[usize; 2]> {
+        None
     }
 
     /// Cuts the gradient of parameter `slot` into jobs that may run on
@@ -177,6 +185,8 @@ pub struct ForwardPass<'a> {
     pub segments: &'a [Range<usize>],
     /// Training or scoring.
     pub mode: Mode,
+    /// How exact products are.
+    pub products: Products,
     /// The output, `rows × width`, row-major.
     pub output: &'a mut [f32],
     pub(super) step: usize,
@@ -186,6 +196,7 @@ pub struct ForwardPass<'a> {
     pub(super) leads: &'a [usize],
     pub(super) starts: &'a [Vec<usize>],
     pub(super) parameters: &'a [&'a [f32]],
+    pub(super) weights: Option<StepWeights<'a>>,
     pub(super) statistics: &'a [f32],
 }
 
@@ -213,14 +224,19 @@ impl<'a> ForwardPass<'a> {
     /// The lead of input `index`, in scoring, where the graph has declared one.
     pub fn lead(&self, index: usize) -> Option<Lead<'a>> {
         let node = self.inputs[index];
-        let columns = self.leads[node.buffer];
-        let whole = node.from == 0 && columns > 0 && columns <= node.width;
-        (whole && self.mode == Mode::Score).then(|| Lead { columns, starts: &self.starts[node.buffer] })
+        let columns = node.lead(self.leads);
+        (columns > 0 && self.mode == Mode::Score).then(|| Lead { columns, starts: &self.starts[node.buffer] })
     }
 
     /// Parameter `slot`.
     pub fn parameter(&self, slot: usize) -> &'a [f32] {
         self.parameters[slot]
+    }
+
+    /// The matrices of the weights ([`Op::weights`]).
+    pub fn weights(&self) -> impl Fn(usize) -> Right<'a> + use<'a> {
+        let weights = self.weights.expect("an op that declares its weights");
+        move |index| weights.forward(index)
     }
 
     /// Statistics of the whole batch.
@@ -244,6 +260,8 @@ pub struct BackwardPass<'a> {
     pub segments: &'a [Range<usize>],
     /// Training or scoring.
     pub mode: Mode,
+    /// How exact products are.
+    pub products: Products,
     /// The output's gradient, `rows × width`, row-major.
     pub gradient: &'a mut [f32],
     pub(super) step: usize,
@@ -254,6 +272,7 @@ pub struct BackwardPass<'a> {
     pub(super) writes: &'a [Write],
     pub(super) widths: &'a [usize],
     pub(super) parameters: &'a [&'a [f32]],
+    pub(super) weights: Option<StepWeights<'a>>,
     pub(super) statistics: &'a [f32],
 }
 
@@ -292,6 +311,12 @@ impl<'a> BackwardPass<'a> {
         self.parameters[slot]
     }
 
+    /// The matrices of the weights ([`Op::weights`]), transposed.
+    pub fn weights(&self) -> impl Fn(usize) -> Right<'a> + use<'a> {
+        let weights = self.weights.expect("an op that declares its weights");
+        move |index| weights.backward(index)
+    }
+
     /// Statistics of the whole batch.
     pub fn statistics(&self) -> &'a [f32] {
         self.statistics
@@ -314,12 +339,18 @@ pub struct BatchView<'a> {
     pub(super) slots: &'a [ParameterId],
     pub(super) parameters: &'a [Parameter],
     pub(super) numbers: &'a [f32],
+    pub(super) products: Products,
 }
 
 impl<'a> BatchView<'a> {
     /// Parameter `slot`.
     pub fn parameter(&self, slot: usize) -> &'a [f32] {
         &self.numbers[self.parameters[self.slots[slot].0].range()]
+    }
+
+    /// How exact products are.
+    pub fn products(&self) -> Products {
+        self.products
     }
 
     /// Rows of the batch.
