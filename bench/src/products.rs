@@ -45,7 +45,7 @@ impl Products {
     pub fn run(&self) -> Result<Value> {
         let schema = Model::Mmoe.schema(1, None)?;
         let encoded = workload::encode(&self.data, &schema, self.steps * self.batch, self.batch)?;
-        let config = Model::Mmoe.config(self.batch, self.threads)?;
+        let config = Model::Mmoe.config(self.batch, self.threads, "float32")?;
         let mut trainer = Trainer::new(Scorer::new(&config, encoded.features)?)?;
         let weights: Vec<Vec<f32>> =
             LAYERS.iter().map(|(groups, inputs, outputs)| vec![0.01; groups * inputs * outputs]).collect();

@@ -29,6 +29,9 @@ pub struct Request {
     /// Let every candidate have a user of its own, to compare.
     #[arg(long)]
     many_users: bool,
+    /// How exact products are: float32 or bfloat16.
+    #[arg(long, default_value = "float32")]
+    products: String,
 }
 
 impl Request {
@@ -44,7 +47,9 @@ impl Request {
                 }
             }
         }
-        let scorer = Scorer::new(&Model::Mmoe.config(self.candidates, 1)?, encoded.features)?;
+        let config = Model::Mmoe.config(self.candidates, 1, &self.products)?;
+        let mut scorer = Scorer::new(&config, encoded.features)?;
+        scorer.prepare();
         let mut times = Vec::new();
         pool(1)?.install(|| {
             let mut workspace = scorer.workspace();

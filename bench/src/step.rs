@@ -37,13 +37,16 @@ pub struct Step {
     /// Number of scenarios: 1, 6 or 50.
     #[arg(long, default_value_t = 1)]
     scenarios: u32,
+    /// How exact products are: float32 or bfloat16.
+    #[arg(long, default_value = "float32")]
+    products: String,
 }
 
 impl Step {
     pub fn run(&self) -> Result<Value> {
         let schema = self.model.schema(self.scenarios, None)?;
         let encoded = workload::encode(&self.data, &schema, self.rows, self.batch)?;
-        let config = self.model.config(self.batch, self.threads)?;
+        let config = self.model.config(self.batch, self.threads, &self.products)?;
         let scorer = Scorer::new(&config, encoded.features)?;
         let (parameters, table_weights) = workload::sizes(&scorer);
         let (scorer, times) = train(&config, scorer, encoded.batches.iter())?;

@@ -48,7 +48,7 @@ impl Table {
             };
             batch.ids[0] = Ids::One((0..batch.rows).map(spread).collect());
         }
-        let config = self.model.config(BATCH, self.threads)?;
+        let config = self.model.config(BATCH, self.threads, "float32")?;
         // The first time that a row moves, the system hands out the memory of its
         // moments; every step after that is as the second pass.
         let twice = encoded.batches.iter().chain(&encoded.batches);

@@ -70,10 +70,10 @@ impl Model {
         }
     }
 
-    /// The configuration of a training.
-    pub fn config(self, batch: usize, threads: usize) -> Result<Config> {
+    /// The configuration of a training, with products in float32 or bfloat16.
+    pub fn config(self, batch: usize, threads: usize, products: &str) -> Result<Config> {
         let text = format!(
-            "[data]\ndir = '.'\n[network]\ndropout = 0.0\n[train]\nbatch_size = {batch}\nthreads = {threads}\n[model]\n{}\n\
+            "[data]\ndir = '.'\n[network]\ndropout = 0.0\nproducts = '{products}'\n[train]\nbatch_size = {batch}\nthreads = {threads}\n[model]\n{}\n\
              [optimizer.dense]\nname = 'adam'\nlearning_rate = 1e-3\n[optimizer.rows]\nname = 'adam'\nlearning_rate = 1e-3\n",
             self.settings()
         );

@@ -51,8 +51,9 @@ impl Scorer {
         Ok(Scorer { config: config.clone(), features, network, embeddings, parameters })
     }
 
-    /// Lays the weights out for scoring, so that no call does it for itself.
-    pub(crate) fn prepare(&mut self) {
+    /// Lays the weights out for scoring, so that no call does it for itself. A
+    /// loaded artifact and a model under training are prepared. Changes no score.
+    pub fn prepare(&mut self) {
         self.network.program.prepare(&mut self.parameters, false);
     }
 
