@@ -131,10 +131,8 @@ fn lay_tile<const PARTS: usize>(operand: Matrix<'_>, order: Order, into: &mut [L
                 false => [_mm512_setzero_ps(); 2],
             };
             for part in 0..PARTS {
-                let [low, high] = rest.map(|rest| nearest(rest));
-                let line = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-                store(&mut into[part * TILE + row], line);
-                rest = [without(rest[0], low), without(rest[1], high)];
+                store(&mut into[part * TILE + row], in_turn::<PARTS>(rest));
+                rest = rest.map(|rest| without_part(rest));
             }
         }
     } else {
@@ -150,10 +148,8 @@ fn lay_tile<const PARTS: usize>(operand: Matrix<'_>, order: Order, into: &mut [L
         for pair in 0..BLOCK / 2 {
             let mut rest = [column(2 * pair), column(2 * pair + 1)];
             for part in 0..PARTS {
-                let [even, odd] = rest.map(|rest| nearest(rest));
-                let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(odd));
-                store(&mut into[part * TILE + pair], _mm512_or_si512(_mm512_cvtepu16_epi32(even), high));
-                rest = [without(rest[0], even), without(rest[1], odd)];
+                store(&mut into[part * TILE + pair], in_pairs::<PARTS>(rest));
+                rest = rest.map(|rest| without_part(rest));
             }
         }
     }
@@ -193,6 +189,35 @@ fn store(line: &mut Line, value: __m512i) {
     unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), value) }
 }
 
+/// bfloat16 numbers of two vectors, one after the other: the nearest where there
+/// is one part, the first bits where more parts follow.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn in_turn<const PARTS: usize>([first, second]: [__m512; 2]) -> __m512i {
+    if PARTS == 1 {
+        return _mm512_inserti64x4::<1>(_mm512_castsi256_si512(nearest(first)), nearest(second));
+    }
+    let upper_halves = std::array::from_fn::<i16, 32, _>(|place| 2 * place as i16 + 1);
+    // SAFETY: both are 64 bytes, any bits of which are numbers.
+    let upper_halves = unsafe { std::mem::transmute::<[i16; 32], __m512i>(upper_halves) };
+    _mm512_permutex2var_epi16(_mm512_castps_si512(first), upper_halves, _mm512_castps_si512(second))
+}
+
+/// The same, in pairs of one number of each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn in_pairs<const PARTS: usize>([even, odd]: [__m512; 2]) -> __m512i {
+    if PARTS == 1 {
+        let [even, odd] = [even, odd].map(|numbers| _mm512_cvtepu16_epi32(nearest(numbers)));
+        return _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd));
+    }
+    let odd = _mm512_and_si512(_mm512_castps_si512(odd), _mm512_set1_epi32(FIRST_BITS));
+    _mm512_or_si512(_mm512_srli_epi32::<16>(_mm512_castps_si512(even)), odd)
+}
+
+/// The half of a float32 that is a bfloat16 number.
+const FIRST_BITS: i32 = 0xffff_0000_u32.cast_signed();
+
 /// The nearest bfloat16 numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -201,12 +226,12 @@ fn nearest(numbers: __m512) -> __m256i {
     unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(numbers)) }
 }
 
-/// `numbers - part`, which is exact.
+/// What is left without the first bits, exactly.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn without(numbers: __m512, part: __m256i) -> __m512 {
-    let part = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(part));
-    _mm512_sub_ps(numbers, _mm512_castsi512_ps(part))
+fn without_part(numbers: __m512) -> __m512 {
+    let first = _mm512_and_si512(_mm512_castps_si512(numbers), _mm512_set1_epi32(FIRST_BITS));
+    _mm512_sub_ps(numbers, _mm512_castsi512_ps(first))
 }
 
 /// Exchanges rows and columns of a tile, of 16 lines of 16 pairs.
@@ -335,6 +360,10 @@ unsafe fn add_corner<const PARTS: usize>(
 ) {
     let (row, column) = (row * STRIP, column * STRIP);
     let (rows, columns) = (STRIP.min(c.rows - row), STRIP.min(c.columns - column));
+    for row in row..row + rows {
+        let next = c.data.wrapping_add(row * c.stride + column + STRIP);
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(next.cast()); _mm_prefetch::<_MM_HINT_ET0>(next.wrapping_add(TILE).cast()) };
+    }
     if rows == STRIP && columns == STRIP {
         let stride = c.stride;
         // SAFETY: 32 rows of 32 columns from here on belong to the view.
