@@ -131,8 +131,10 @@ fn lay_tile<const PARTS: usize>(operand: Matrix<'_>, order: Order, into: &mut [L
                 false => [_mm512_setzero_ps(); 2],
             };
             for part in 0..PARTS {
-                store(&mut into[part * TILE + row], in_turn::<PARTS>(rest));
-                rest = rest.map(|rest| without_part(rest));
+                let [low, high] = rest.map(|rest| nearest(rest));
+                let line = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+                store(&mut into[part * TILE + row], line);
+                rest = [without(rest[0], low), without(rest[1], high)];
             }
         }
     } else {
@@ -148,8 +150,10 @@ fn lay_tile<const PARTS: usize>(operand: Matrix<'_>, order: Order, into: &mut [L
         for pair in 0..BLOCK / 2 {
             let mut rest = [column(2 * pair), column(2 * pair + 1)];
             for part in 0..PARTS {
-                store(&mut into[part * TILE + pair], in_pairs::<PARTS>(rest));
-                rest = rest.map(|rest| without_part(rest));
+                let [even, odd] = rest.map(|rest| nearest(rest));
+                let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(odd));
+                store(&mut into[part * TILE + pair], _mm512_or_si512(_mm512_cvtepu16_epi32(even), high));
+                rest = [without(rest[0], even), without(rest[1], odd)];
             }
         }
     }
@@ -189,35 +193,6 @@ fn store(line: &mut Line, value: __m512i) {
     unsafe { _mm512_store_si512(std::ptr::from_mut(line).cast(), value) }
 }
 
-/// bfloat16 numbers of two vectors, one after the other: the nearest where there
-/// is one part, the first bits where more parts follow.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn in_turn<const PARTS: usize>([first, second]: [__m512; 2]) -> __m512i {
-    if PARTS == 1 {
-        return _mm512_inserti64x4::<1>(_mm512_castsi256_si512(nearest(first)), nearest(second));
-    }
-    let upper_halves = std::array::from_fn::<i16, 32, _>(|place| 2 * place as i16 + 1);
-    // SAFETY: both are 64 bytes, any bits of which are numbers.
-    let upper_halves = unsafe { std::mem::transmute::<[i16; 32], __m512i>(upper_halves) };
-    _mm512_permutex2var_epi16(_mm512_castps_si512(first), upper_halves, _mm512_castps_si512(second))
-}
-
-/// The same, in pairs of one number of each.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn in_pairs<const PARTS: usize>([even, odd]: [__m512; 2]) -> __m512i {
-    if PARTS == 1 {
-        let [even, odd] = [even, odd].map(|numbers| _mm512_cvtepu16_epi32(nearest(numbers)));
-        return _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd));
-    }
-    let odd = _mm512_and_si512(_mm512_castps_si512(odd), _mm512_set1_epi32(FIRST_BITS));
-    _mm512_or_si512(_mm512_srli_epi32::<16>(_mm512_castps_si512(even)), odd)
-}
-
-/// The half of a float32 that is a bfloat16 number.
-const FIRST_BITS: i32 = 0xffff_0000_u32.cast_signed();
-
 /// The nearest bfloat16 numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -226,12 +201,12 @@ fn nearest(numbers: __m512) -> __m256i {
     unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(numbers)) }
 }
 
-/// What is left without the first bits, exactly.
+/// `numbers - part`, which is exact.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn without_part(numbers: __m512) -> __m512 {
-    let first = _mm512_and_si512(_mm512_castps_si512(numbers), _mm512_set1_epi32(FIRST_BITS));
-    _mm512_sub_ps(numbers, _mm512_castsi512_ps(first))
+fn without(numbers: __m512, part: __m256i) -> __m512 {
+    let part = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(part));
+    _mm512_sub_ps(numbers, _mm512_castsi512_ps(part))
 }
 
 /// Exchanges rows and columns of a tile, of 16 lines of 16 pairs.
@@ -264,25 +239,43 @@ fn transpose(tile: &mut [Line]) {
 }
 
 /// The tiles' shapes in force, for as long as this lives.
-struct Shapes;
+struct Shapes {
+    rows: usize,
+}
 
 impl Shapes {
-    /// Sixteen rows of 64 bytes, all of them.
+    /// For strips of 32 rows.
     ///
     /// # Safety
     /// The unit is there and permitted.
     unsafe fn new() -> Shapes {
+        let mut shapes = Shapes { rows: 0 };
+        // SAFETY: see above.
+        unsafe { shapes.set(STRIP) };
+        shapes
+    }
+
+    /// For strips of so many rows, 1 to 32: an instruction takes a cycle for each row.
+    ///
+    /// # Safety
+    /// The unit is there and permitted.
+    unsafe fn set(&mut self, rows: usize) {
         #[repr(align(64))]
         struct Config([u8; 64]);
+        if self.rows == rows {
+            return;
+        }
+        self.rows = rows;
+        let (upper, lower) = (rows.min(TILE) as u8, rows.saturating_sub(TILE).max(1) as u8);
+        let all = TILE as u8;
         let mut config = Config([0; 64]);
         config.0[0] = 1;
-        for tile in 0..8 {
-            config.0[16 + 2 * tile] = 64;
-            config.0[48 + tile] = TILE as u8;
+        for (tile, rows) in [upper, upper, lower, lower, upper, lower, all, all].into_iter().enumerate() {
+            config.0[16 + 2 * tile] = size_of::<Line>() as u8;
+            config.0[48 + tile] = rows;
         }
         // SAFETY: the instruction reads these 64 bytes (Intel's manual, LDTILECFG).
         unsafe { asm!("ldtilecfg [{}]", in(reg) &config.0, options(nostack, readonly)) };
-        Shapes
     }
 }
 
@@ -309,7 +302,7 @@ unsafe fn product_of<const PARTS: usize>(
     let count = laid.map_or(blocks.count(), |laid| laid.count);
     assert_eq!((count, c.rows, c.columns), (blocks.count(), a.rows, b.columns), "shapes of a product");
     // SAFETY: see above.
-    let shapes = unsafe { Shapes::new() };
+    let mut shapes = unsafe { Shapes::new() };
     for first in (0..count).step_by(PIECE) {
         let piece = first..count.min(first + PIECE);
         let strips = (LEFT / (piece.len() * BLOCK * STRIP)).max(1);
@@ -333,6 +326,8 @@ unsafe fn product_of<const PARTS: usize>(
                     }
                 }
                 for (strip, left) in rows.clone().zip(left.chunks_exact(per_strip)) {
+                    // SAFETY: see above.
+                    unsafe { shapes.set(STRIP.min(a.rows - strip * STRIP)) };
                     for column in group.clone() {
                         let right = match laid {
                             Some(laid) => &laid.lines[(column * laid.whole + laid.from + first) * per_block..],
@@ -351,7 +346,7 @@ unsafe fn product_of<const PARTS: usize>(
 /// Adds the product of two strips to where they meet, or overwrites it.
 ///
 /// # Safety
-/// The unit is permitted and [`Shapes`] are in force.
+/// The unit is permitted and [`Shapes`] of the left strip's rows are in force.
 unsafe fn add_corner<const PARTS: usize>(
     c: &mut MatrixMut<'_>,
     (row, column): (usize, usize),
@@ -360,16 +355,20 @@ unsafe fn add_corner<const PARTS: usize>(
 ) {
     let (row, column) = (row * STRIP, column * STRIP);
     let (rows, columns) = (STRIP.min(c.rows - row), STRIP.min(c.columns - column));
+    let stride = c.stride;
     for row in row..row + rows {
-        let next = c.data.wrapping_add(row * c.stride + column + STRIP);
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(next.cast()); _mm_prefetch::<_MM_HINT_ET0>(next.wrapping_add(TILE).cast()) };
+        let next = c.data.wrapping_add(row * stride + column + STRIP);
+        // SAFETY: a prefetch reads nothing, wherever it points.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(next.cast());
+            _mm_prefetch::<_MM_HINT_ET0>(next.wrapping_add(TILE).cast());
+        }
     }
-    if rows == STRIP && columns == STRIP {
-        let stride = c.stride;
-        // SAFETY: 32 rows of 32 columns from here on belong to the view.
-        return unsafe { corner::<PARTS>((left, right), c.data.add(row * stride + column), stride, add) };
+    if columns == STRIP {
+        // SAFETY: so many rows of 32 columns from here on belong to the view.
+        return unsafe { corner::<PARTS>((left, right), c.data.add(row * stride + column), stride, rows, add) };
     }
-    // At an edge, by way of a whole corner.
+    // At the right edge, by way of a whole corner.
     let mut whole = [0.0; STRIP * STRIP];
     if add {
         for (into, row) in whole.chunks_exact_mut(STRIP).zip(row..row + rows) {
@@ -377,21 +376,31 @@ unsafe fn add_corner<const PARTS: usize>(
         }
     }
     // SAFETY: the array has 32 rows of 32 columns.
-    unsafe { corner::<PARTS>((left, right), whole.as_mut_ptr(), STRIP, add) };
+    unsafe { corner::<PARTS>((left, right), whole.as_mut_ptr(), STRIP, rows, add) };
     for (from, row) in whole.chunks_exact(STRIP).zip(row..row + rows) {
         c.row(row)[column..column + columns].copy_from_slice(&from[..columns]);
     }
 }
 
-/// The product of two strips of as many blocks, into 32 rows of 32 columns
+/// The product of two strips of as many blocks, into `rows` rows of 32 columns
 /// that are `stride` numbers apart. Tiles 0 to 3 hold the result, 4 and 5 are
 /// of the left side, 6 and 7 of the right.
 ///
 /// # Safety
-/// The unit is permitted and [`Shapes`] are in force; `c` may be written.
-unsafe fn corner<const PARTS: usize>((left, right): (&[Line], &[Line]), c: *mut f32, stride: usize, add: bool) {
+/// The unit is permitted and [`Shapes`] of so many rows are in force; `c` may be
+/// written.
+unsafe fn corner<const PARTS: usize>(
+    (left, right): (&[Line], &[Line]),
+    c: *mut f32,
+    stride: usize,
+    rows: usize,
+    add: bool,
+) {
     assert!(!left.is_empty() && left.len() == right.len(), "strips of as many blocks");
     let blocks = left.len() / (2 * PARTS * TILE);
+    // Where there is no lower half, its tiles have one row, which goes nowhere.
+    let mut nowhere = [0f32; STRIP];
+    let below = if rows > TILE { c.wrapping_add(TILE * stride) } else { nowhere.as_mut_ptr() };
     macro_rules! left {
         ($one:literal, $other:literal) => {
             concat!("tileloadd tmm4, [{a} + {line}*1 + ", $one, "]\ntileloadd tmm5, [{a} + {line}*1 + ", $other, "]\n")
@@ -410,11 +419,11 @@ unsafe fn corner<const PARTS: usize>((left, right): (&[Line], &[Line]), c: *mut 
     }
     macro_rules! run {
         ($bytes:literal, $($work:expr),*) => {
-            // SAFETY: every load is of a tile of the two slices, 1024 bytes each,
-            // and the loop ends with them; loads and stores of the result are of
-            // the 16 rows of 64 bytes from `c`, from 64 bytes further, and both
-            // again 16 rows further (tests::product_equals_the_triple_loop, in
-            // matmul.rs, and tests::laying_out_reads_and_writes_nothing_else).
+            // SAFETY: every load is of a tile of the two slices, 1024 bytes each at
+            // most, and the loop ends with them; loads and stores of the result are
+            // of up to 16 rows of 64 bytes from `c`, from 64 bytes further, and of
+            // the other rows from `below` likewise, or of its only one
+            // (tests::product_equals_the_triple_loop in matmul.rs).
             unsafe {
                 asm!(
                     "test {add}, {add}",
@@ -442,7 +451,7 @@ unsafe fn corner<const PARTS: usize>((left, right): (&[Line], &[Line]), c: *mut 
                     a = inout(reg) left.as_ptr() => _,
                     b = inout(reg) right.as_ptr() => _,
                     c = in(reg) c,
-                    below = in(reg) c.wrapping_add(TILE * stride),
+                    below = in(reg) below,
                     row = in(reg) stride * size_of::<f32>(),
                     line = in(reg) size_of::<Line>(),
                     blocks = inout(reg) blocks => _,
