@@ -144,7 +144,7 @@ def asked(options, name):
 def step_log():
     """The log of the step workload, made if it is not there."""
     place = DATA / "step"
-    if not (place / "test.parquet").exists():
+    if not (place / "values.parquet").exists():
         subprocess.run(probe("log", "--out", place, "--rows", 1_000_000), check=True, stdout=subprocess.DEVNULL)
     return place
 
@@ -177,11 +177,13 @@ def step(options):
     runs, rows = {}, []
     for batch, count, threads in cases:
         common = ["--data", data, "--batch", batch, "--threads", threads, "--rows", count]
-        commands = {"crosstie": probe("step", *common)}
+        commands = {"crosstie": probe("step", *common), "crosstie, bfloat16": probe("step", "--products", "bfloat16", *common)}
         if threads == 2:
             commands |= {f"PyTorch, {name}": peer(options, "step", "--peer", name, *common) for name in ("tuned", "plain", "dense")}
             stacked = peer(options, "step", "--peer", "tuned", "--experts", "stacked", *common)
             commands["PyTorch, tuned, experts stacked"] = stacked
+            commands["PyTorch, tuned, bfloat16"] = peer(options, "step", "--peer", "tuned", "--bfloat16", *common)
+            commands["PyTorch, tuned, experts stacked, bfloat16"] = stacked and [*stacked, "--bfloat16"]
         found = in_turns(commands, options.rounds or 3)
         runs[f"batch {batch}, {threads} threads"] = found
         ours = median(found["crosstie"], "median_step_ms")
@@ -214,7 +216,7 @@ def models(options):
 
 
 def products(options):
-    """The share of a training step that its matrix products take when they are alone."""
+    """A training step beside its matrix products alone, by the crate gemm."""
     data = step_log()
     cases = [(batch, threads) for batch in (4096, 512) for threads in (2, 1)]
     commands = {
@@ -226,8 +228,8 @@ def products(options):
     for (batch, threads), some in zip(cases, runs.values()):
         figures = [number(median(some, key), 1) for key in ("step_ms", "products_ms", "products_gflop_per_s")]
         rows.append([str(batch), str(threads), *figures, number(median(some, "share"), 3)])
-    header = ["batch", "threads", "step, ms", "its products alone, ms", "products, GFLOP/s", "share"]
-    write("products", "A training step of MMoE and its matrix products", asked(options, "products"), runs, header, rows)
+    header = ["batch", "threads", "step, ms", "its products alone by `gemm`, ms", "these, GFLOP/s", "products / step"]
+    write("products", "A training step of MMoE and its matrix products alone", asked(options, "products"), runs, header, rows)
 
 
 def table(options):
@@ -268,6 +270,7 @@ def request(options):
     commands = {
         "crosstie, one user": probe("request", "--data", data),
         "crosstie, 200 users": probe("request", "--data", data, "--many-users"),
+        "crosstie, one user, bfloat16": probe("request", "--data", data, "--products", "bfloat16"),
         "PyTorch, plain": peer(options, "score", "--data", data, "--peer", "plain", "--rows", 4096, "--repeat", 1000),
         "ONNX Runtime": peer(options, "score", "--data", data, "--peer", "onnx", "--rows", 4096, "--repeat", 1000),
     }
@@ -283,26 +286,29 @@ def request(options):
 
 def bulk(options):
     """A million rows from Parquet to Parquet. Of crosstie the whole process is timed; of the peers not their start."""
-    data, run = step_log(), DATA / "bulk"
-    config = DATA / "bulk.toml"
+    data, values = step_log(), step_log() / "values.parquet"
     fields = "".join(f"[[field]]\nname = 'f{n:02}'\nkind = 'categorical'\nmin_count = 1\nside = '{'user' if n < 12 else 'item'}'\n" for n in range(20))
     (data / "schema.toml").write_text(f"[[task]]\nname = 'click'\n[[task]]\nname = 'like'\n{fields}")
     files = "".join(f"{part} = ['{data}/test.parquet']\n" for part in ("valid", "test"))
-    config.write_text(
-        f"[data]\nschema = '{data}/schema.toml'\ntrain = ['{data}/train.parquet']\n{files}[model]\nname = 'mmoe'\nexperts = 8\n"
-        "expert_units = [256, 128]\ntower_units = [64]\n[train]\nepochs = 1\nbatch_size = 4096\n"
-    )
-    if not (run / "artifact").exists():
-        subprocess.run([CROSSTIE, "train", config, "--out", run, "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    rows_in = 1_000_000
-    commands = {"crosstie": [str(CROSSTIE), "predict", str(run), "--data", f"{data}/train.parquet", "--out", str(DATA / "scores.parquet")]}
+    rows_in, commands = 1_000_000, {}
+    for name, kind in [("crosstie", "float32"), ("crosstie, bfloat16", "bfloat16")]:
+        config, run = DATA / f"bulk-{kind}.toml", DATA / f"bulk-{kind}"
+        config.write_text(
+            f"[data]\nschema = '{data}/schema.toml'\ntrain = ['{data}/train.parquet', '{values}']\n{files}[model]\n"
+            "name = 'mmoe'\nexperts = 8\nexpert_units = [256, 128]\ntower_units = [64]\n[train]\nepochs = 1\n"
+            f"batch_size = 4096\n[network]\nproducts = '{kind}'\n"
+        )
+        if not (run / "artifact").exists():
+            subprocess.run([CROSSTIE, "train", config, "--out", run, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        scores = str(DATA / "scores.parquet")
+        commands[name] = [str(CROSSTIE), "predict", str(run), "--data", f"{data}/train.parquet", "--out", scores]
     for name in ("plain", "onnx"):
         arguments = ["--data", data, "--peer", name, "--rows", rows_in, "--repeat", 20, "--threads", 2]
         commands[{"plain": "PyTorch, plain", "onnx": "ONNX Runtime"}[name]] = peer(options, "score", *arguments)
     runs = in_turns(commands, options.rounds or 3, lambda command: timed(command) if command[0] == str(CROSSTIE) else once(command))
     ours, rows = rows_in / median(runs["crosstie"], "seconds"), []
     for name, some in runs.items():
-        speed = ours if name == "crosstie" else median(some, "bulk_rows_per_s")
+        speed = rows_in / median(some, "seconds") if name.startswith("crosstie") else median(some, "bulk_rows_per_s")
         rows.append([name, number(speed), number(ours / speed, 2), number(median(some, "score_rows_per_s"))])
     header = ["what", "rows/s, file to file", "crosstie against it", "rows/s of the scoring alone"]
     write("bulk", "Scoring a million rows, MMoE, two threads", asked(options, "bulk"), runs, header, rows)
@@ -311,17 +317,19 @@ def bulk(options):
 def train(options):
     """From files to a trained, evaluated, saved model, one epoch, two threads."""
     data = synth_log(options)
-    formats = ["parquet", "csv"] if options.peers else ["parquet"]
+    formats = [("parquet", "float32"), ("parquet", "bfloat16")] + ([("csv", "float32")] if options.peers else [])
     commands = {}
-    for form in formats:
-        config = DATA / f"train-{form}.toml"
+    for form, kind in formats:
+        name = form if kind == "float32" else f"{form}, {kind}"
+        config = DATA / f"train-{form}-{kind}.toml"
         files = "".join(f"{part} = ['{data}/{part}.{form}']\n" for part in ("train", "valid", "test"))
         config.write_text(
             f"[data]\nschema = '{data}/schema.toml'\n{files}[model]\nname = 'mmoe'\nexperts = 6\nexpert_units = [128, 64]\n"
-            "tower_units = [32]\n[network]\ndropout = 0.0\n[train]\nepochs = 1\nbatch_size = 4096\nthreads = 2\n"
+            f"tower_units = [32]\n[network]\ndropout = 0.0\nproducts = '{kind}'\n[train]\nepochs = 1\nbatch_size = 4096\n"
+            "threads = 2\n"
         )
-        out = DATA / f"train-{form}"
-        commands[f"crosstie, {form}"] = [str(CROSSTIE), "train", str(config), "--out", str(out), "--overwrite", "--quiet"]
+        out = DATA / f"train-{form}-{kind}"
+        commands[f"crosstie, {name}"] = [str(CROSSTIE), "train", str(config), "--out", str(out), "--overwrite", "--quiet"]
         commands[f"crosstie, reading {form} alone"] = probe("read", "--data", data, "--format", form)
     # Reading is a small part of the peers' time, whatever the format: one is enough.
     for name in ("torch-rechub", "deepctr-torch", "fuxictr"):

@@ -18,7 +18,7 @@ const PIECE: u64 = 1 << 16;
 
 #[derive(Args)]
 pub struct Log {
-    /// Directory for train.parquet and test.parquet.
+    /// Directory for train.parquet, test.parquet and values.parquet.
     #[arg(long)]
     out: PathBuf,
     /// Rows to train on; a tenth as many to test on.
@@ -29,13 +29,28 @@ pub struct Log {
 impl Log {
     pub fn run(&self) -> Result<Value> {
         std::fs::create_dir_all(&self.out)?;
-        write(&self.out.join("train.parquet"), 0..self.rows)?;
-        write(&self.out.join("test.parquet"), self.rows..self.rows + self.rows / 10)?;
+        write(&self.out.join("train.parquet"), 0..self.rows, drawn)?;
+        write(&self.out.join("test.parquet"), self.rows..self.rows + self.rows / 10, drawn)?;
+        // Every value of every field, so that tables have all their rows. For the
+        // vocabularies alone; nothing learns from these rows.
+        let values = VOCABULARIES.into_iter().max().unwrap_or(0).into();
+        write(&self.out.join("values.parquet"), 0..values, in_turn)?;
         Ok(json!({ "rows": self.rows }))
     }
 }
 
-fn write(path: &Path, rows: std::ops::Range<u64>) -> Result<()> {
+/// The id of a field, which has so many, in a row.
+type Id = fn(row: u64, field: usize, vocabulary: u32) -> u32;
+
+fn drawn(row: u64, field: usize, vocabulary: u32) -> u32 {
+    zipf(vocabulary, Stream::new(7, "row").part(row).uniform(field as u64))
+}
+
+fn in_turn(row: u64, _: usize, vocabulary: u32) -> u32 {
+    (row % u64::from(vocabulary)) as u32
+}
+
+fn write(path: &Path, rows: std::ops::Range<u64>, id: Id) -> Result<()> {
     let ids = (0..VOCABULARIES.len()).map(|field| Field::new(field_name(field), DataType::Int32, false));
     let scenarios = SCENARIOS.iter().map(|count| Field::new(scenario_column(*count), DataType::Int8, false));
     let labels = ["click", "like", "cart", "buy"].map(|label| Field::new(label, DataType::Int8, true));
@@ -45,19 +60,19 @@ fn write(path: &Path, rows: std::ops::Range<u64>) -> Result<()> {
     while first < rows.end {
         let piece = first..rows.end.min(first + PIECE);
         first = piece.end;
-        writer.write(&RecordBatch::try_new(schema.clone(), columns(piece))?)?;
+        writer.write(&RecordBatch::try_new(schema.clone(), columns(piece, id))?)?;
     }
     Ok(writer.finish()?)
 }
 
-fn columns(rows: std::ops::Range<u64>) -> Vec<ArrayRef> {
+fn columns(rows: std::ops::Range<u64>, id: Id) -> Vec<ArrayRef> {
     let mut ids = vec![Vec::new(); VOCABULARIES.len()];
     let mut scenarios = vec![Vec::new(); SCENARIOS.len()];
     let mut labels: [Vec<Option<i8>>; 4] = Default::default();
     for row in rows {
         let draws = Stream::new(7, "row").part(row);
         for (field, (vocabulary, ids)) in VOCABULARIES.iter().zip(&mut ids).enumerate() {
-            ids.push(zipf(*vocabulary, draws.uniform(field as u64)) as i32);
+            ids.push(id(row, field, *vocabulary) as i32);
         }
         for (index, (count, column)) in SCENARIOS.iter().zip(&mut scenarios).enumerate() {
             column.push(zipf(*count, draws.uniform(100 + index as u64)) as i8);

@@ -26,7 +26,7 @@ impl Read {
     /// encode every row, on one thread.
     pub fn run(&self) -> Result<Value> {
         let schema = Schema::read(self.data.join("schema.toml"))?;
-        let source = open(&self.data.join(format!("train.{}", self.format)))?;
+        let source = open(&[&self.data.join(format!("train.{}", self.format))])?;
         let start = Instant::now();
         let features = Features::learn(&schema, &source)?;
         let learn = start.elapsed().as_secs_f64();

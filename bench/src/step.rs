@@ -50,7 +50,7 @@ impl Step {
         let scorer = Scorer::new(&config, encoded.features)?;
         let (parameters, table_weights) = workload::sizes(&scorer);
         let (scorer, times) = train(&config, scorer, encoded.batches.iter())?;
-        let test = workload::open(&self.data.join("test.parquet"))?;
+        let test = workload::open(&[&self.data.join("test.parquet")])?;
         let report = scorer.evaluate(&test)?;
         let figure = |name: &str| -> Result<Value> {
             let of = |task: &String| Ok((task.clone(), json!(report.figure(&format!("{task}.{name}"))?)));

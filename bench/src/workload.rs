@@ -103,12 +103,12 @@ pub struct Encoded {
     pub batches: Vec<Batch>,
 }
 
-/// Learns the features from the whole training file and encodes its first
-/// `rows` in batches, in the file's order.
+/// Learns the features from the training file and the file of all values, and
+/// encodes the first `rows` of the training file in batches, in its order.
 pub fn encode(directory: &Path, schema: &Schema, rows: usize, batch: usize) -> Result<Encoded> {
-    let path = directory.join("train.parquet");
-    let source = open(&path)?;
-    let features = Features::learn(schema, &source)?;
+    let train = directory.join("train.parquet");
+    let source = open(&[&train])?;
+    let features = Features::learn(schema, &open(&[&train, &directory.join("values.parquet")])?)?;
     let mut window = Batch::default();
     let mut batches = Vec::new();
     let mut left = rows;
@@ -130,9 +130,9 @@ pub fn encode(directory: &Path, schema: &Schema, rows: usize, batch: usize) -> R
     Ok(Encoded { features, batches })
 }
 
-pub fn open(path: &Path) -> Result<Source> {
-    let path = path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?;
-    Ok(Source::open(&[path])?)
+pub fn open(paths: &[&Path]) -> Result<Source> {
+    let path = |path: &&Path| Ok(path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?.to_string());
+    Ok(Source::open(&paths.iter().map(path).collect::<Result<Vec<_>>>()?)?)
 }
 
 /// Number of learned dense parameters, and of weights in tables.

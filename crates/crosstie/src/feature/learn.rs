@@ -1,5 +1,7 @@
 //! One streaming pass over the training files.
 
+use std::sync::mpsc::SyncSender;
+
 use rayon::prelude::*;
 
 use super::encode::{read_labels, read_times};
@@ -10,7 +12,7 @@ use super::sums::Outcome;
 use super::vocabulary::Counts;
 use super::warning;
 use super::{Features, Learned, OTHER, Purpose, column_of, columns, table_name};
-use crate::data::{Rows, Source};
+use crate::data::{Rows, Source, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
 
@@ -169,26 +171,38 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
     let columns = columns(schema, Purpose::Training);
     // Better now than after reading all the files before the one that lacks it.
     source.require(&columns)?;
-    for rows in source.rows(&columns, piece) {
-        let rows = rows?;
-        if rows.is_empty() {
-            continue;
+    // Decoding the next rows beside counting these.
+    let read = |sender: &SyncSender<Result<Rows>>| {
+        for rows in source.rows(&columns, piece) {
+            if sender.send(rows).is_err() {
+                break;
+            }
         }
-        learned.statistics.rows += rows.len() as u64;
-        if has_rates && learned.statistics.rows > u64::from(u32::MAX) {
-            let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
-            return Err(Error::file(&*rows.path, message));
+        Ok(())
+    };
+    ahead(read, |pieces| -> Result<()> {
+        for rows in pieces {
+            let rows = rows?;
+            if rows.is_empty() {
+                continue;
+            }
+            learned.statistics.rows += rows.len() as u64;
+            if has_rates && learned.statistics.rows > u64::from(u32::MAX) {
+                let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
+                return Err(Error::file(&*rows.path, message));
+            }
+            let labels = read_labels(schema, &rows)?;
+            outcomes.clear();
+            for labels in labels.chunks(schema.tasks.len()) {
+                labels_seen.add(labels);
+                outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
+            }
+            // Collected, so that of several errors it is always the first that is told.
+            let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(&rows, &outcomes)).collect();
+            done.into_iter().collect::<Result<()>>()?;
         }
-        let labels = read_labels(schema, &rows)?;
-        outcomes.clear();
-        for labels in labels.chunks(schema.tasks.len()) {
-            labels_seen.add(labels);
-            outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
-        }
-        // Collected, so that of several errors it is always the first that is told.
-        let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(&rows, &outcomes)).collect();
-        done.into_iter().collect::<Result<()>>()?;
-    }
+        Ok(())
+    })?;
     if learned.statistics.rows == 0 {
         return Err(no_rows(source));
     }
