@@ -50,6 +50,7 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         ("calibration", "train.mix.parent_rows=0.5"),
         ("esmm", "network.gating={}"),
         ("ncs4cvr", "model.rounds=1"),
+        ("mmoe", "network.products=bfloat16"),
     ] {
         let trained = |threads: usize| {
             let threads = format!("train.threads={threads}");
@@ -58,6 +59,26 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         let one = trained(1);
         assert!(one == trained(2) && one == trained(8), "{model} depends on the number of threads");
     }
+}
+
+#[test]
+fn products_of_bfloat16_numbers_learn_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let run_with = |products: &str| {
+        let scorer = run(&config(directory.path(), "mmoe", &[products])).unwrap().scorer;
+        let valid = Source::open(&scorer.config().data.valid).unwrap();
+        let report = scorer.evaluate(&valid).unwrap();
+        // Loading compares golden rows with what they scored in training.
+        let saved = directory.path().join(products);
+        artifact::save(&scorer, &valid, &saved).unwrap();
+        let loaded = artifact::load(&saved).unwrap();
+        assert!(loaded.evaluate(&valid).unwrap() == report);
+        (weights(&scorer), report.figure("click.auc").unwrap().unwrap())
+    };
+    let (whole, rounded) = (run_with("network.products=float32"), run_with("network.products=bfloat16"));
+    assert!(whole.0 != rounded.0, "the setting has no effect");
+    assert!((whole.1 - rounded.1).abs() < 0.01, "AUC of clicks: {} in float32, {} in bfloat16", whole.1, rounded.1);
 }
 
 /// The losses of a step, and the tasks' weights in it.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use durable::replace_directory;
 pub use manifest::{FORMAT, FileEntry, Manifest};
 
+use crate::compute::Products;
 use crate::config::Config;
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
@@ -36,8 +37,14 @@ const GOLDEN_SCORES: &str = "golden.json";
 pub const GOLDEN: usize = 8;
 
 /// Largest difference between a golden row's expected and computed
-/// probabilities: what another processor's order of additions may change.
-const TOLERANCE: f64 = 1e-5;
+/// probabilities: what another processor's order of additions may change, and
+/// with bfloat16 which of two neighbours a number is then rounded to.
+fn tolerance(products: Products) -> f64 {
+    match products {
+        Products::Float32 => 1e-5,
+        Products::Bfloat16 => 1e-3,
+    }
+}
 
 /// Expected scores of the golden rows.
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,9 +154,10 @@ fn check_golden(scorer: &Scorer, directory: &Path) -> Result<()> {
     let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
     let golden: Golden = serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()))?;
     let found = score_golden(scorer, &directory.join(GOLDEN_ROWS))?;
+    let tolerance = tolerance(scorer.config.network.products);
     let pairs = [(&golden.given_parent, &found.given_parent), (&golden.from_impression, &found.from_impression)];
     for (expected, found) in pairs {
-        let same = |(a, b): (&f64, &f64)| (a - b).abs() <= TOLERANCE;
+        let same = |(a, b): (&f64, &f64)| (a - b).abs() <= tolerance;
         if expected.len() != found.len() || !expected.iter().zip(found).all(same) {
             return Err(Error::artifact(
                 &path,

@@ -109,8 +109,9 @@ fn a_score_depends_on_its_row_alone() {
     let instance = Instance::load();
     let batch = instance.random_batch(300);
     let shipped = MODELS.iter().flat_map(|model| [((model.name, ""), "norm = \"batch\""), ((model.name, ""), GATED)]);
-    let wide = (("shared-bottom", "bottom_units = [700, 8]"), "norm = \"batch\"");
-    for (model, style) in shipped.chain([wide]) {
+    let wide = (("shared-bottom", "bottom_units = [700, 40]"), "norm = \"batch\"");
+    let rounded = [("mmoe", ""), wide.0].map(|model| (model, "products = \"bfloat16\""));
+    for (model, style) in shipped.chain([wide]).chain(rounded) {
         let config = trial::config(model, style);
         let mut trial = Trial::new(&instance, &config);
         trial.train(&batch, 2, &OptimizerConfig::default());
@@ -135,6 +136,29 @@ fn a_score_depends_on_its_row_alone() {
         agree((0..batch.rows * 3).map(|index| index / 3).collect(), "thrice in a row");
         for row in [0, 1, 99, 100, 255, 256, 299] {
             agree(vec![row], "alone");
+        }
+    }
+}
+
+#[test]
+fn weights_laid_out_beforehand_change_no_bit() {
+    let instance = Instance::load();
+    let batch = instance.random_batch(300);
+    for (name, _) in SMALL {
+        for products in ["float32", "bfloat16"] {
+            let mut trial = Trial::new(&instance, &trial::config((name, ""), &format!("products = \"{products}\"")));
+            let found =
+                |trial: &Trial| (bits(&trial.logits(&batch)), bits(&trial.pass(&batch, trial::TRAIN).parameters));
+            let plain = found(&trial);
+            trial.network.program.prepare(&mut trial.parameters, false);
+            assert!(found(&trial) == plain, "{name}, {products}, for scoring");
+            trial.network.program.prepare(&mut trial.parameters, true);
+            assert!(found(&trial) == plain, "{name}, {products}, for training");
+            // What was laid out for other numbers must not be used.
+            trial.parameters.iter_mut().for_each(|number| *number *= 0.5);
+            let mut fresh = Trial::new(&instance, &trial::config((name, ""), &format!("products = \"{products}\"")));
+            fresh.parameters = trial.parameters.to_vec().into();
+            assert!(found(&trial) == found(&fresh), "{name}, {products}, after a change");
         }
     }
 }
