@@ -14,6 +14,7 @@
 //! What is not here: embedding tables (a graph's sources are filled by the
 //! caller), labels as such (they are sources too), files, optimizers.
 
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
 mod amx;
 pub mod check;
 mod graph;
