@@ -232,6 +232,14 @@ impl<'a> Right<'a> {
         Right { matrix, cut, laid }
     }
 
+    /// Whether one product with all of it gives the same bits as one with each
+    /// part: on the matrix unit, which sums block by block.
+    pub(super) fn whole_as_split(self, products: Products) -> bool {
+        let (rows, columns) = (self.matrix.rows, self.matrix.columns);
+        let parts = [self.cut, rows - self.cut];
+        parts.into_iter().all(|rows| products.layout(rows, columns, 0).is_some())
+    }
+
     /// The rows before the cut and those behind it.
     pub(super) fn split(self) -> (Right<'a>, Right<'a>) {
         let before = Blocks { inner: self.matrix.rows, cut: self.cut }.before_cut();

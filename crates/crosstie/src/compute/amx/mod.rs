@@ -2,8 +2,8 @@
 //! Sapphire Rapids, 2023).
 //!
 //! The unit multiplies bfloat16 numbers, which have 8 of the 24 bits of a
-//! float32, and adds in float32, fourteen times as many in a second as the
-//! vector unit multiplies float32. It serves two ways:
+//! float32, and adds in float32: sixteen times as many in a cycle as the vector
+//! unit multiplies float32 numbers. It serves two ways:
 //!
 //! - [`Parts::One`]: operands are rounded to bfloat16.
 //! - [`Parts::Three`]: a float32 is the sum of three bfloat16 numbers, to the
@@ -11,7 +11,7 @@
 //!   are computed, the small ones first; what is left out is below the last bit
 //!   of a float32. The unit adds 32 products before it adds to the result, so
 //!   rounding errors are smaller than those of a float32 product that adds one
-//!   by one (tests::float32_from_parts_is_as_exact_as_gemm).
+//!   by one (matmul.rs, float32_on_the_matrix_unit_is_as_exact_as_by_vectors).
 //!
 //! Operands are laid out in **lines** of 64 bytes, sixteen lines to a tile. A
 //! **strip** is 32 rows of the left side, or 32 columns of the right; a

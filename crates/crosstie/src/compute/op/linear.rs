@@ -62,10 +62,16 @@ impl Linear {
         output: &mut [f32],
     ) {
         let (width, columns) = (self.outputs, lead.columns);
-        let (own, rest) = weight.split();
         let others = lead.starts.iter().copied().filter(|start| rows.start < *start && *start < rows.end);
         let starts: Vec<usize> = std::iter::once(rows.start).chain(others).collect();
-        if starts.len() * 2 > rows.len() {
+        let few = starts.len() * 2 <= rows.len();
+        if !few && weight.whole_as_split(products) {
+            let input = input.matrix(rows.clone(), 0, self.inputs);
+            product(products, &mut MatrixMut::new(output, rows.len(), width, width), false, input, weight);
+            return self.finish(output, bias);
+        }
+        let (own, rest) = weight.split();
+        if !few {
             let mut whole = MatrixMut::new(output, rows.len(), width, width);
             product(products, &mut whole, false, input.matrix(rows.clone(), 0, columns), own);
         } else {
@@ -238,27 +244,31 @@ mod tests {
 
     #[test]
     fn what_rows_of_one_lead_share_is_computed_once_to_the_same_bits() {
-        for routed in [false, true] {
+        // Narrow, and wide enough for a matrix unit, behind the lead or on both sides.
+        let shapes = [(7, 4, 5), (90, 10, 40), (96, 40, 64)];
+        for (routed, (inputs, lead, outputs)) in
+            [false, true].into_iter().flat_map(|routed| shapes.map(|shape| (routed, shape)))
+        {
             let mut graph = Graph::new(2);
-            let input = graph.source("input", 7, false);
-            graph.lead(input, 4);
+            let input = graph.source("input", inputs, false);
+            graph.lead(input, lead);
             let activation = Activation::Relu;
-            let layer = Linear { groups: 1, inputs: 7, outputs: 5, activation, bias: true, routed };
+            let layer = Linear { groups: 1, inputs, outputs, activation, bias: true, routed };
             let output = linear(&mut graph, input, layer);
             graph.output(output);
             let program = graph.compile().unwrap();
             let parameters = program.initial(1);
             // Leads of 1, 1, 9, 20 and 9 rows, cut by the scenarios' border at 15.
-            let lead = |row: usize| [0, 1, 11, 31].iter().filter(|start| row >= **start).count() as f32;
-            let value = |row: usize, column: usize| match column < 4 {
-                true => 0.3 * lead(row) - 0.1 * column as f32,
+            let of_lead = |row: usize| [0, 1, 11, 31].iter().filter(|start| row >= **start).count() as f32;
+            let value = |row: usize, column: usize| match column < lead {
+                true => 0.3 * of_lead(row) - 0.1 * column as f32,
                 false => (row * 7 + column) as f32 * 0.01 - 1.0,
             };
             let score = |rows: Range<usize>, border: usize| {
                 let mut workspace = program.workspace(40, false);
                 let fill = |_: usize, some: Range<usize>, into: &mut [f32]| {
-                    for (row, cells) in some.zip(into.chunks_exact_mut(7)) {
-                        (0..7).for_each(|column| cells[column] = value(rows.start + row, column));
+                    for (row, cells) in some.zip(into.chunks_exact_mut(inputs)) {
+                        (0..inputs).for_each(|column| cells[column] = value(rows.start + row, column));
                     }
                 };
                 let segments = [0..border, border..rows.len()];
@@ -269,7 +279,11 @@ mod tests {
             assert!(together.iter().any(|value| *value > 0.0));
             for row in 0..40 {
                 let alone = score(row..row + 1, usize::from(row < 15));
-                assert_eq!(alone, together[row * 5..][..5], "row {row}, routed {routed}");
+                assert_eq!(
+                    alone,
+                    together[row * outputs..][..outputs],
+                    "row {row}, routed {routed}, {inputs} × {outputs}"
+                );
             }
         }
     }
