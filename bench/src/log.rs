@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{ArrayRef, Int8Array, Int32Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
 use clap::Args;
+use crosstie::arrow::array::{ArrayRef, Int8Array, Int32Array, RecordBatch};
+use crosstie::arrow::datatypes::{DataType, Field, Schema};
 use crosstie::data::Writer;
 use crosstie::random::Stream;
 use serde_json::{Value, json};

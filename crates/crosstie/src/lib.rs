@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod arrow;
 pub mod artifact;
 pub mod balance;
 pub mod batch;

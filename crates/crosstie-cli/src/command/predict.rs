@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use anyhow::{Result, bail};
-use arrow::array::{ArrayRef, Float64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clap::Args;
+use crosstie::arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use crosstie::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crosstie::artifact;
 use crosstie::data::{Rows, Source, Writer, ahead};
 use crosstie::feature::Purpose;

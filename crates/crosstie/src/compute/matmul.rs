@@ -364,30 +364,37 @@ fn check_shapes(c: &MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>) {
 /// The product, of shapes that are not empty, in one call.
 fn add_product(c: &mut MatrixMut<'_>, accumulate: bool, a: Matrix<'_>, b: Matrix<'_>) {
     check_shapes(c, a, b);
+    // The kernels want columns that lie together, so rows that do are
+    // multiplied the other way round: cᵀ += bᵀ · aᵀ.
+    let ((rows, columns), (row_by, column_by), (one, other)) = if c.stride > 1 {
+        ((c.columns, c.rows), (1, c.stride), (b.transposed(), a.transposed()))
+    } else {
+        ((c.rows, c.columns), (c.stride, 1), (a, b))
+    };
     // SAFETY: the views checked their bounds when they were made or cut, the
     // shapes agree (asserted above), and `c` is exclusive, so it overlaps neither `a`
     // nor `b` (tests::product_equals_the_triple_loop runs over all layouts).
     unsafe {
-        gemm::gemm(
-            c.rows,
-            c.columns,
+        gemm_f32::gemm::f32::get_gemm_fn()(
+            rows,
+            columns,
             a.columns,
             c.data,
-            1,
-            c.stride as isize,
+            column_by as isize,
+            row_by as isize,
             accumulate,
-            a.data.as_ptr(),
-            a.columns_by as isize,
-            a.rows_by as isize,
-            b.data.as_ptr(),
-            b.columns_by as isize,
-            b.rows_by as isize,
+            one.data.as_ptr(),
+            one.columns_by as isize,
+            one.rows_by as isize,
+            other.data.as_ptr(),
+            other.columns_by as isize,
+            other.rows_by as isize,
             1.0f32,
             1.0f32,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            gemm_common::Parallelism::None,
         );
     }
 }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use arrow_cast::cast;
 
 use super::source::Rows;
 use super::text::{self, Unreadable};
+use crate::arrow::array::{Array, ArrayRef, AsArray};
+use crate::arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use crate::error::{Error, Result};
 
 /// One column of [`Rows`]: integers and floats of all widths, booleans, text,
@@ -271,7 +271,7 @@ fn seconds(unit: &TimeUnit) -> f64 {
 }
 
 /// Any kind of list as a list with 64-bit offsets.
-fn cast_list(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
+fn cast_list(array: &ArrayRef) -> Result<ArrayRef, crate::arrow::error::ArrowError> {
     use DataType::*;
     match array.data_type() {
         List(item) | FixedSizeList(item, _) | ListView(item) | LargeListView(item) => {
@@ -294,8 +294,8 @@ fn quoted(text: &str) -> Cow<'static, str> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::*;
-    use arrow::datatypes::{Field, Int32Type};
+    use crate::arrow::array::*;
+    use crate::arrow::datatypes::{Field, Int32Type};
     use proptest::prelude::*;
 
     use super::*;
@@ -309,9 +309,9 @@ mod tests {
             ("float", Arc::new(Float32Array::from(vec![Some(0.5), Some(f32::NAN), Some(-0.0)]))),
             ("text", Arc::new(StringArray::from(vec![Some(" 1e3 "), Some(""), Some("nan")]))),
             ("dictionary", Arc::new(DictionaryArray::new(keys, Arc::new(Float64Array::from(vec![7.0, 8.5]))))),
-            ("day", Arc::new(arrow::array::Date32Array::from(vec![Some(1), None, Some(-1)]))),
+            ("day", Arc::new(crate::arrow::array::Date32Array::from(vec![Some(1), None, Some(-1)]))),
             ("time", {
-                let time = arrow::array::TimestampMillisecondArray::from(vec![Some(1500), None, Some(0)]);
+                let time = crate::arrow::array::TimestampMillisecondArray::from(vec![Some(1500), None, Some(0)]);
                 Arc::new(time.with_timezone("Europe/Berlin"))
             }),
         ]);
@@ -385,8 +385,8 @@ mod tests {
 
     #[test]
     fn a_null_list_with_elements_behind_it_is_empty() {
-        let item = Arc::new(Field::new_list_field(arrow::datatypes::DataType::Int32, true));
-        let offsets = arrow::buffer::OffsetBuffer::from_lengths([1, 2, 1]);
+        let item = Arc::new(Field::new_list_field(crate::arrow::datatypes::DataType::Int32, true));
+        let offsets = crate::arrow::buffer::OffsetBuffer::from_lengths([1, 2, 1]);
         let nulls = Some(vec![true, false, true].into());
         let lists = ListArray::new(item, offsets, Arc::new(Int32Array::from(vec![1, 2, 3, 4])), nulls);
         let rows = Rows::new(table(vec![("list", Arc::new(lists))]), "made");

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema};
 use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 
 use super::format::Compression;
 use super::source::{Batches, distinct};
+use crate::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::error::{Error, Result};
 
 /// A longer row is taken for a quote that nobody closed, before it fills the

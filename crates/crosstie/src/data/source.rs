@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::parquet::arrow::arrow_reader::ArrowReaderMetadata;
-use arrow::array::RecordBatch;
 
 use super::column::Column;
 use super::format::{Compression, Format};
 use super::{csv, ipc, parquet};
+use crate::arrow::array::RecordBatch;
 use crate::error::{Error, Result};
 use crate::spelling;
 
@@ -240,7 +240,7 @@ impl DataFile {
     }
 }
 
-fn names(schema: &arrow::datatypes::Schema) -> Vec<String> {
+fn names(schema: &crate::arrow::datatypes::Schema) -> Vec<String> {
     schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 

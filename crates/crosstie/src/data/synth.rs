@@ -14,9 +14,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::SchemaRef;
-
+use crate::arrow::array::{ArrayRef, Float32Array, Float64Array, Int8Array, Int64Array, RecordBatch, StringArray};
+use crate::arrow::datatypes::SchemaRef;
 use crate::data::Writer;
 use crate::error::{Error, Result};
 use crate::schema::Schema;
@@ -311,8 +310,8 @@ name = "scenario"
 kind = "categorical"
 "#;
 
-fn arrow_schema() -> arrow::datatypes::Schema {
-    use arrow::datatypes::{DataType, Field};
+fn arrow_schema() -> crate::arrow::datatypes::Schema {
+    use crate::arrow::datatypes::{DataType, Field};
 
     let features = [
         ("user_id", DataType::Int64),
@@ -337,7 +336,7 @@ fn arrow_schema() -> arrow::datatypes::Schema {
         .map(|task| truth_columns(task))
         .flat_map(|truth| [truth.given_parent, truth.from_impression])
         .map(|name| Field::new(name, DataType::Float32, false));
-    arrow::datatypes::Schema::new(features.chain(labels).chain(truths).collect::<Vec<_>>())
+    crate::arrow::datatypes::Schema::new(features.chain(labels).chain(truths).collect::<Vec<_>>())
 }
 
 /// The rows of one piece, in the order of [`arrow_schema`]; counts what

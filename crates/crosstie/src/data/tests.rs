@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, RecordBatch,
-    StringArray, StringBuilder,
-};
-use arrow::datatypes::{Field, Int32Type, Schema};
 use proptest::prelude::*;
 
 use super::*;
+use crate::arrow::array::{
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, RecordBatch,
+    StringArray, StringBuilder,
+};
+use crate::arrow::datatypes::{Field, Int32Type, Schema};
 use crate::error::Result;
 
 const EXTENSIONS: [&str; 8] = ["parquet", "csv", "csv.gz", "csv.zst", "tsv", "arrow", "ipc", "feather"];
@@ -110,7 +110,7 @@ fn an_ipc_stream_is_read_as_well() {
     let directory = Directory::new();
     let path = directory.path("t.arrow");
     let file = std::fs::File::create(&path).unwrap();
-    let mut writer = arrow::ipc::writer::StreamWriter::try_new(file, &sample().schema()).unwrap();
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &sample().schema()).unwrap();
     writer.write(&sample()).unwrap();
     writer.write(&sample().slice(1, 2)).unwrap();
     writer.finish().unwrap();
@@ -354,7 +354,7 @@ fn a_file_keeps_its_old_contents_until_the_new_ones_are_finished() {
 #[test]
 fn rows_of_another_schema_are_not_written() {
     let directory = Directory::new();
-    let schema = Arc::new(Schema::new(vec![Field::new("id", arrow::datatypes::DataType::Utf8, true)]));
+    let schema = Arc::new(Schema::new(vec![Field::new("id", crate::arrow::datatypes::DataType::Utf8, true)]));
     let mut writer = Writer::create(&directory.path("t.csv"), schema).unwrap();
     assert!(writer.write(&sample()).unwrap_err().to_string().contains("do not fit"));
 }

@@ -3,11 +3,11 @@
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, make_array};
-use arrow::compute::cast;
-use arrow::datatypes::*;
-use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use crate::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, make_array};
+use crate::arrow::datatypes::*;
+use crate::arrow::error::ArrowError;
+use arrow_cast::cast;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 
 /// Why a column has no text.
 #[derive(Debug)]

@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, RecordBatch, StringArray, StringBuilder};
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::writer::FileWriter;
+use arrow_ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -14,6 +12,8 @@ use tempfile::NamedTempFile;
 
 use super::format::{Compression, Format};
 use super::source::Rows;
+use crate::arrow::array::{Array, RecordBatch, StringArray, StringBuilder};
+use crate::arrow::datatypes::SchemaRef;
 use crate::error::{Error, Result};
 
 /// Rows of a Parquet row group, the unit of shuffling and of memory.
@@ -92,7 +92,7 @@ impl Writer {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let path = &self.path;
         let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {error}"));
-        let same = |(one, other): (&arrow::datatypes::FieldRef, &arrow::datatypes::FieldRef)| {
+        let same = |(one, other): (&crate::arrow::datatypes::FieldRef, &crate::arrow::datatypes::FieldRef)| {
             one.name() == other.name() && one.data_type() == other.data_type()
         };
         let (expected, found) = (self.schema.fields(), batch.schema_ref().fields());

@@ -10,12 +10,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
-
 use super::rate::{Rates, Smoothing};
 use super::sums::Sums;
 use super::vocabulary::{Counts, Tokens};
 use super::{Encoder, Features, Learned, Lookup, ScenarioRows, Statistics, key, table_name};
+use crate::arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, FieldKind, Multi, Rate, Schema};

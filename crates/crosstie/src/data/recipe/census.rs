@@ -4,10 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int8Array, Int64Array, StringArray};
-
 use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, write_schema};
 use super::{PrepareReport, find, need};
+use crate::arrow::array::{ArrayRef, Float64Array, Int8Array, Int64Array, StringArray};
 use crate::error::{Error, Result};
 use crate::random::Stream;
 

@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow_select::take::take;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::table::{
     Column, Kind, PIECE, Split, Splits, arrow_schema, columns, fields, open, read_all, typed, write_schema,
 };
 use super::{PrepareReport, find, need};
+use crate::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use crate::arrow::datatypes::{DataType, Field, Int64Type};
 use crate::data::{Rows, Source};
 use crate::error::{Error, Result};
 
@@ -101,7 +101,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
     let wanted = log_columns();
     let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let derived = DERIVED.map(|name| Field::new(name, DataType::Int64, true).into());
-    let schema = Arc::new(arrow::datatypes::Schema::new(
+    let schema = Arc::new(crate::arrow::datatypes::Schema::new(
         [
             arrow_schema(&wanted).fields().to_vec(),
             derived.to_vec(),
@@ -231,7 +231,7 @@ impl Joined {
 
     /// Those rows' columns, without the key.
     fn take(&self, rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
-        let wrong = |error: arrow::error::ArrowError| Error::file(&self.path, error.to_string());
+        let wrong = |error: crate::arrow::error::ArrowError| Error::file(&self.path, error.to_string());
         self.batch.columns()[1..].iter().map(|column| take(column, rows, None).map_err(wrong)).collect()
     }
 

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringBuilder};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
 
 use super::PrepareReport;
+use crate::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringBuilder};
+use crate::arrow::datatypes::{DataType, Field, SchemaRef};
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
 use crate::schema::Schema;
@@ -42,7 +43,7 @@ pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
         };
         Field::new(name, data_type, true)
     };
-    Arc::new(arrow::datatypes::Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+    Arc::new(crate::arrow::datatypes::Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
 /// Opens files, whose paths are taken as they are.
@@ -159,7 +160,7 @@ pub(super) fn read_all(path: &PathBuf, wanted: &[Column]) -> Result<RecordBatch>
     for rows in open(&[path])?.rows(&names, PIECE) {
         pieces.push(batch(&schema, typed(&rows?, wanted)?)?);
     }
-    arrow::compute::concat_batches(&schema, &pieces).map_err(|error| Error::file(path, error.to_string()))
+    concat_batches(&schema, &pieces).map_err(|error| Error::file(path, error.to_string()))
 }
 
 pub(super) fn batch(schema: &SchemaRef, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
