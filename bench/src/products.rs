@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use crosstie::compute::{CHUNK, Matrix, MatrixMut, by_vectors};
-use crosstie::scorer::Scorer;
 use crosstie::train::Trainer;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -46,7 +45,7 @@ impl Products {
         let schema = Model::Mmoe.schema(1, None)?;
         let encoded = workload::encode(&self.data, &schema, self.steps * self.batch, self.batch)?;
         let config = Model::Mmoe.config(self.batch, self.threads, "float32")?;
-        let mut trainer = Trainer::new(Scorer::new(&config, encoded.features)?)?;
+        let mut trainer = Trainer::new(&config, encoded.features.schema(), encoded.features.layout())?;
         let weights: Vec<Vec<f32>> =
             LAYERS.iter().map(|(groups, inputs, outputs)| vec![0.01; groups * inputs * outputs]).collect();
         let chunks = self.batch.div_ceil(CHUNK);

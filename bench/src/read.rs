@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use crosstie::feature::{Features, Purpose};
+use crosstie::feature::Features;
 use crosstie::schema::Schema;
 use serde_json::{Value, json};
 
@@ -32,8 +32,8 @@ impl Read {
         let learn = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let mut rows = 0;
-        for piece in source.rows(&features.columns(Purpose::Training), PIECE) {
-            rows += features.encode(&piece?, Purpose::Training)?.rows;
+        for piece in source.rows(&features.columns(), PIECE) {
+            rows += features.encode(&piece?)?.rows;
         }
         let encode = start.elapsed().as_secs_f64();
         Ok(

@@ -48,19 +48,20 @@ impl Request {
             }
         }
         let config = Model::Mmoe.config(self.candidates, 1, &self.products)?;
-        let mut scorer = Scorer::new(&config, encoded.features)?;
-        scorer.prepare();
+        let learned = config.spec().start(encoded.features.schema(), encoded.features.layout())?;
+        let scorer = Scorer::new(config.spec(), encoded.features, learned);
         let mut times = Vec::new();
-        pool(1)?.install(|| {
-            let mut workspace = scorer.workspace();
+        pool(1)?.install(|| -> Result<()> {
+            let mut workspace = scorer.workspace(self.candidates);
             for (index, batch) in encoded.batches.iter().cycle().take(WARM_UP + self.requests).enumerate() {
                 let start = Instant::now();
-                std::hint::black_box(scorer.score(&mut workspace, batch));
+                std::hint::black_box(scorer.score(&mut workspace, batch)?);
                 if index >= WARM_UP {
                     times.push(start.elapsed().as_secs_f64() * 1e3);
                 }
             }
-        });
+            Ok(())
+        })?;
         Ok(json!({
             "candidates": self.candidates,
             "one_user": !self.many_users,

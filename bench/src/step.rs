@@ -7,6 +7,8 @@ use anyhow::Result;
 use clap::Args;
 use crosstie::batch::Batch;
 use crosstie::config::Config;
+use crosstie::feature::Features;
+use crosstie::learned::Learned;
 use crosstie::scorer::Scorer;
 use crosstie::train::Trainer;
 use serde_json::{Value, json};
@@ -47,9 +49,9 @@ impl Step {
         let schema = self.model.schema(self.scenarios, None)?;
         let encoded = workload::encode(&self.data, &schema, self.rows, self.batch)?;
         let config = self.model.config(self.batch, self.threads, &self.products)?;
-        let scorer = Scorer::new(&config, encoded.features)?;
-        let (parameters, table_weights) = workload::sizes(&scorer);
-        let (scorer, times) = train(&config, scorer, encoded.batches.iter())?;
+        let (learned, times) = train(&config, &encoded.features, encoded.batches.iter())?;
+        let (parameters, table_weights) = workload::sizes(&learned);
+        let scorer = Scorer::new(config.spec(), encoded.features, learned);
         let test = workload::open(&[&self.data.join("test.parquet")])?;
         let report = scorer.evaluate(&test)?;
         let figure = |name: &str| -> Result<Value> {
@@ -94,10 +96,10 @@ impl Times {
 /// Learns from every batch in turn.
 pub fn train<'a>(
     config: &Config,
-    scorer: Scorer,
+    features: &Features,
     batches: impl Iterator<Item = &'a Batch> + Send,
-) -> Result<(Scorer, Times)> {
-    let mut trainer = Trainer::new(scorer)?;
+) -> Result<(Learned, Times)> {
+    let mut trainer = Trainer::new(config, features.schema(), features.layout())?;
     let mut times = Vec::new();
     pool(config.train.threads)?.install(|| -> Result<()> {
         for (index, batch) in batches.enumerate() {
@@ -109,7 +111,7 @@ pub fn train<'a>(
         }
         Ok(())
     })?;
-    Ok((trainer.into_scorer(), Times(times)))
+    Ok((trainer.into_learned(), Times(times)))
 }
 
 pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {

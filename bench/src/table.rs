@@ -6,7 +6,6 @@ use anyhow::Result;
 use clap::Args;
 use crosstie::batch::Ids;
 use crosstie::random::Stream;
-use crosstie::scorer::Scorer;
 use serde_json::{Value, json};
 
 use crate::memory::peak_mib;
@@ -52,7 +51,7 @@ impl Table {
         // The first time that a row moves, the system hands out the memory of its
         // moments; every step after that is as the second pass.
         let twice = encoded.batches.iter().chain(&encoded.batches);
-        let (_, times) = train(&config, Scorer::new(&config, encoded.features)?, twice)?;
+        let (_, times) = train(&config, &encoded.features, twice)?;
         let (first, second) = times.split(STEPS);
         Ok(json!({
             "table_rows": self.rows,

@@ -1,14 +1,15 @@
 //! The step workload: 20 categorical fields and the models that read them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use crosstie::batch::Batch;
 use crosstie::config::Config;
 use crosstie::data::Source;
-use crosstie::feature::{Features, Purpose};
+use crosstie::feature::Features;
+use crosstie::learned::Learned;
 use crosstie::schema::Schema;
-use crosstie::scorer::Scorer;
 
 /// Distinct values of each field.
 pub const VOCABULARIES: [u32; 20] = [
@@ -99,7 +100,7 @@ impl Model {
 
 /// A log in memory.
 pub struct Encoded {
-    pub features: Features,
+    pub features: Arc<Features>,
     pub batches: Vec<Batch>,
 }
 
@@ -112,8 +113,8 @@ pub fn encode(directory: &Path, schema: &Schema, rows: usize, batch: usize) -> R
     let mut window = Batch::default();
     let mut batches = Vec::new();
     let mut left = rows;
-    for piece in source.rows(&features.columns(Purpose::Training), PIECE) {
-        let mut piece = features.encode(&piece?, Purpose::Training)?;
+    for piece in source.rows(&features.columns(), PIECE) {
+        let mut piece = features.encode(&piece?)?;
         if piece.rows > left {
             piece = piece.select(&(0..left).collect::<Vec<_>>());
         }
@@ -127,7 +128,7 @@ pub fn encode(directory: &Path, schema: &Schema, rows: usize, batch: usize) -> R
             break;
         }
     }
-    Ok(Encoded { features, batches })
+    Ok(Encoded { features: features.features().clone(), batches })
 }
 
 pub fn open(paths: &[&Path]) -> Result<Source> {
@@ -136,8 +137,8 @@ pub fn open(paths: &[&Path]) -> Result<Source> {
 }
 
 /// Number of learned dense parameters, and of weights in tables.
-pub fn sizes(scorer: &Scorer) -> (usize, usize) {
-    let parameters = scorer.network().program.parameters().iter().filter(|parameter| parameter.learned);
-    let tables = scorer.embeddings().tables().map(|(_, rows, width, _)| rows * width);
+pub fn sizes(learned: &Learned) -> (usize, usize) {
+    let parameters = learned.network().program.parameters().iter().filter(|parameter| parameter.learned);
+    let tables = learned.table_tensors().map(|table| table.values.len());
     (parameters.map(|parameter| parameter.len()).sum(), tables.sum())
 }

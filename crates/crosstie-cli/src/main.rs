@@ -19,6 +19,7 @@ mod training;
 use std::process::ExitCode;
 
 use clap::Parser;
+use crosstie::Error;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) if error.is::<interrupt::Interrupted>() => {
+        Err(error)
+            if error.is::<interrupt::Interrupted>() || matches!(error.downcast_ref(), Some(Error::Stopped(_))) =>
+        {
             tracing::warn!("{error}");
             ExitCode::from(interrupt::EXIT_CODE)
         }

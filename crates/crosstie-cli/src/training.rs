@@ -13,7 +13,7 @@ use crosstie::data::Source;
 use crosstie::metric::Report;
 use crosstie::schema::Schema;
 use crosstie::scorer::Scorer;
-use crosstie::train::{Event, Reason, train};
+use crosstie::train::{Event, Next, Reason, train};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -32,6 +32,10 @@ pub struct Data {
 }
 
 impl Data {
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     pub fn open(config: &Config) -> Result<Data> {
         let data = &config.data;
         let test = if data.test.is_empty() { None } else { Some(Source::open(&data.test)?) };
@@ -63,8 +67,12 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run) -> Result
     let start = SystemTime::now();
     let mut story = Story::new(session, config, data, run)?;
     let stop = interrupt::stop();
-    let trained = train(config, &data.schema, &data.train, &data.valid, &mut |event| story.tell(event), stop);
-    story.end()?;
+    let mut observer = |event: &Event| {
+        story.tell(event);
+        if stop.load(Ordering::Relaxed) { Next::Stop } else { Next::GoOn }
+    };
+    let trained = train(config, &data.schema, &data.train, &data.valid, &mut observer);
+    let history = story.end();
     let trained = trained?;
 
     artifact::save(&trained.scorer, &data.valid, &run.artifact())?;
@@ -87,6 +95,8 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run) -> Result
     run.write_environment(&environment)?;
     tracing::info!("{} steps in {}: {}", table::count(trained.steps), message::since(start), run.path().display());
     session.log_no_more();
+    // Told last: the model is worth more than its history.
+    history?;
     Ok(Finished { scorer: trained.scorer, report, on })
 }
 
@@ -150,14 +160,11 @@ struct Story<'a> {
     /// Rows of an epoch, once known.
     epoch_rows: Option<u64>,
     epoch: u64,
-    /// Since the last evaluation.
-    rows: u64,
-    losses: Vec<f64>,
-    /// Of the last step.
-    weights: Vec<f64>,
     since: Instant,
     /// Whether it was said that training is asked to stop.
     stopping: bool,
+    /// Whether it was said that the monitored figure is not defined.
+    undefined: bool,
     /// What went wrong with the history, told at the end.
     failed: Option<std::io::Error>,
     run: &'a Run,
@@ -179,11 +186,9 @@ impl<'a> Story<'a> {
             bar: Some(session.spinner("learning vocabularies and statistics")),
             epoch_rows: None,
             epoch: 0,
-            rows: 0,
-            losses: vec![0.0; data.schema.tasks.len()],
-            weights: vec![1.0; data.schema.tasks.len()],
             since: Instant::now(),
             stopping: false,
+            undefined: false,
             failed: None,
             run,
         })
@@ -225,7 +230,10 @@ impl<'a> Story<'a> {
                 };
                 self.tried(&tried);
             }
-            Event::Step { epoch, rows, losses, weights, .. } => {
+            Event::Learning { .. } | Event::Trial { .. } | Event::Scored { .. } => self.heed_interrupt(),
+            Event::Saved { path } => tracing::debug!("{} is written", path.display()),
+            Event::NotSaved { message } => tracing::warn!("no checkpoint was written: {message}"),
+            Event::Step { epoch, rows, .. } => {
                 if *epoch != self.epoch {
                     self.clear();
                     self.epoch = *epoch;
@@ -235,13 +243,22 @@ impl<'a> Story<'a> {
                 if let Some(bar) = &self.bar {
                     bar.inc(*rows as u64);
                 }
-                self.rows += *rows as u64;
-                self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
-                self.weights.clone_from(weights);
                 self.heed_interrupt();
             }
-            Event::Evaluated { epoch, step, report, figure, best } => {
-                self.evaluated(*epoch, *step, report, *figure, *best);
+            Event::Evaluated { epoch, step, report, figure, best, losses, weights, rows } => {
+                let by_task = |values: &[f64]| self.tasks.iter().copied().zip(values.iter().copied()).collect();
+                let line = Line {
+                    epoch: *epoch,
+                    step: *step,
+                    seconds: self.start.elapsed().as_secs_f64(),
+                    monitor: self.monitor,
+                    figure: *figure,
+                    best: *best,
+                    losses: by_task(losses),
+                    weights: by_task(weights),
+                    report,
+                };
+                self.evaluated(&line, *rows);
             }
             Event::Stopped { reason: why, best_step } => {
                 self.clear();
@@ -282,8 +299,9 @@ impl<'a> Story<'a> {
         self.heed_interrupt();
     }
 
-    fn evaluated(&mut self, epoch: u64, step: u64, report: &Report, figure: Option<f64>, best: bool) {
-        let speed = (self.rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
+    fn evaluated(&mut self, line: &Line<'_>, rows: u64) {
+        let Line { epoch, step, figure, best, report, .. } = *line;
+        let speed = (rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
         let tasks: Vec<String> = self
             .tasks
             .iter()
@@ -302,22 +320,17 @@ impl<'a> Story<'a> {
             tasks.join(", "),
             table::count(speed)
         );
-        let rows = self.rows.max(1) as f64;
-        let line = Line {
-            epoch,
-            step,
-            seconds: self.start.elapsed().as_secs_f64(),
-            monitor: self.monitor,
-            figure,
-            best,
-            losses: self.tasks.iter().copied().zip(self.losses.iter().map(|loss| loss / rows)).collect(),
-            weights: self.tasks.iter().copied().zip(self.weights.iter().copied()).collect(),
-            report,
-        };
-        let written = write_line(&mut self.history, &line);
+        if figure.is_none() && !self.undefined {
+            self.undefined = true;
+            tracing::warn!(
+                "{} is not defined on the validation files: a class is missing in them; the latest weights are kept, \
+                 and training goes on to its last epoch",
+                self.monitor
+            );
+        }
+        let written = write_line(&mut self.history, line);
         self.failed = self.failed.take().or(written.err());
-        (self.rows, self.since) = (0, Instant::now());
-        self.losses.fill(0.0);
+        self.since = Instant::now();
     }
 
     /// The monitored kind of figure, of a task.

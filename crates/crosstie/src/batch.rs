@@ -1,5 +1,8 @@
 //! Encoded rows: what a model sees of the data.
 
+use crate::error::{Error, Result};
+use crate::schema::GIVEN;
+
 /// Rows of the data after encoding. All vectors are row-major.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -130,12 +133,69 @@ impl Ids {
                 offsets.extend(more[1..].iter().map(|offset| offset + start));
                 values.extend_from_slice(added);
             }
-            _ => unreachable!("batches of one layout agree on which fields have several values"),
+            _ => panic!("batches of one layout agree on which fields have several values"),
         }
     }
 }
 
 impl Batch {
+    /// Checks that these rows fit a layout: lengths, and that every id and
+    /// scenario is one that the layout has. Labels, weights and groups may be
+    /// absent; labels are 0, 1, NaN or [`GIVEN`](crate::schema::GIVEN).
+    ///
+    /// # Errors
+    /// [`Error::Batch`] naming the field, the row, what was found and what was
+    /// expected.
+    pub fn check(&self, layout: &Layout) -> Result<()> {
+        let rows = self.rows;
+        let wrong = |message: String| Err(Error::Batch(message));
+        let length = |what: &str, found: usize, width: usize, may_be_absent: bool| {
+            if found == rows * width || (found == 0 && may_be_absent) {
+                return Ok(());
+            }
+            wrong(format!("{found} {what} in {rows} rows, expected {}", rows * width))
+        };
+        length("numbers", self.dense.len(), layout.dense_width(), false)?;
+        length("labels", self.labels.len(), layout.tasks.len(), true)?;
+        length("weights", self.weights.len(), 1, true)?;
+        length("groups", self.groups.len(), 1, true)?;
+        length("scenarios", self.scenarios.len(), 1, false)?;
+        if self.ids.len() != layout.embedded.len() {
+            return wrong(format!("ids of {} fields, expected {}", self.ids.len(), layout.embedded.len()));
+        }
+        for (ids, field) in self.ids.iter().zip(&layout.embedded) {
+            let of = format!("ids of field `{}`", field.name);
+            let values = match ids {
+                Ids::One(values) => {
+                    length(&of, values.len(), 1, false)?;
+                    values
+                }
+                Ids::Many { offsets, values } => {
+                    let ends = (offsets.first().copied(), offsets.last().map(|end| *end as usize));
+                    if offsets.len() != rows + 1 || !offsets.is_sorted() || ends != (Some(0), Some(values.len())) {
+                        return wrong(format!("{of}: expected {} offsets from 0 to {}", rows + 1, values.len()));
+                    }
+                    values
+                }
+            };
+            let table = layout.tables[field.table].rows;
+            if let Some(place) = values.iter().position(|id| *id as usize >= table) {
+                return wrong(format!("{of}: found {}, in a table of {table} rows", values[place]));
+            }
+        }
+        let scenarios = layout.scenarios.len();
+        if let Some(row) = self.scenarios.iter().position(|scenario| *scenario as usize >= scenarios) {
+            return wrong(format!("row {row}: scenario {} of {scenarios}", self.scenarios[row]));
+        }
+        let label = |label: &f32| *label == 0.0 || *label == 1.0 || label.is_nan() || *label == GIVEN;
+        if let Some(place) = self.labels.iter().position(|found| !label(found)) {
+            let (row, task) = (place / layout.tasks.len(), &layout.tasks[place % layout.tasks.len()]);
+            let found = self.labels[place];
+            return wrong(format!("row {row}, task `{task}`: found a label of {found}, expected 0, 1 or NaN for none"));
+        }
+        Ok(())
+    }
+
     /// The given rows, in the given order.
     pub fn select(&self, rows: &[usize]) -> Batch {
         let per_row = |values: &[f32]| -> Vec<f32> {
@@ -158,11 +218,20 @@ impl Batch {
     }
 
     /// Puts the rows of another batch of the same layout behind this one's.
+    ///
+    /// # Panics
+    /// If they are not alike: one has labels, weights or groups and the other
+    /// has none, or a field has one value per row in one of them only.
     pub fn append(&mut self, other: &Batch) {
         if self.rows == 0 {
             *self = other.clone();
             return;
         }
+        if other.rows == 0 {
+            return;
+        }
+        let has = |batch: &Batch| [batch.labels.is_empty(), batch.weights.is_empty(), batch.groups.is_empty()];
+        assert_eq!(has(self), has(other), "both have labels, weights and groups, or both have none");
         self.rows += other.rows;
         for (ids, more) in self.ids.iter_mut().zip(&other.ids) {
             ids.append(more);

@@ -6,7 +6,6 @@ use rayon::prelude::*;
 use crate::balance::Shared;
 use crate::error::{Error, Result};
 use crate::metric::{Directions, adjusted_rand, clusters, neighbour_overlap};
-use crate::model::Network;
 use crate::random::Stream;
 use crate::scorer::Scorer;
 
@@ -55,12 +54,12 @@ pub enum Finding {
 /// # Errors
 /// [`Error::Config`] for a model without tables.
 pub fn readers(scorer: &Scorer) -> Result<Vec<Vec<String>>> {
-    let (config, layout, network) = (scorer.config(), scorer.features().layout(), scorer.network());
+    let layout = scorer.features().layout();
     let tables = layout.tables.len();
     if tables == 0 {
         return Err(Error::Config("the model has no embedding tables: all its fields are numbers".into()));
     }
-    let heads = Network::of_heads(config.model.model(), &config.network, layout, network.objective.clone())?;
+    let heads = scorer.spec().network_of_heads(scorer.features().schema(), layout)?;
     let shared = Shared::find(&heads, tables)?;
     let of_set = |reads: &Vec<bool>| {
         let tasks = scorer.tasks().iter().zip(reads).filter(|(_, reads)| **reads);
@@ -133,16 +132,16 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(scorer: &'a Scorer, set: usize, table: usize) -> Rows<'a> {
         let place = set * scorer.features().layout().tables.len() + table;
-        let (width, weights) =
-            scorer.embeddings().tables().nth(place).map_or((1, &[][..]), |(_, _, width, weights)| (width, weights));
+        let table = scorer.learned().tables().all().get(place);
+        let (width, weights) = table.map_or((1, &[][..]), |table| (table.width, table.weights.as_slice()));
         Rows { scorer, place, width, weights }
     }
 
     /// A row, if training has moved it: two that have not moved are alike for
     /// no other reason than that they started alike.
     fn moved(&self, row: u32) -> Option<&'a [f32]> {
-        let config = self.scorer.config();
-        let start = self.scorer.embeddings().start(self.place, row, config.train.seed, config.embedding.spread);
+        let spec = self.scorer.spec();
+        let start = self.scorer.learned().tables().start(self.place, row, spec.seed, spec.embedding.spread);
         let found = self.weights.get(row as usize * self.width..)?.get(..self.width)?;
         (found != start).then_some(found)
     }

@@ -11,6 +11,7 @@ use crate::layer::Style;
 use crate::model::ModelConfig;
 use crate::objective::ObjectiveConfig;
 use crate::optim::OptimizerConfig;
+use crate::spec::ModelSpec;
 use crate::spelling;
 
 /// A whole configuration.
@@ -192,12 +193,44 @@ impl Config {
         Ok(config)
     }
 
+    /// The model with its defaults, and nothing said of data: for programs that
+    /// bring their own.
+    pub fn new(model: ModelConfig) -> Config {
+        Config {
+            data: DataConfig::default(),
+            model,
+            network: Style::default(),
+            embedding: EmbeddingConfig::default(),
+            objective: ObjectiveConfig::default(),
+            balance: BalanceConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            train: TrainConfig::default(),
+        }
+    }
+
+    /// What the model is.
+    pub fn spec(&self) -> ModelSpec {
+        ModelSpec {
+            seed: self.train.seed,
+            model: self.model.clone(),
+            network: self.network.clone(),
+            embedding: self.embedding.clone(),
+            objective: self.objective.clone(),
+        }
+    }
+
     /// The configuration with every key, as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration holds nothing that TOML cannot")
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses settings that make no sense whatever the schema. [`Config::parse`]
+    /// does so; a program that has set fields itself may ask. What depends on the
+    /// schema is checked by [`train::check`](crate::train::check).
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::Config(message));
         self.network.check()?;
         self.balance.check()?;

@@ -1,13 +1,12 @@
-//! Embedding tables: looked up row by row, updated only where seen.
+//! Embedding tables: looked up row by row, with gradients only where seen.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::batch::{Batch, Ids, Layout};
+use crate::batch::{self, Batch, Ids, Layout};
 use crate::compute::CHUNK;
 use crate::compute::kernel::{self, vectorised};
-use crate::optim::{Moments, Rule, SeenRows};
 use crate::random::Stream;
 use crate::schema::{Pooling, Role, Side};
 
@@ -105,21 +104,23 @@ impl Columns {
 /// The tables of one model. A model may hold several sets of tables over the
 /// same fields, for networks that share nothing.
 #[derive(Clone, Debug)]
-pub struct Embeddings {
+pub struct Tables {
     columns: Columns,
     tables: Vec<Table>,
     per_set: usize,
 }
 
+/// One embedding table.
 #[derive(Clone, Debug)]
-struct Table {
-    name: String,
-    width: usize,
-    rows: usize,
-    weights: Vec<f32>,
-    moments: Moments,
-    /// Step in which a row was last updated; kept for rules with moments that decay.
-    last: Vec<u32>,
+pub struct Table {
+    /// Name of its tensor in the artifact.
+    pub name: String,
+    /// Numbers of a row.
+    pub width: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// `rows × width`.
+    pub weights: Vec<f32>,
 }
 
 /// Summed gradients of the rows that a batch has seen, in ascending order.
@@ -129,7 +130,7 @@ pub struct RowGradients {
     pub rows: Vec<u32>,
     /// `rows × width`.
     pub gradients: Vec<f32>,
-    /// Room for the next [`Embeddings::gather`].
+    /// Room for the next [`Tables::gather`].
     places: [Vec<Place>; 2],
 }
 
@@ -140,28 +141,47 @@ impl RowGradients {
     }
 }
 
-impl Embeddings {
+impl Tables {
     /// Tables with starting values: uniform with standard deviation `spread`,
     /// each number a function of (seed, table, row, column). The row of unknown
     /// values starts at zero: untrained, it adds nothing.
-    pub fn new(layout: &Layout, sets: usize, seed: u64, spread: f32) -> Embeddings {
-        let tables = (0..sets).flat_map(|set| layout.tables.iter().map(move |table| (set, table)));
-        let tables = tables.map(|(set, table)| {
-            let name = tensor_name(&table.name, set, sets);
-            let stream = Stream::new(seed, &name);
-            let mut weights = vec![0.0; table.rows * table.width];
+    pub fn new(layout: &Layout, sets: usize, seed: u64, spread: f32) -> Tables {
+        Tables::with(layout, sets, |name, rows, width| {
+            let stream = Stream::new(seed, name);
+            let mut weights = vec![0.0; rows * width];
             weights.par_chunks_mut(1 << 14).enumerate().for_each(|(piece, weights)| {
                 for (index, weight) in (piece << 14..).zip(weights) {
-                    *weight = start(stream, index, table.width, spread);
+                    *weight = start(stream, index, width, spread);
                 }
             });
-            Table { name, width: table.width, rows: table.rows, weights, moments: Moments::default(), last: Vec::new() }
-        });
-        Embeddings { columns: Columns::new(layout), tables: tables.collect(), per_set: layout.tables.len() }
+            Ok(weights)
+        })
+        .unwrap_or_else(|never: std::convert::Infallible| match never {})
+    }
+
+    /// Tables with the weights, `rows × width`, that `weights` gives for a
+    /// tensor's name and its shape.
+    ///
+    /// # Errors
+    /// Those of `weights`.
+    pub fn with<E>(
+        layout: &Layout,
+        sets: usize,
+        mut weights: impl FnMut(&str, usize, usize) -> Result<Vec<f32>, E>,
+    ) -> Result<Tables, E> {
+        let mut tables = Vec::with_capacity(sets * layout.tables.len());
+        for set in 0..sets {
+            for batch::Table { name, rows, width } in &layout.tables {
+                let (name, rows, width) = (tensor_name(name, set, sets), *rows, *width);
+                let weights = weights(&name, rows, width)?;
+                tables.push(Table { name, width, rows, weights });
+            }
+        }
+        Ok(Tables { columns: Columns::new(layout), tables, per_set: layout.tables.len() })
     }
 
     /// The starting values of one row of a table, both counted from 0; `seed`
-    /// and `spread` are those of [`Embeddings::new`].
+    /// and `spread` are those of [`Tables::new`].
     pub fn start(&self, table: usize, row: u32, seed: u64, spread: f32) -> Vec<f32> {
         let Table { name, width, .. } = &self.tables[table];
         let (stream, first) = (Stream::new(seed, name), row as usize * width);
@@ -173,22 +193,14 @@ impl Embeddings {
         &self.columns
     }
 
-    /// The tables: tensor name, rows, width, weights.
-    pub fn tables(&self) -> impl Iterator<Item = (&str, usize, usize, &[f32])> {
-        self.tables.iter().map(|table| (table.name.as_str(), table.rows, table.width, table.weights.as_slice()))
+    /// The tables, set by set.
+    pub fn all(&self) -> &[Table] {
+        &self.tables
     }
 
-    /// The weights of all tables, in their order, to be read or restored.
-    pub fn weights_mut(&mut self) -> impl Iterator<Item = (&str, &mut Vec<f32>)> {
-        self.tables.iter_mut().map(|table| (table.name.as_str(), &mut table.weights))
-    }
-
-    /// Makes room for what a rule remembers.
-    pub fn prepare(&mut self, rule: &Rule) {
-        for table in &mut self.tables {
-            table.moments = rule.moments(table.weights.len());
-            table.last = if table.moments.first.is_empty() { Vec::new() } else { vec![0; table.rows] };
-        }
+    /// The tables, their weights to be changed.
+    pub(crate) fn all_mut(&mut self) -> &mut [Table] {
+        &mut self.tables
     }
 
     /// Writes the input of some rows, `rows × Columns::width`.
@@ -280,32 +292,6 @@ impl Embeddings {
             },
         );
     }
-
-    /// Moves the seen rows of every table. The arguments are those of
-    /// [`Rule::update_rows`].
-    pub fn update(&mut self, rule: &Rule, gradients: &[RowGradients], step: u64, factor: f64, scale: f32) {
-        /// Rows that one job moves.
-        const PIECE: usize = 2048;
-        let mut jobs = Vec::new();
-        for (table, gradients) in self.tables.iter_mut().zip(gradients) {
-            let mut rest = SeenRows {
-                width: table.width,
-                start: 0,
-                weights: &mut table.weights,
-                first: &mut table.moments.first,
-                second: &mut table.moments.second,
-                last: &mut table.last,
-                rows: &gradients.rows,
-                gradients: &gradients.gradients,
-            };
-            while !rest.rows.is_empty() {
-                let (piece, others) = rest.split(PIECE);
-                jobs.push(piece);
-                rest = others;
-            }
-        }
-        jobs.into_par_iter().with_max_len(1).for_each(|seen| rule.update_rows(seen, step, factor, scale));
-    }
 }
 
 /// Where a batch looks at a row of a table.
@@ -375,8 +361,6 @@ fn tensor_name(table: &str, set: usize, sets: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch;
-    use crate::optim::Kind;
 
     fn layout() -> Layout {
         let embedded = |name: &str, table, role, side| batch::Embedded {
@@ -429,10 +413,10 @@ mod tests {
 
     #[test]
     fn several_values_are_averaged_and_none_is_zero() {
-        let embeddings = Embeddings::new(&layout(), 1, 1, 0.1);
+        let tables = Tables::new(&layout(), 1, 1, 0.1);
         let mut input = vec![f32::NAN; 16];
-        embeddings.look_up(0, &rows(), 0..2, &mut input);
-        let (_, _, _, ids) = embeddings.tables().next().unwrap();
+        tables.look_up(0, &rows(), 0..2, &mut input);
+        let ids = &tables.all()[0].weights;
         assert_eq!(input[0], 0.5 * ids[8] + 0.5 * ids[6]);
         assert_eq!(&input[8..10], &[0.0, 0.0]);
         assert_eq!((input[2], input[10]), (0.5, -0.5));
@@ -440,24 +424,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_seen_by_two_fields_gets_both_gradients_and_others_stay() {
-        let mut embeddings = Embeddings::new(&layout(), 1, 1, 0.1);
+    fn a_row_seen_by_two_fields_gets_both_gradients() {
+        let tables = Tables::new(&layout(), 1, 1, 0.1);
         let gradient: Vec<f32> = (0..16).map(|i| i as f32).collect();
         let mut found = Vec::new();
-        embeddings.gather(&rows(), &[vec![&gradient]], &mut found);
+        tables.gather(&rows(), &[vec![&gradient]], &mut found);
         let once = found.clone();
-        embeddings.gather(&rows(), &[vec![&gradient]], &mut found);
+        tables.gather(&rows(), &[vec![&gradient]], &mut found);
         assert_eq!(found[0].gradients, once[0].gradients, "what was there is overwritten");
         assert_eq!(found[0].rows, [3, 4, 5]);
         // Row 4: half of columns 0..2 of row 0 as `seen`, plus columns 3..5 as `item`.
         assert_eq!(found[0].gradients, [0.0, 0.5, 0.0 + 3.0, 0.5 + 4.0, 11.0, 12.0]);
-        let before: Vec<f32> = embeddings.tables().next().unwrap().3.to_vec();
-        let rule = Rule { kind: Kind::Sgd, learning_rate: 1.0, ..Rule::default() };
-        embeddings.prepare(&rule);
-        embeddings.update(&rule, &found, 1, 1.0, 1.0);
-        let after = embeddings.tables().next().unwrap().3;
-        assert_eq!(&after[..6], &before[..6]);
-        assert_eq!(after[8], before[8] - 3.0);
     }
 
     #[test]
@@ -477,10 +454,10 @@ mod tests {
 
     #[test]
     fn the_start_of_a_row_can_be_told_later() {
-        let embeddings = Embeddings::new(&layout(), 2, 3, 0.1);
-        for (table, (_, rows, width, weights)) in embeddings.tables().enumerate() {
-            for row in 0..rows {
-                assert_eq!(embeddings.start(table, row as u32, 3, 0.1), weights[row * width..][..width]);
+        let tables = Tables::new(&layout(), 2, 3, 0.1);
+        for (table, Table { rows, width, weights, .. }) in tables.all().iter().enumerate() {
+            for row in 0..*rows {
+                assert_eq!(tables.start(table, row as u32, 3, 0.1), weights[row * width..][..*width]);
             }
         }
     }
@@ -489,9 +466,9 @@ mod tests {
     fn a_start_depends_on_seed_table_and_row_alone() {
         let mut larger = layout();
         larger.tables[0].rows = 100;
-        let small = Embeddings::new(&layout(), 1, 9, 0.1);
-        let large = Embeddings::new(&larger, 1, 9, 0.1);
-        assert_eq!(small.tables().next().unwrap().3, &large.tables().next().unwrap().3[..12]);
-        assert_eq!(&small.tables().next().unwrap().3[..2], &[0.0, 0.0]);
+        let small = Tables::new(&layout(), 1, 9, 0.1);
+        let large = Tables::new(&larger, 1, 9, 0.1);
+        assert_eq!(small.all()[0].weights, large.all()[0].weights[..12]);
+        assert_eq!(small.all()[0].weights[..2], [0.0, 0.0]);
     }
 }

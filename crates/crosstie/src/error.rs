@@ -47,6 +47,12 @@ pub enum Error {
     /// The configuration contradicts itself, the schema or the data.
     #[error("config: {0}")]
     Config(String),
+    /// Encoded rows do not fit the model that they are given to.
+    #[error("batch: {0}")]
+    Batch(String),
+    /// Somebody asked to stop before there was anything worth keeping.
+    #[error("stopped before {0}")]
+    Stopped(&'static str),
     /// An artifact is damaged, incomplete or from a newer version.
     #[error("artifact {}: {message}", path.display())]
     Artifact {
@@ -57,8 +63,8 @@ pub enum Error {
     },
     /// Training met a loss that is not a number or infinite.
     #[error(
-        "step {step}: the loss of task `{task}` is not finite ({value}) on rows {first}..={last} \
-         of the batch; a smaller learning rate, gradient clipping or standardised inputs help most often"
+        "step {step}: the loss of task `{task}` is not finite ({value}) on row {row} of the \
+         batch; a smaller learning rate, gradient clipping or standardised inputs help most often"
     )]
     NotFinite {
         /// The optimizer step, from 1.
@@ -67,10 +73,8 @@ pub enum Error {
         task: String,
         /// The value found.
         value: f64,
-        /// First row of the affected part of the batch, from 0.
-        first: usize,
-        /// Last row of the affected part of the batch, from 0.
-        last: usize,
+        /// The row of the batch, from 0.
+        row: usize,
     },
 }
 

@@ -18,6 +18,7 @@ pub mod embedding;
 pub mod error;
 pub mod feature;
 pub mod layer;
+pub mod learned;
 pub mod metric;
 pub mod model;
 pub mod objective;
@@ -25,7 +26,10 @@ pub mod optim;
 pub mod random;
 pub mod schema;
 pub mod scorer;
+pub mod sealed;
+pub mod spec;
 pub mod spelling;
+pub mod tensors;
 pub mod train;
 
 pub use error::{Error, Result};

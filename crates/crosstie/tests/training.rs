@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use crosstie::artifact;
 use crosstie::config::Config;
@@ -13,7 +12,8 @@ use crosstie::data::Source;
 use crosstie::data::synth::Synth;
 use crosstie::schema::Schema;
 use crosstie::scorer::Scorer;
-use crosstie::train::{Event, Reason, Trained, train};
+use crosstie::train::{Event, Next, Observer, Reason, Trained, train};
+use crosstie::{Error, Result};
 
 fn synth(directory: &Path) {
     Synth { rows: 4000, scenarios: 3, ..Synth::default() }.write(directory).expect("synth writes");
@@ -21,21 +21,23 @@ fn synth(directory: &Path) {
 
 fn config(directory: &Path, model: &str, settings: &[&str]) -> Config {
     let text = format!("[data]\ndir = {:?}\n[model]\nname = \"{model}\"\n", directory.display().to_string());
-    let mut overrides: Vec<String> =
+    let overrides: Vec<String> =
         ["train.epochs=2", "train.batch_size=500"].iter().chain(settings).map(|text| text.to_string()).collect();
-    overrides.dedup();
     Config::parse(&text, &overrides).expect("the configuration is right")
 }
 
-fn run(config: &Config) -> crosstie::Result<Trained> {
+fn run(config: &Config) -> Result<Trained> {
+    run_watched(config, &mut |_| Next::GoOn)
+}
+
+fn run_watched(config: &Config, observer: &mut Observer<'_>) -> Result<Trained> {
     let schema = Schema::read(config.data.schema())?;
     let (training, valid) = (Source::open(&config.data.train)?, Source::open(&config.data.valid)?);
-    train(config, &schema, &training, &valid, &mut |_| {}, &AtomicBool::new(false))
+    train(config, &schema, &training, &valid, observer)
 }
 
 fn weights(scorer: &Scorer) -> Vec<u32> {
-    let tables = scorer.embeddings().tables().flat_map(|(.., weights)| weights);
-    scorer.parameters().iter().chain(tables).map(|weight| weight.to_bits()).collect()
+    scorer.learned().tensors().flat_map(|tensor| tensor.values).map(|weight| weight.to_bits()).collect()
 }
 
 #[test]
@@ -66,8 +68,9 @@ fn products_of_bfloat16_numbers_learn_as_well() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
     let run_with = |products: &str| {
-        let scorer = run(&config(directory.path(), "mmoe", &[products])).unwrap().scorer;
-        let valid = Source::open(&scorer.config().data.valid).unwrap();
+        let config = config(directory.path(), "mmoe", &[products]);
+        let scorer = run(&config).unwrap().scorer;
+        let valid = Source::open(&config.data.valid).unwrap();
         let report = scorer.evaluate(&valid).unwrap();
         // Loading compares golden rows with what they scored in training.
         let saved = directory.path().join(products);
@@ -86,16 +89,14 @@ type Step = (Vec<f64>, Vec<f64>);
 
 /// Trains and collects all steps.
 fn balanced(config: &Config) -> (Scorer, Vec<Step>) {
-    let schema = Schema::read(config.data.schema()).expect("synth wrote it");
-    let [training, valid] =
-        [&config.data.train, &config.data.valid].map(|files| Source::open(files).expect("synth wrote them"));
     let mut seen = Vec::new();
     let mut observer = |event: &Event| {
         if let Event::Step { losses, weights, .. } = event {
             seen.push((losses.clone(), weights.clone()));
         }
+        Next::GoOn
     };
-    let trained = train(config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).expect("it trains");
+    let trained = run_watched(config, &mut observer).expect("it trains");
     (trained.scorer, seen)
 }
 
@@ -195,10 +196,11 @@ fn every_way_of_balancing_takes_batches_without_a_click_and_tasks_without_a_labe
                 );
             }
             // Only rows of users that the data have are ever touched.
-            let start = Scorer::new(&config, scorer.features().clone()).unwrap();
-            let changed = start.embeddings().tables().zip(scorer.embeddings().tables()).map(|(before, after)| {
-                let pairs = before.3.chunks_exact(before.2).zip(after.3.chunks_exact(before.2));
-                pairs.filter(|(before, after)| before != after).count()
+            let features = scorer.features();
+            let start = config.spec().start(features.schema(), features.layout()).unwrap();
+            let changed = start.tables().all().iter().zip(scorer.learned().tables().all()).map(|(before, after)| {
+                let rows = |weights| <[f32]>::chunks_exact(weights, before.width);
+                rows(&before.weights).zip(rows(&after.weights)).filter(|(before, after)| before != after).count()
             });
             assert!((20..=30).contains(&changed.sum::<usize>()), "{what}");
         }
@@ -255,7 +257,10 @@ fn an_artifact_scores_as_the_model_did_and_any_damage_is_named() {
 
     let manifest = path.join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replacen("\"format\": 1", "\"format\": 2", 1)).unwrap();
+    fs::write(&manifest, text.replacen("\"format\": 2", "\"format\": 1", 1)).unwrap();
+    let said = artifact::load(&path).unwrap_err().to_string();
+    assert!(said.contains("manifest.json") && said.contains("checksum"), "{said}");
+    fs::write(&manifest, "{ \"format\": 3, \"crosstie\": \"9.9\" }").unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("use a newer crosstie"), "{said}");
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();
@@ -269,15 +274,15 @@ fn the_best_state_is_kept_not_the_last() {
     // A learning rate far too high makes later epochs worse than the first.
     let settings = ["train.epochs=6", "train.patience=9", "optimizer.dense.learning_rate=0.05"];
     let config = config(directory.path(), "shared-bottom", &settings);
-    let schema = Schema::read(config.data.schema()).unwrap();
-    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
     let mut figures = Vec::new();
     let mut observer = |event: &Event| {
         if let Event::Evaluated { step, figure: Some(figure), .. } = event {
             figures.push((*step, *figure));
         }
+        Next::GoOn
     };
-    let trained = train(&config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).unwrap();
+    let trained = run_watched(&config, &mut observer).unwrap();
+    let valid = Source::open(&config.data.valid).unwrap();
     let (step, best) = figures.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     assert!(step < trained.steps, "the test needs a best state before the last: {figures:?}");
     let again = trained.scorer.evaluate(&valid).unwrap();
@@ -289,39 +294,69 @@ fn asked_to_stop_it_ends_with_what_was_reached() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
     let config = config(directory.path(), "esmm", &["train.epochs=50"]);
-    let schema = Schema::read(config.data.schema()).unwrap();
-    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
-    let stop = AtomicBool::new(false);
-    let mut observer = |event: &Event| {
-        if matches!(event, Event::Step { step: 3, .. }) {
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
-    };
-    let trained = train(&config, &schema, &training, &valid, &mut observer, &stop).unwrap();
+    let mut observer =
+        |event: &Event| if matches!(event, Event::Step { step: 3, .. }) { Next::Stop } else { Next::GoOn };
+    let trained = run_watched(&config, &mut observer).unwrap();
     assert_eq!((trained.reason, trained.steps, trained.best_step), (Reason::Asked, 3, 3));
 }
 
 #[test]
-fn asked_to_stop_while_masks_are_sought_it_ends_at_its_start() {
+fn asked_to_stop_while_evaluating_it_ends_with_the_best_before() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
-    let config = config(directory.path(), "ncs4cvr", &["model.keep=0.5"]);
-    let schema = Schema::read(config.data.schema()).unwrap();
-    let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
-    let stop = AtomicBool::new(false);
-    let mut tried = 0;
+    let config = config(directory.path(), "esmm", &["train.epochs=50", "train.eval_every=2"]);
+    let mut evaluations = 0;
     let mut observer = |event: &Event| {
-        if matches!(event, Event::Tried { .. }) {
-            tried += 1;
-            stop.store(tried == 3, std::sync::atomic::Ordering::Relaxed);
-        }
+        evaluations += u32::from(matches!(event, Event::Evaluated { .. }));
+        if evaluations == 1 && matches!(event, Event::Scored { .. }) { Next::Stop } else { Next::GoOn }
     };
-    let trained = train(&config, &schema, &training, &valid, &mut observer, &stop).unwrap();
-    assert_eq!((tried, trained.reason, trained.steps, trained.best_step), (3, Reason::Asked, 0, 0));
-    // What was reached is an artifact like any other.
-    let path = directory.path().join("artifact");
-    artifact::save(&trained.scorer, &valid, &path).unwrap();
-    assert_eq!(weights(&artifact::load(&path).unwrap()), weights(&trained.scorer));
+    let trained = run_watched(&config, &mut observer).unwrap();
+    assert_eq!((trained.reason, trained.steps, trained.best_step), (Reason::Asked, 4, 2));
+}
+
+#[test]
+fn asked_to_stop_before_the_first_step_it_leaves_no_model() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    for (model, stop) in [
+        ("esmm", (|event| matches!(event, Event::Learning { .. })) as fn(&Event) -> bool),
+        ("ncs4cvr", |event| matches!(event, Event::Trial { .. })),
+        ("ncs4cvr", |event| matches!(event, Event::Tried { .. })),
+    ] {
+        let config = config(directory.path(), model, &[]);
+        let mut observer = |event: &Event| if stop(event) { Next::Stop } else { Next::GoOn };
+        assert!(matches!(run_watched(&config, &mut observer), Err(Error::Stopped(_))), "{model}");
+    }
+}
+
+#[test]
+fn a_monitored_figure_that_is_never_defined_keeps_the_latest_weights_not_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    rare(directory.path());
+    let [training, valid] = ["train", "valid"].map(|name| directory.path().join(name).display().to_string());
+    let files = [format!("data.train=['{training}.csv']"), format!("data.valid=['{valid}.csv']")];
+    let settings = ["train.monitor=like.auc", "train.epochs=7", "train.patience=1"];
+    let settings: Vec<&str> = files.iter().map(String::as_str).chain(settings).collect();
+    let trained = run(&config(directory.path(), "shared-bottom", &settings)).unwrap();
+    assert_eq!((trained.reason, trained.best_step), (Reason::Epochs, trained.steps));
+}
+
+#[test]
+fn settings_that_do_not_fit_are_refused_before_the_data_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    // Not a single row can be read from it.
+    fs::write(directory.path().join("broken.csv"), "user_id,item_id\n\"").unwrap();
+    let broken = format!("data.train=['{}']", directory.path().join("broken.csv").display());
+    for (model, setting, says) in [
+        ("mmoe", "model.experts=0", "model.experts"),
+        ("single-task", "balance.name=gradnorm", "share nothing"),
+        ("mmoe", "train.monitor=clik.auc", "did you mean `click`?"),
+        ("esmm", "train.mix.parent_rows=1", "train.mix"),
+    ] {
+        let said = run(&config(directory.path(), model, &[setting, &broken])).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    }
 }
 
 #[test]
@@ -338,10 +373,9 @@ fn tasks_that_take_turns_learn_from_mixed_batches_and_tasks_at_once_from_any_bal
             if let Event::Step { losses: of_tasks, rows, .. } = event {
                 losses.push(of_tasks.iter().sum::<f64>() / *rows as f64);
             }
+            Next::GoOn
         };
-        let schema = Schema::read(config.data.schema()).unwrap();
-        let (training, valid) = (Source::open(&config.data.train).unwrap(), Source::open(&config.data.valid).unwrap());
-        train(&config, &schema, &training, &valid, &mut observer, &AtomicBool::new(false)).unwrap();
+        run_watched(&config, &mut observer).unwrap();
         assert!(losses[losses.len() - 1] < losses[0], "{settings:?}: {losses:?}");
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use crosstie::artifact;
+use crosstie::config::Config;
 use crosstie::data::Source;
 
-use crate::run::{self, write_json};
+use crate::run::{self, Run, write_json};
 use crate::session::Session;
 use crate::{output, table};
 
@@ -22,7 +23,7 @@ pub struct Evaluate {
     /// A run or an artifact
     #[arg(value_name = "RUN_OR_ARTIFACT")]
     pub path: PathBuf,
-    /// Labelled files or globs [default: those of the model's config]
+    /// Labelled files or globs [default: those of the run's config]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub data: Vec<String>,
     /// Write the figures, by scenario too, into this file
@@ -31,18 +32,22 @@ pub struct Evaluate {
 }
 
 impl Evaluate {
+    /// The files that the run's config names. An artifact alone knows of none.
+    fn files_of_run(&self) -> Result<Vec<String>> {
+        let run = Run::find(&self.path).or_else(|| Run::find(self.path.parent()?));
+        let Some(run) = run else { bail!("{} is no run: name the files by --data", self.path.display()) };
+        let data = Config::read(run.config(), &[])?.data;
+        if data.test.is_empty() {
+            tracing::warn!("the run's config names no test files; these are its validation files");
+            return Ok(data.valid);
+        }
+        Ok(data.test)
+    }
+
     pub fn execute(&self, session: &Session) -> Result<()> {
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
-        let data = &scorer.config().data;
-        let files = match (self.data.is_empty(), data.test.is_empty()) {
-            (false, _) => &self.data,
-            (true, false) => &data.test,
-            (true, true) => {
-                tracing::warn!("the model's config names no test files; these are its validation files");
-                &data.valid
-            }
-        };
-        let source = Source::open(files)?;
+        let files = if self.data.is_empty() { self.files_of_run()? } else { self.data.clone() };
+        let source = Source::open(&files)?;
         let bar = session.spinner("scoring");
         let report = scorer.evaluate(&source)?;
         bar.finish_and_clear();

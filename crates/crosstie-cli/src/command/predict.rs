@@ -11,7 +11,8 @@ use crosstie::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crosstie::artifact;
 use crosstie::data::{Rows, Source, Writer, ahead};
 use crosstie::feature::Purpose;
-use crosstie::scorer::{Scorer, Scores};
+use crosstie::learned::Scores;
+use crosstie::scorer::Scorer;
 
 use crate::session::Session;
 use crate::{interrupt, message, run, table};
@@ -78,7 +79,7 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
     source.require(&columns)?;
 
     let bar = session.bar(source.total_rows(), "scoring");
-    let mut workspace = scorer.workspace();
+    let mut workspace = scorer.workspace(ROWS);
     let mut writer = None;
     let mut total = 0;
     let encode = |sender: &SyncSender<_>| {
@@ -95,7 +96,7 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
         for piece in pieces {
             interrupt::check()?;
             let (rows, batch) = piece?;
-            let batch = table_of(&rows, &keep, &predictions, &scorer.score(&mut workspace, &batch))?;
+            let batch = table_of(&rows, &keep, &predictions, &scorer.score(&mut workspace, &batch)?)?;
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(Writer::create(out, batch.schema())?),
@@ -134,11 +135,9 @@ fn table_of(rows: &Rows, keep: &[&str], predictions: &[String], scores: &Scores)
         fields.push(rows.batch.schema_ref().field(index).clone().with_nullable(true));
         arrays.push(rows.batch.column(index).clone());
     }
-    let tasks = predictions.len() / 2;
-    for task in 0..tasks {
-        for values in [&scores.given_parent, &scores.from_impression] {
-            arrays.push(Arc::new(Float64Array::from_iter_values(values.iter().skip(task).step_by(tasks).copied())));
-        }
+    for task in 0..scores.tasks {
+        arrays.push(Arc::new(Float64Array::from_iter_values(scores.given_parent(task))));
+        arrays.push(Arc::new(Float64Array::from_iter_values(scores.from_impression(task))));
     }
     Ok(RecordBatch::try_new(schema_of(fields, predictions), arrays)?)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use crosstie::config::Config;
+use crosstie::train;
 
 use crate::run::Run;
 use crate::session::Session;
@@ -50,15 +51,10 @@ impl Train {
         }
         interrupt::listen()?;
         let data = training::Data::open(&config)?;
-        let run = Run::create(self.out.as_deref(), &self.config, &model_name(&config), self.overwrite)?;
+        train::check(&config, data.schema())?;
+        let run = Run::create(self.out.as_deref(), &self.config, config.model.name(), self.overwrite)?;
         let finished = training::run(session, &config, &data, &run)?;
         output::print(format!("On the {} files:", finished.on))?;
         output::print(table::report(&finished.report))
     }
-}
-
-/// The model's name, as in the config.
-fn model_name(config: &Config) -> String {
-    let model = serde_json::to_value(&config.model).unwrap_or_default();
-    model["name"].as_str().unwrap_or_default().to_string()
 }

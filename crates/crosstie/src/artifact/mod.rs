@@ -8,24 +8,33 @@
 
 mod durable;
 mod manifest;
-mod tensors;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use durable::replace_directory;
-pub use manifest::{FORMAT, FileEntry, Manifest};
+pub use manifest::{FORMAT, Manifest};
 
 use crate::compute::Products;
-use crate::config::Config;
+use crate::config::EmbeddingConfig;
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
 use crate::feature::{Features, Purpose};
-use crate::scorer::{Scorer, Scores};
+use crate::layer::Style;
+use crate::learned::{Learned, Scores, Tensor};
+use crate::model::ModelConfig;
+use crate::objective::ObjectiveConfig;
+use crate::scorer::Scorer;
+use crate::sealed;
+use crate::spec::ModelSpec;
+use crate::tensors::{self, Numbers, TensorFile};
 
 const MANIFEST: &str = "manifest.json";
+const MODEL: &str = "model.toml";
+/// Where format 1 kept what the model is: in the configuration of its training.
 const CONFIG: &str = "config.toml";
 const FEATURES: &str = "features";
 const DENSE: &str = "dense.safetensors";
@@ -68,18 +77,13 @@ pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> 
         let features = temporary.join(FEATURES);
         fs::create_dir(&features).map_err(Error::io(&features))?;
         scorer.features().save(&features)?;
-        let config = temporary.join(CONFIG);
-        fs::write(&config, scorer.config().to_toml()).map_err(Error::io(&config))?;
-        let program = &scorer.network().program;
-        let dense = program.parameters().iter().map(|parameter| {
-            (parameter.name.as_str(), parameter.shape.clone(), &scorer.parameters()[parameter.range()])
-        });
-        tensors::write(&temporary.join(DENSE), dense)?;
-        let tables =
-            scorer.embeddings().tables().map(|(name, rows, width, weights)| (name, vec![rows, width], weights));
-        tensors::write(&temporary.join(EMBEDDING), tables)?;
+        let model = temporary.join(MODEL);
+        fs::write(&model, scorer.spec().to_toml()).map_err(Error::io(&model))?;
+        let parts = |Tensor { name, shape, values }| (name, shape, values);
+        tensors::write(&temporary.join(DENSE), scorer.learned().dense_tensors().map(parts))?;
+        tensors::write(&temporary.join(EMBEDDING), scorer.learned().table_tensors().map(parts))?;
         write_golden(scorer, examples, temporary)?;
-        Manifest::of(scorer, temporary)?.write(&temporary.join(MANIFEST))
+        sealed::write(&temporary.join(MANIFEST), &Manifest::of(scorer, temporary)?)
     })
 }
 
@@ -94,7 +98,7 @@ fn write_golden(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<
     writer.write(&rows.batch)?;
     writer.finish()?;
     // What is read back is what will be scored after loading.
-    let Scores { given_parent, from_impression } = score_golden(scorer, &path)?;
+    let Scores { given_parent, from_impression, .. } = score_golden(scorer, &path)?;
     let golden = Golden { tasks: scorer.tasks().to_vec(), given_parent, from_impression };
     let path = directory.join(GOLDEN_SCORES);
     let text = serde_json::to_string_pretty(&golden).map_err(|error| Error::artifact(&path, error.to_string()))?;
@@ -105,7 +109,7 @@ fn score_golden(scorer: &Scorer, path: &Path) -> Result<Scores> {
     let source = Source::open(&[path.to_string_lossy()])?;
     let columns = scorer.features().columns(Purpose::Scoring);
     let mut scores = Scores::default();
-    let mut workspace = scorer.workspace();
+    let mut workspace = scorer.workspace(GOLDEN);
     for rows in source.rows(&columns, GOLDEN) {
         let rows: Rows = rows?;
         let found = scorer.score_rows(&mut workspace, &rows)?;
@@ -123,30 +127,45 @@ fn score_golden(scorer: &Scorer, path: &Path) -> Result<Scores> {
 /// version.
 pub fn load(directory: &Path) -> Result<Scorer> {
     let manifest = Manifest::read(&directory.join(MANIFEST))?;
-    manifest.verify(directory)?;
-    let path = directory.join(CONFIG);
-    let config = fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let config = Config::parse(&config, &[]).map_err(|error| Error::artifact(&path, error.to_string()))?;
-    let features = Features::load(&directory.join(FEATURES))?;
-    let mut scorer = Scorer::new(&config, features)?;
-    load_tensors(&mut scorer, directory)?;
-    scorer.prepare();
+    sealed::verify(directory, &manifest.files)?;
+    let spec = read_spec(&manifest, directory)?;
+    let features = Arc::new(Features::load(&directory.join(FEATURES))?);
+    let network = Arc::new(spec.network(features.schema(), features.layout())?);
+    let mut dense = TensorFile::open(&directory.join(DENSE))?;
+    let mut tables = TensorFile::open(&directory.join(EMBEDDING))?;
+    let read = |name: &str, shape: &[usize], into: &mut [f32]| {
+        let file = if dense.len_of(name).is_some() { &mut dense } else { &mut tables };
+        file.read(name, shape, Numbers::F32(into))
+    };
+    let learned = Learned::from_tensors(network, features.layout(), read)?;
+    let scorer = Scorer::new(spec, features, learned);
     check_golden(&scorer, directory)?;
     Ok(scorer)
 }
 
-fn load_tensors(scorer: &mut Scorer, directory: &Path) -> Result<()> {
-    let dense = tensors::read(&directory.join(DENSE))?;
-    for parameter in scorer.network.program.parameters() {
-        let values = dense.take(&parameter.name, &parameter.shape)?;
-        scorer.parameters[parameter.range()].copy_from_slice(&values);
+/// What the model is.
+fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
+    /// The sections of a training's configuration that make a model.
+    #[derive(Deserialize)]
+    struct Config {
+        train: Train,
+        model: ModelConfig,
+        network: Style,
+        embedding: EmbeddingConfig,
+        objective: ObjectiveConfig,
     }
-    let tables = tensors::read(&directory.join(EMBEDDING))?;
-    let shapes: Vec<[usize; 2]> = scorer.embeddings.tables().map(|(_, rows, width, _)| [rows, width]).collect();
-    for ((name, weights), shape) in scorer.embeddings.weights_mut().zip(shapes) {
-        *weights = tables.take(name, &shape)?;
+    #[derive(Deserialize)]
+    struct Train {
+        seed: u64,
     }
-    Ok(())
+    let path = directory.join(if manifest.format == 1 { CONFIG } else { MODEL });
+    let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    if manifest.format > 1 {
+        return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()));
+    }
+    let Config { train, model, network, embedding, objective } =
+        toml::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()))?;
+    Ok(ModelSpec { seed: train.seed, model, network, embedding, objective })
 }
 
 fn check_golden(scorer: &Scorer, directory: &Path) -> Result<()> {
@@ -154,7 +173,7 @@ fn check_golden(scorer: &Scorer, directory: &Path) -> Result<()> {
     let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
     let golden: Golden = serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()))?;
     let found = score_golden(scorer, &directory.join(GOLDEN_ROWS))?;
-    let tolerance = tolerance(scorer.config.network.products);
+    let tolerance = tolerance(scorer.spec().network.products);
     let pairs = [(&golden.given_parent, &found.given_parent), (&golden.from_impression, &found.from_impression)];
     for (expected, found) in pairs {
         let same = |(a, b): (&f64, &f64)| (a - b).abs() <= tolerance;

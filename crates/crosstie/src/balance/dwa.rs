@@ -12,8 +12,10 @@
 //!   softmax is over the others, who share what they had: Σ w_i stays K.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Balance, Gradients, Losses, Setting, TaskGradients, share};
+use super::{Balance, Losses, Setting, TaskGradients, share, to_json};
+use crate::learned::Gradients;
 
 /// Settings of the dynamic weight average.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,10 +31,17 @@ impl Default for Dwa {
     }
 }
 
-/// The weights of the epoch, and what the next ones follow from.
+/// The method at work.
 #[derive(Debug)]
 pub(super) struct State {
     temperature: f64,
+    memory: Memory,
+}
+
+/// The weights of the epoch, and what the next ones follow from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memory {
     weights: Vec<f64>,
     epoch: u64,
     /// Σ rows · L_i, and the rows, of the epoch under way.
@@ -45,11 +54,14 @@ pub(super) struct State {
 impl State {
     pub fn new(config: &Dwa, setting: &Setting<'_>) -> State {
         let (weights, sums) = (vec![1.0; setting.tasks], vec![0.0; setting.tasks]);
-        State { temperature: config.temperature, weights, epoch: 1, sums, rows: 0.0, last: None }
+        let memory = Memory { weights, epoch: 1, sums, rows: 0.0, last: None };
+        State { temperature: config.temperature, memory }
     }
+}
 
+impl Memory {
     /// Ends an epoch.
-    fn reweigh(&mut self) {
+    fn reweigh(&mut self, temperature: f64) {
         let means: Vec<f64> = self.sums.iter().map(|sum| sum / self.rows.max(1.0)).collect();
         (self.rows, self.epoch) = (0.0, self.epoch + 1);
         self.sums.fill(0.0);
@@ -60,7 +72,7 @@ impl State {
             // The largest ratio is taken off, so that no exponential overflows.
             let largest = of_known().fold(f64::NEG_INFINITY, f64::max);
             for ((weight, ratio), _) in self.weights.iter_mut().zip(&ratios).zip(&known).filter(|(_, known)| **known) {
-                *weight = ((ratio - largest) / self.temperature).exp();
+                *weight = ((ratio - largest) / temperature).exp();
             }
             share(&mut self.weights, &known);
         }
@@ -70,16 +82,25 @@ impl State {
 
 impl Balance for State {
     fn weights(&mut self, epoch: u64) -> Vec<f64> {
-        if epoch > self.epoch {
-            self.reweigh();
-            self.epoch = epoch;
+        if epoch > self.memory.epoch {
+            self.memory.reweigh(self.temperature);
+            self.memory.epoch = epoch;
         }
-        self.weights.clone()
+        self.memory.weights.clone()
     }
 
     fn follow(&mut self, losses: &Losses<'_>, _total: &mut Gradients, _tasks: &mut dyn TaskGradients) {
         let rows = losses.rows as f64;
-        self.rows += rows;
-        self.sums.iter_mut().zip(losses.means).for_each(|(sum, mean)| *sum += rows * mean);
+        self.memory.rows += rows;
+        self.memory.sums.iter_mut().zip(losses.means).for_each(|(sum, mean)| *sum += rows * mean);
+    }
+
+    fn memory(&self) -> Value {
+        to_json(&self.memory)
+    }
+
+    fn remember(&mut self, memory: Value) -> serde_json::Result<()> {
+        self.memory = serde_json::from_value(memory)?;
+        Ok(())
     }
 }

@@ -32,12 +32,14 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::learned::Learned;
-use super::{Balance, Gradients, Losses, Setting, Shared, TaskGradients, share};
+use super::numbers::{self, TaskNumbers};
+use super::{Balance, Losses, Setting, Shared, TaskGradients, share, to_json};
 use crate::compute::Parameter;
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
+use crate::learned::Gradients;
 use crate::spelling;
 
 /// Settings of GradNorm.
@@ -138,10 +140,19 @@ impl Weights {
 }
 
 /// A task's initial loss, as far as it is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Initial {
     sum: f64,
     steps: u64,
+}
+
+/// What a checkpoint holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memory {
+    weights: numbers::Memory,
+    initial: Vec<Initial>,
 }
 
 /// The weights, and what moves them.
@@ -151,7 +162,7 @@ pub(super) struct State {
     initial_steps: u64,
     every: u64,
     shared: Weights,
-    weights: Learned,
+    weights: TaskNumbers,
     initial: Vec<Initial>,
     scratch: Gradients,
 }
@@ -169,7 +180,7 @@ impl State {
             initial_steps: config.initial_steps,
             every: config.every,
             shared,
-            weights: Learned::new(setting.tasks, 1.0, config.learning_rate),
+            weights: TaskNumbers::new(setting.tasks, 1.0, config.learning_rate),
             initial: vec![Initial::default(); setting.tasks],
             scratch: Gradients::default(),
         })
@@ -231,6 +242,17 @@ impl Balance for State {
         for task in present {
             self.weights.set(task, after[task]);
         }
+    }
+
+    fn memory(&self) -> Value {
+        to_json(&Memory { weights: self.weights.memory().clone(), initial: self.initial.clone() })
+    }
+
+    fn remember(&mut self, memory: Value) -> serde_json::Result<()> {
+        let Memory { weights, initial } = serde_json::from_value(memory)?;
+        self.weights.remember(weights);
+        self.initial = initial;
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@
 
 mod dwa;
 mod gradnorm;
-mod learned;
+mod numbers;
 mod pcgrad;
 mod shared;
 #[cfg(test)]
@@ -20,6 +20,7 @@ mod uncertainty;
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use dwa::Dwa;
 pub use gradnorm::GradNorm;
@@ -30,6 +31,7 @@ pub use uncertainty::Uncertainty;
 use crate::compute::Parameter;
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
+use crate::learned::Gradients;
 
 /// The `[balance]` section: a method's name, with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,15 +110,6 @@ impl BalanceConfig {
     }
 }
 
-/// The gradient of a loss with respect to everything that a model learns.
-#[derive(Clone, Debug, Default)]
-pub struct Gradients {
-    /// Of the dense parameters, in the order of the program's flat vector.
-    pub dense: Vec<f32>,
-    /// Of the rows that the batch has seen, table by table.
-    pub rows: Vec<RowGradients>,
-}
-
 /// The losses of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses<'a> {
@@ -149,6 +142,24 @@ pub trait Balance: Debug + Send {
     /// Follows a step before the optimizer does: `total` is the gradient of
     /// Σ w_i L_i and of the model's terms, which the method may change.
     fn follow(&mut self, _losses: &Losses<'_>, _total: &mut Gradients, _tasks: &mut dyn TaskGradients) {}
+
+    /// What it has learned so far, for a checkpoint. Null where it learns nothing.
+    fn memory(&self) -> Value {
+        Value::Null
+    }
+
+    /// Goes on from what [`Balance::memory`] gave.
+    ///
+    /// # Errors
+    /// Where it is no such memory.
+    fn remember(&mut self, _memory: Value) -> serde_json::Result<()> {
+        Ok(())
+    }
+}
+
+/// A memory as JSON. Numbers come back to the bit.
+fn to_json(memory: &impl Serialize) -> Value {
+    serde_json::to_value(memory).expect("plain numbers in plain structs")
 }
 
 /// All weights 1.

@@ -23,8 +23,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Gradients, Losses, Setting, Shared, TaskGradients};
+use super::{Balance, Losses, Setting, Shared, TaskGradients};
 use crate::error::Result;
+use crate::learned::Gradients;
 use crate::random::Stream;
 
 /// PCGrad has no settings.

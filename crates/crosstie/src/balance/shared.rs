@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::Gradients;
 use crate::compute::{Mode, kernel};
 use crate::error::Result;
+use crate::learned::Gradients;
 use crate::model::{Network, Source};
 use crate::random::Stream;
 

@@ -18,9 +18,11 @@
 //!   would raise the weights of rare tasks without end.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::learned::Learned;
-use super::{Balance, Gradients, Losses, Setting, TaskGradients};
+use super::numbers::TaskNumbers;
+use super::{Balance, Losses, Setting, TaskGradients, to_json};
+use crate::learned::Gradients;
 
 /// Settings of uncertainty weighting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,12 +42,12 @@ impl Default for Uncertainty {
 /// The log-variances.
 #[derive(Debug)]
 pub(super) struct State {
-    log_variances: Learned,
+    log_variances: TaskNumbers,
 }
 
 impl State {
     pub fn new(config: &Uncertainty, setting: &Setting<'_>) -> State {
-        State { log_variances: Learned::new(setting.tasks, 0.0, config.learning_rate) }
+        State { log_variances: TaskNumbers::new(setting.tasks, 0.0, config.learning_rate) }
     }
 }
 
@@ -65,6 +67,15 @@ impl Balance for State {
         for (task, slope) in slopes.into_iter().enumerate().filter(|(task, _)| losses.means[*task] > 0.0) {
             self.log_variances.descend(task, slope);
         }
+    }
+
+    fn memory(&self) -> Value {
+        to_json(self.log_variances.memory())
+    }
+
+    fn remember(&mut self, memory: Value) -> serde_json::Result<()> {
+        self.log_variances.remember(serde_json::from_value(memory)?);
+        Ok(())
     }
 }
 

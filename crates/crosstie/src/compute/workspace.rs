@@ -48,12 +48,10 @@ pub(super) struct Chunk {
 pub struct NotFinite {
     /// Which loss.
     pub loss: usize,
-    /// Its sum over the rows below.
+    /// Its value.
     pub value: f64,
-    /// First row of the chunk where it broke.
-    pub first: usize,
-    /// Last row of that chunk.
-    pub last: usize,
+    /// The row of the batch, from 0.
+    pub row: usize,
 }
 
 /// All buffers that a program needs for batches of up to so many rows.
@@ -422,10 +420,14 @@ impl Workspace {
             let mut sum = 0.0;
             for chunk in &self.chunks[..self.used] {
                 let values = chunk.values[node.buffer].iter().skip(node.from).step_by(width).take(chunk.rows);
-                let part: f64 = values.map(|value| f64::from(*value)).sum();
+                let part: f64 = values.clone().map(|value| f64::from(*value)).sum();
                 if !part.is_finite() && broken.is_none() {
-                    let (first, last) = (chunk.first_row, chunk.first_row + chunk.rows - 1);
-                    broken = Some(NotFinite { loss: index, value: part, first, last });
+                    let found = values.enumerate().find(|(_, value)| !value.is_finite());
+                    broken = found.map(|(row, value)| NotFinite {
+                        loss: index,
+                        value: f64::from(*value),
+                        row: chunk.first_row + row,
+                    });
                 }
                 sum += part;
             }

@@ -4,19 +4,25 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::Keys;
 use super::numeric;
-use super::rate::Rates;
+use super::rate::{History, Rates};
 use super::{Encoder, Features, Lookup, MISSING, Purpose, UNKNOWN, column_of};
 use crate::batch::{Batch, Ids};
 use crate::data::Rows;
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldKind, Rate, Schema};
 
-pub(super) fn encode(features: &Features, rows: &Rows, purpose: Purpose) -> Result<Batch> {
+/// Encodes rows; with `histories`, one per field, as training rows.
+pub(super) fn encode(
+    features: &Features,
+    rows: &Rows,
+    purpose: Purpose,
+    histories: Option<&[Option<History>]>,
+) -> Result<Batch> {
     let schema = &features.schema;
     let width = features.layout.dense_width();
     let mut batch = Batch { rows: rows.len(), dense: vec![0.0; rows.len() * width], ..Batch::default() };
     let mut start = 0;
-    for (field, encoder) in schema.fields.iter().zip(&features.encoders) {
+    for (place, (field, encoder)) in schema.fields.iter().zip(&features.encoders).enumerate() {
         match encoder {
             Encoder::Token { table } => batch.ids.push(tokens(rows, column_of(field), &features.tables[*table])?),
             Encoder::Tokens { table, separator } => {
@@ -38,7 +44,8 @@ pub(super) fn encode(features: &Features, rows: &Rows, purpose: Purpose) -> Resu
             }
             Encoder::Rates(rates) => {
                 let into = batch.dense.chunks_exact_mut(width.max(1)).map(|row| &mut row[start..]);
-                encode_rates(rates, field, rows, purpose, into)?;
+                let history = histories.and_then(|histories| histories[place].as_ref());
+                encode_rates(rates, history, field, rows, into)?;
                 start += schema.tasks.len() + 1;
             }
         }
@@ -94,29 +101,22 @@ fn scenarios(features: &Features, rows: &Rows, column: &str) -> Result<Vec<u32>>
 
 fn encode_rates<'a>(
     rates: &Rates,
+    history: Option<&History>,
     field: &Field,
     rows: &Rows,
-    purpose: Purpose,
     into: impl Iterator<Item = &'a mut [f32]>,
 ) -> Result<()> {
     let FieldKind::Rate(rate) = &field.kind else { return Ok(()) };
-    let training = purpose == Purpose::Training;
-    if training && !rates.has_history() {
-        return Err(Error::Schema(format!(
-            "field `{}`: rates that were loaded know only the totals, and a training row must not see its own label \
-             in them; learn the features from the training files again",
-            field.name
-        )));
-    }
     let keys = Keys::read(rows, &rate.key)?;
-    let times = if training { read_times(rows, rate)? } else { Vec::new() };
+    let times = if history.is_some() { read_times(rows, rate)? } else { Vec::new() };
     for (row, into) in into.enumerate() {
         let key = keys.row(row);
-        let columns = if training {
-            let time = times.get(row).copied().unwrap_or(0.0);
-            rates.training(key, rows.file, rows.first_row + row as u64, time)
-        } else {
-            rates.full(key)
+        let columns = match history {
+            Some(history) => {
+                let time = times.get(row).copied().unwrap_or(0.0);
+                history.columns(rates, key, rows.file, rows.first_row + row as u64, time)
+            }
+            None => rates.full(key),
         };
         into[..columns.len()].copy_from_slice(columns);
     }

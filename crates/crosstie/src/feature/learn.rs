@@ -1,5 +1,8 @@
 //! One streaming pass over the training files.
 
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use rayon::prelude::*;
@@ -11,7 +14,7 @@ use super::rate;
 use super::sums::Outcome;
 use super::vocabulary::Counts;
 use super::warning;
-use super::{Features, Learned, OTHER, Purpose, column_of, columns, table_name};
+use super::{Features, Learned, OTHER, TrainingFeatures, column_of, table_name, training_columns};
 use crate::data::{Rows, Source, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
@@ -143,10 +146,11 @@ impl Learner<'_> {
                 learned.statistics.cuts.insert(field.name.clone(), sample.cuts(buckets));
             }
             Learner::Rate { field, rate, sums } => {
-                let rates = sums.finish().ok_or_else(|| {
+                let (rates, history) = sums.finish().ok_or_else(|| {
                     Error::Schema(format!("field `{}`: `smoothing` {} is too small", field.name, rate.smoothing))
                 })?;
                 learned.rates.insert(field.name.clone(), rates);
+                learned.histories.insert(field.name.clone(), history);
             }
             Learner::Scenario { counts, .. } => {
                 let kept = counts.vocabulary(schema.scenario_min_rows.max(1));
@@ -158,8 +162,23 @@ impl Learner<'_> {
     }
 }
 
-/// Learns from rows decoded `piece` at a time.
-pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Features> {
+/// The features of no rows.
+pub(super) fn sketch(schema: &Schema) -> Result<Features> {
+    schema.check()?;
+    let mut learned = Learned::default();
+    for learner in learners(schema) {
+        learner.finish(schema, &mut learned)?;
+    }
+    Features::assemble(schema.clone(), learned).map_err(Error::Schema)
+}
+
+/// Learns from rows decoded `piece` at a time; `watch` is told of each piece.
+pub(super) fn learn(
+    schema: &Schema,
+    source: &Source,
+    piece: usize,
+    watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<TrainingFeatures> {
     schema.check()?;
     let funnel = schema.funnel();
     let mut learners = learners(schema);
@@ -168,7 +187,8 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
     let mut labels_seen = warning::Labels::new(schema);
     let mut learned = Learned::default();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    let columns = columns(schema, Purpose::Training);
+    let columns = training_columns(schema);
+    let mut files: Vec<(PathBuf, u64)> = source.files().iter().map(|path| (path.clone(), 0)).collect();
     // Better now than after reading all the files before the one that lacks it.
     source.require(&columns)?;
     // Decoding the next rows beside counting these.
@@ -187,6 +207,7 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
                 continue;
             }
             learned.statistics.rows += rows.len() as u64;
+            files[rows.file].1 += rows.len() as u64;
             if has_rates && learned.statistics.rows > u64::from(u32::MAX) {
                 let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
                 return Err(Error::file(&*rows.path, message));
@@ -200,6 +221,9 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
             // Collected, so that of several errors it is always the first that is told.
             let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(&rows, &outcomes)).collect();
             done.into_iter().collect::<Result<()>>()?;
+            if watch(learned.statistics.rows).is_break() {
+                return Err(Error::Stopped("the features were learned"));
+            }
         }
         Ok(())
     })?;
@@ -210,7 +234,10 @@ pub(super) fn learn(schema: &Schema, source: &Source, piece: usize) -> Result<Fe
     for learner in learners {
         learner.finish(schema, &mut learned)?;
     }
-    Features::assemble(schema.clone(), learned).map_err(Error::Schema)
+    let mut of_field = std::mem::take(&mut learned.histories);
+    let histories = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
+    let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
+    Ok(TrainingFeatures { features: Arc::new(features), histories, files })
 }
 
 fn no_rows(source: &Source) -> Error {

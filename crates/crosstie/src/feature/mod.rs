@@ -2,7 +2,9 @@
 //!
 //! [`Features::learn`] reads the training files once and learns vocabularies,
 //! scales, buckets, rates and scenarios; [`Features::encode`] turns rows of any
-//! file into a [`Batch`]. What was learned is saved in the artifact.
+//! file into a [`Batch`]. What was learned is saved in the artifact. The training
+//! files' own rows are encoded by [`TrainingFeatures::encode`], which alone knows
+//! what a training row may see of the rates.
 //!
 //! # Ids
 //! Row 0 of a table stands for unknown values, row 1 for missing ones. A
@@ -30,20 +32,22 @@ mod vocabulary;
 mod warning;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Batch, Dense, Embedded, Layout, Table};
 use crate::data::{Rows, Source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Schema, Transform};
 
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
 
-use rate::{Rates, Smoothing};
+use rate::{History, Rates, Smoothing};
 use vocabulary::Counts;
 
 /// Rows decoded at a time while learning.
@@ -62,9 +66,6 @@ const KNOWN: u32 = 2;
 /// What rows are encoded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Learning from the training files: with labels; rates are out of fold,
-    /// or of strictly earlier rows.
-    Training,
     /// Judging predictions: with labels; rates count all training rows.
     Evaluation,
     /// Predicting: no labels, weights or groups are read or needed.
@@ -84,6 +85,48 @@ pub struct Features {
     scenarios: Counts,
     rows: u64,
     warnings: Vec<String>,
+}
+
+/// Features fresh from learning, with what the training files' own rows may see
+/// of the rates: those of other folds, or of strictly earlier rows.
+#[derive(Debug)]
+pub struct TrainingFeatures {
+    features: Arc<Features>,
+    /// One per field of the schema; `None` for a field without rates.
+    histories: Vec<Option<History>>,
+    /// The files learned from, and their rows.
+    files: Vec<(PathBuf, u64)>,
+}
+
+impl TrainingFeatures {
+    /// The features themselves.
+    pub fn features(&self) -> &Arc<Features> {
+        &self.features
+    }
+
+    /// The columns that [`TrainingFeatures::encode`] reads.
+    pub fn columns(&self) -> Vec<&str> {
+        training_columns(&self.features.schema)
+    }
+
+    /// Encodes rows of the files that were learned from, with labels. A row is
+    /// known by its file and number.
+    ///
+    /// # Errors
+    /// As of [`Features::encode`]; [`Error::File`](crate::Error::File) for rows
+    /// of another source, whose rates would hold their own labels.
+    pub fn encode(&self, rows: &Rows) -> Result<Batch> {
+        let end = rows.first_row + rows.len() as u64;
+        match self.files.get(rows.file) {
+            Some((path, learned)) if **path == *rows.path && end <= *learned => {}
+            _ => {
+                let message = "these rows are not of the files that the features were learned from: a training row \
+                               must not see its own label in a rate; learn the features from these files";
+                return Err(Error::file(&*rows.path, message));
+            }
+        }
+        encode::encode(&self.features, rows, Purpose::Evaluation, Some(&self.histories))
+    }
 }
 
 /// How values find their row of a table.
@@ -151,6 +194,7 @@ struct Learned {
     statistics: Statistics,
     vocabularies: BTreeMap<String, Counts>,
     rates: BTreeMap<String, Rates>,
+    histories: BTreeMap<String, History>,
     scenarios: Counts,
 }
 
@@ -196,33 +240,63 @@ fn table_name(field: &Field) -> &str {
 /// The columns that rows must have to be encoded.
 fn columns(schema: &Schema, purpose: Purpose) -> Vec<&str> {
     let mut columns = schema.feature_columns();
-    let labels = schema.tasks.iter().map(|task| task.column());
-    let times = schema.fields.iter().filter_map(|field| match &field.kind {
-        FieldKind::Rate(rate) if purpose == Purpose::Training => rate.time.as_deref(),
-        _ => None,
-    });
     if purpose != Purpose::Scoring {
-        let more = labels.chain(times).chain(schema.weight.as_deref()).chain(schema.group.as_deref());
-        for column in more {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
-        }
+        let labels = schema.tasks.iter().map(|task| task.column());
+        add(&mut columns, labels.chain(schema.weight.as_deref()).chain(schema.group.as_deref()));
     }
     columns
 }
 
+/// The columns that training rows must have.
+fn training_columns(schema: &Schema) -> Vec<&str> {
+    let mut columns = columns(schema, Purpose::Evaluation);
+    let times = schema.fields.iter().filter_map(|field| match &field.kind {
+        FieldKind::Rate(rate) => rate.time.as_deref(),
+        _ => None,
+    });
+    add(&mut columns, times);
+    columns
+}
+
+fn add<'a>(columns: &mut Vec<&'a str>, more: impl Iterator<Item = &'a str>) {
+    for column in more {
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+}
+
 impl Features {
-    /// Learns from the training files, in one streaming pass. Run it on the
-    /// same source that training reads: a row is known by its file and number.
+    /// Learns from the training files, in one streaming pass.
     ///
     /// # Errors
     /// [`Error::Schema`](crate::Error::Schema) for a schema that contradicts
     /// itself; [`Error::File`](crate::Error::File) where a column is missing
     /// or there are no rows; [`Error::Cell`](crate::Error::Cell) for a cell
     /// that its column does not allow.
-    pub fn learn(schema: &Schema, source: &Source) -> Result<Features> {
-        learn::learn(schema, source, PIECE)
+    pub fn learn(schema: &Schema, source: &Source) -> Result<TrainingFeatures> {
+        Features::learn_watched(schema, source, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// The same, telling the number of rows seen so far every now and then.
+    ///
+    /// # Errors
+    /// As of [`Features::learn`], and [`Error::Stopped`] when told to break off.
+    pub fn learn_watched(
+        schema: &Schema,
+        source: &Source,
+        watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<TrainingFeatures> {
+        learn::learn(schema, source, PIECE, watch)
+    }
+
+    /// What features of this schema look like before anything is learned: with
+    /// all names and widths, but empty vocabularies and no scenario of its own.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] for a schema that contradicts itself.
+    pub fn sketch(schema: &Schema) -> Result<Features> {
+        learn::sketch(schema)
     }
 
     /// The schema they were learned for.
@@ -257,11 +331,9 @@ impl Features {
     /// # Errors
     /// [`Error::File`](crate::Error::File) where a column is missing,
     /// [`Error::Cell`](crate::Error::Cell) for a cell that its column does not
-    /// allow, [`Error::Schema`](crate::Error::Schema) for [`Purpose::Training`]
-    /// with rates that were loaded: only learning knows what a training row
-    /// may see.
+    /// allow.
     pub fn encode(&self, rows: &Rows, purpose: Purpose) -> Result<Batch> {
-        encode::encode(self, rows, purpose)
+        encode::encode(self, rows, purpose, None)
     }
 
     /// Writes `schema.toml`, `features.json` (statistics),

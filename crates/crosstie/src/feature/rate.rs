@@ -86,12 +86,12 @@ pub(super) struct Rates {
     width: usize,
     /// The columns of each key, and last those of a key never seen.
     values: Vec<f32>,
-    history: Option<History>,
 }
 
-/// What training rows see.
-#[derive(Clone, Debug)]
-enum History {
+/// What training rows see of the rates of one field. Known after learning only,
+/// and of no use to anybody but the training.
+#[derive(Debug)]
+pub(super) enum History {
     Folds {
         folds: u32,
         cells: Cells,
@@ -117,7 +117,7 @@ impl Rates {
         let mut nothing = Sums::new(totals.tasks);
         let entry = nothing.push();
         smoothing.columns(&nothing.entry(entry), &mut values);
-        Rates { keys, totals, smoothing, width, values, history: None }
+        Rates { keys, totals, smoothing, width, values }
     }
 
     /// The keys with most rows, their cells joined for reading.
@@ -125,11 +125,6 @@ impl Rates {
         let text =
             |key: &[u8]| key::parts(key).iter().map(|part| part.unwrap_or("(missing)")).collect::<Vec<_>>().join(" × ");
         self.keys.iter().map(text).zip(self.totals.rows.iter().map(|rows| u64::from(*rows))).take(most).collect()
-    }
-
-    /// Whether it is known what each training row sees; not after loading.
-    pub fn has_history(&self) -> bool {
-        self.history.is_some()
     }
 
     fn value<'a>(&self, values: &'a [f32], index: usize) -> &'a [f32] {
@@ -140,24 +135,25 @@ impl Rates {
     pub fn full(&self, key: &[u8]) -> &[f32] {
         self.value(&self.values, self.keys.find(key).map_or(self.totals.len(), |key| key as usize))
     }
+}
 
+impl History {
     /// The columns of a training row: of its key in the other folds, or at
-    /// strictly earlier times.
-    pub fn training(&self, key: &[u8], file: usize, row: u64, time: f64) -> &[f32] {
-        let Some(number) = self.keys.find(key) else { return self.full(key) };
-        match &self.history {
-            Some(History::Folds { folds, cells, values }) => match cells.find(number, fold(file, row, *folds)) {
-                Some(cell) => self.value(values, cell as usize),
-                None => self.full(key),
+    /// strictly earlier times. `rates` are those that were learned with it.
+    pub fn columns<'a>(&'a self, rates: &'a Rates, key: &[u8], file: usize, row: u64, time: f64) -> &'a [f32] {
+        let Some(number) = rates.keys.find(key) else { return rates.full(key) };
+        match self {
+            History::Folds { folds, cells, values } => match cells.find(number, fold(file, row, *folds)) {
+                Some(cell) => rates.value(values, cell as usize),
+                None => rates.full(key),
             },
-            Some(History::Time { starts, times, values }) => {
+            History::Time { starts, times, values } => {
                 let (start, end) = (starts[number as usize], starts[number as usize + 1]);
                 match start + times[start..end].partition_point(|earlier| *earlier < time) {
-                    moment if moment < end => self.value(values, moment),
-                    _ => self.full(key),
+                    moment if moment < end => rates.value(values, moment),
+                    _ => rates.full(key),
                 }
             }
-            None => self.full(key),
         }
     }
 }
@@ -170,7 +166,7 @@ fn fold(file: usize, row: u64, folds: u32) -> u32 {
 
 /// Pairs of key and fold, numbered from 0.
 #[derive(Clone, Debug, Default)]
-struct Cells {
+pub(super) struct Cells {
     pairs: Vec<(u32, u32)>,
     numbers: HashTable<u32>,
 }
@@ -251,9 +247,9 @@ impl Learner {
         }
     }
 
-    /// The rates, or `None` where they have no finite scale (a smoothing too
-    /// close to 0).
-    pub fn finish(self) -> Option<Rates> {
+    /// The rates, and what training rows see of them; `None` where they have no
+    /// finite scale (a smoothing too close to 0).
+    pub fn finish(self) -> Option<(Rates, History)> {
         let Learner { smoothing, keys, totals, seen } = self;
         let (keys, totals, rank) = sort(&keys, &totals);
         let mut smoothing = Smoothing::new(smoothing, &totals);
@@ -291,7 +287,7 @@ impl Learner {
                 History::Time { starts, times, values }
             }
         };
-        Some(Rates { history: Some(history), ..Rates::new(keys, totals, smoothing) })
+        Some((Rates::new(keys, totals, smoothing), history))
     }
 }
 
@@ -367,7 +363,7 @@ mod tests {
         schema::Rate { key: vec!["k".into()], smoothing: 3.0, folds: 4, time: time.then(|| "at".into()) }
     }
 
-    fn learn(rows: &[Row], time: bool) -> Rates {
+    fn learn(rows: &[Row], time: bool) -> (Rates, History) {
         let mut learner = Learner::new(&rate(time), 1);
         for (row, (key, at, outcome)) in rows.iter().enumerate() {
             learner.add(&[*key], 0, row as u64, f64::from(*at), &[*outcome]);
@@ -410,10 +406,10 @@ mod tests {
             rows in prop::collection::vec((0u8..4, 0i32..6, prop::option::of(any::<bool>())), 1..50),
             time in any::<bool>(),
         ) {
-            let rates = learn(&rows, time);
+            let (rates, history) = learn(&rows, time);
             for (row, expected) in expected(&rows, time).iter().enumerate() {
                 let (key, at, _) = rows[row];
-                let found = rates.training(&[key], 0, row as u64, f64::from(at));
+                let found = history.columns(&rates, &[key], 0, row as u64, f64::from(at));
                 for (found, expected) in found.iter().zip(expected) {
                     prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{} {}: {} {}", row, time, found, expected);
                 }
@@ -425,7 +421,7 @@ mod tests {
             (rows, shuffled) in prop::collection::vec((0u8..4, 0i32..6, prop::option::of(any::<bool>())), 1..50)
                 .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
         ) {
-            let (one, other) = (learn(&rows, true), learn(&shuffled, true));
+            let ((one, _), (other, _)) = (learn(&rows, true), learn(&shuffled, true));
             prop_assert!(one.keys.iter().eq(other.keys.iter()));
             prop_assert_eq!(&one.smoothing, &other.smoothing);
             prop_assert_eq!(&one.values, &other.values);
@@ -434,7 +430,8 @@ mod tests {
 
     #[test]
     fn a_new_key_has_the_mean_rate_and_no_rows() {
-        let rates = learn(&[(1, 0, Some(true)), (1, 1, Some(false)), (1, 2, Some(false)), (2, 3, Some(false))], false);
+        let (rates, _) =
+            learn(&[(1, 0, Some(true)), (1, 1, Some(false)), (1, 2, Some(false)), (2, 3, Some(false))], false);
         let scale = |column: usize, x: f64| rates.smoothing.scales[column].apply(x);
         assert_eq!(rates.full(&[9]), [scale(0, (0.25f64 / 0.75).ln()), scale(1, 0.0)]);
         // (1 + 3 · 0.25) / (3 + 3) positives of key 1, with 3 rows.
@@ -443,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_task_without_positives_has_finite_rates() {
-        let rates = learn(&[(1, 0, Some(false)), (2, 1, Some(false)), (3, 1, None)], false);
+        let (rates, _) = learn(&[(1, 0, Some(false)), (2, 1, Some(false)), (3, 1, None)], false);
         assert!(rates.values.iter().all(|x| x.is_finite()));
     }
 }

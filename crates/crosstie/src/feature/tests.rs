@@ -86,14 +86,26 @@ impl Table {
         Source::open(&[self.path.to_str().unwrap()]).unwrap()
     }
 
-    fn learn(&self) -> Features {
+    fn learn_training(&self) -> TrainingFeatures {
         Features::learn(&schema(), &self.source()).unwrap()
     }
 
+    fn learn(&self) -> Arc<Features> {
+        self.learn_training().features().clone()
+    }
+
     fn encode(&self, features: &Features, purpose: Purpose, piece: usize) -> Batch {
+        self.encode_with(&features.columns(purpose), piece, |rows| features.encode(rows, purpose))
+    }
+
+    fn encode_training(&self, features: &TrainingFeatures, piece: usize) -> Batch {
+        self.encode_with(&features.columns(), piece, |rows| features.encode(rows))
+    }
+
+    fn encode_with(&self, columns: &[&str], piece: usize, encode: impl Fn(&Rows) -> Result<Batch>) -> Batch {
         let mut whole = Batch::default();
-        for rows in self.source().rows(&features.columns(purpose), piece) {
-            whole.append(&features.encode(&rows.unwrap(), purpose).unwrap());
+        for rows in self.source().rows(columns, piece) {
+            whole.append(&encode(&rows.unwrap()).unwrap());
         }
         whole
     }
@@ -124,13 +136,14 @@ fn small() -> Table {
 #[test]
 fn cells_become_the_ids_that_the_rules_say() {
     let table = small();
-    let features = table.learn();
-    let layout = features.layout();
+    let training = table.learn_training();
+    let layout = training.features().layout();
     // Counts over both fields: x 4, ann 3, bob 2, and cid, y, rare 1 each.
     let rows: Vec<(&str, usize, usize)> =
         layout.tables.iter().map(|table| (table.name.as_str(), table.rows, table.width)).collect();
     assert_eq!(rows, [("ids", 5, 16), ("hashed", 7, 16), ("price_bucket", 5, 4)]);
-    let batch = table.encode(&features, Purpose::Training, 100);
+    let batch = table.encode_training(&training, 100);
+    assert!(batch.check(layout).is_ok());
     assert_eq!(batch.ids[0], Ids::One(vec![3, 4, 3, 0, 1, 3]));
     let many = Ids::Many { offsets: vec![0, 2, 3, 3, 5, 6, 7], values: vec![2, 4, 2, 0, 2, 0, 2] };
     assert_eq!(batch.ids[1], many);
@@ -170,24 +183,58 @@ fn numbers_are_transformed_and_missing_ones_are_zero() {
 #[test]
 fn the_first_row_of_a_key_in_time_sees_no_rows() {
     let table = small();
-    let features = table.learn();
-    let width = features.layout().dense_width();
-    let batch = table.encode(&features, Purpose::Training, 100);
+    let training = table.learn_training();
+    let width = training.features().layout().dense_width();
+    let batch = table.encode_training(&training, 100);
     // Keys (ann, home), (bob, home), ... are all different: none has a past.
     let unseen = |row: usize| batch.dense[row * width + 6..row * width + 9].to_vec();
     assert!((1..6).all(|row| unseen(row) == unseen(0)));
-    let scored = table.encode(&features, Purpose::Evaluation, 100);
+    let scored = table.encode(training.features(), Purpose::Evaluation, 100);
     assert_ne!(scored.dense[6..9], batch.dense[6..9]);
 }
 
 #[test]
+fn training_rows_of_another_source_than_the_learned_one_are_refused() {
+    let training = small().learn_training();
+    let other = small();
+    let rows = other.source().rows(&training.columns(), 100).next().unwrap().unwrap();
+    let said = training.encode(&rows).unwrap_err().to_string();
+    assert!(said.contains("log.csv") && said.contains("its own label"), "{said}");
+    // The same file, longer than it was.
+    let table = small();
+    let training = table.learn_training();
+    let line = "eve,x,1,home,9,1,0,0\n";
+    std::fs::write(&table.path, std::fs::read_to_string(&table.path).unwrap() + line).unwrap();
+    let rows = table.source().rows(&training.columns(), 100).next().unwrap().unwrap();
+    assert!(training.encode(&rows).is_err());
+}
+
+#[test]
+fn a_sketch_has_the_names_and_widths_of_what_is_learned() {
+    let (sketch, learned) = (Features::sketch(&schema()).unwrap(), small().learn());
+    let (sketch, learned) = (sketch.layout(), learned.layout());
+    assert_eq!((&sketch.embedded, &sketch.dense, &sketch.tasks), (&learned.embedded, &learned.dense, &learned.tasks));
+    let shape = |layout: &Layout| -> Vec<(String, usize)> {
+        layout.tables.iter().map(|table| (table.name.clone(), table.width)).collect()
+    };
+    assert_eq!(shape(sketch), shape(learned));
+}
+
+#[test]
+fn learning_stops_when_told_to() {
+    let said = Features::learn_watched(&schema(), &small().source(), &mut |_| ControlFlow::Break(()));
+    assert!(matches!(said, Err(Error::Stopped(_))));
+}
+
+#[test]
 fn scoring_reads_features_only() {
-    let features = small().learn();
+    let training = small().learn_training();
+    let features = training.features();
     assert_eq!(features.columns(Purpose::Scoring), ["user", "tags", "price", "tab"]);
     assert_eq!(features.columns(Purpose::Evaluation), ["user", "tags", "price", "tab", "click", "like", "w"]);
-    assert!(features.columns(Purpose::Training).contains(&"at"));
+    assert!(training.columns().contains(&"at"));
     let table = Table::new("user,tags,price,tab", &lines(&["zoe,x,1,nowhere", "ann,,,home"]));
-    let batch = table.encode(&features, Purpose::Scoring, 100);
+    let batch = table.encode(features, Purpose::Scoring, 100);
     assert_eq!(batch.ids[0], Ids::One(vec![UNKNOWN, 3]));
     assert_eq!(batch.scenarios, [0, 1]);
     assert!(batch.labels.is_empty() && batch.weights.is_empty() && batch.groups.is_empty());
@@ -197,9 +244,9 @@ fn scoring_reads_features_only() {
 fn without_a_scenario_field_there_is_one() {
     let table = small();
     let schema = Schema { scenario: None, ..schema() };
-    let features = Features::learn(&schema, &table.source()).unwrap();
-    assert_eq!(features.layout().scenarios, ["all"]);
-    assert_eq!(table.encode(&features, Purpose::Scoring, 100).scenarios, [0; 6]);
+    let training = Features::learn(&schema, &table.source()).unwrap();
+    assert_eq!(training.features().layout().scenarios, ["all"]);
+    assert_eq!(table.encode(training.features(), Purpose::Scoring, 100).scenarios, [0; 6]);
 }
 
 #[test]
@@ -221,13 +268,9 @@ fn what_was_saved_scores_the_same() {
     assert_eq!(loaded.layout(), learned.layout());
     assert_eq!(loaded.schema(), learned.schema());
     assert_eq!(loaded.summary(), learned.summary());
-    let (one, other) = [&learned, &loaded].map(|features| table.encode(features, Purpose::Evaluation, 100)).into();
+    let (one, other) = [&*learned, &loaded].map(|features| table.encode(features, Purpose::Evaluation, 100)).into();
     // NaN labels are not equal to themselves.
     assert_eq!(Batch { labels: Vec::new(), ..one }, Batch { labels: Vec::new(), ..other });
-
-    let rows = table.source().rows(&loaded.columns(Purpose::Training), 100).next().unwrap().unwrap();
-    let said = loaded.encode(&rows, Purpose::Training).unwrap_err().to_string();
-    assert!(said.contains("`user_rate`") && said.contains("learn the features"), "{said}");
 
     // Saved again, it is the same to the byte.
     let again = table.directory.path().join("again");
@@ -332,15 +375,19 @@ proptest! {
     #[test]
     fn nothing_depends_on_how_rows_are_split(lines in random_lines(), piece in 1usize..9) {
         let table = Table::new(HEADER, &lines);
-        let whole = table.learn();
-        let split = learn::learn(&schema(), &table.source(), piece).unwrap();
+        let whole = table.learn_training();
+        let split = learn::learn(&schema(), &table.source(), piece, &mut |_| ControlFlow::Continue(())).unwrap();
+        let expected = without_labels(table.encode_training(&whole, 100));
+        prop_assert_eq!(&expected, &without_labels(table.encode_training(&split, 100)));
+        prop_assert_eq!(&expected, &without_labels(table.encode_training(&whole, 1)));
+        let (whole, split) = (whole.features(), split.features());
         prop_assert_eq!(whole.layout(), split.layout());
         prop_assert_eq!(whole.summary(), split.summary());
-        for purpose in [Purpose::Training, Purpose::Evaluation, Purpose::Scoring] {
-            let expected = without_labels(table.encode(&whole, purpose, 100));
-            prop_assert_eq!(&expected, &without_labels(table.encode(&split, purpose, 100)));
+        for purpose in [Purpose::Evaluation, Purpose::Scoring] {
+            let expected = without_labels(table.encode(whole, purpose, 100));
+            prop_assert_eq!(&expected, &without_labels(table.encode(split, purpose, 100)));
             // Row by row is the same as all at once.
-            prop_assert_eq!(&expected, &without_labels(table.encode(&whole, purpose, 1)));
+            prop_assert_eq!(&expected, &without_labels(table.encode(whole, purpose, 1)));
         }
     }
 

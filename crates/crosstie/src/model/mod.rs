@@ -191,6 +191,13 @@ impl ModelConfig {
         })
     }
 
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        let value = toml::Value::try_from(self).ok();
+        let name = value.as_ref().and_then(|value| value.get("name")).and_then(toml::Value::as_str);
+        MODELS.iter().map(|about| about.name).find(|known| Some(*known) == name).unwrap_or_default()
+    }
+
     /// The model itself.
     pub fn model(&self) -> &dyn Model {
         match self {

@@ -2,9 +2,11 @@
 //! parameters, another the rows of embedding tables, of which only those seen
 //! in a batch are touched.
 
+mod optimizer;
 mod rule;
 mod schedule;
 
+pub use optimizer::Optimizer;
 pub use rule::{Kind, Moments, Rule, SeenRows};
 pub use schedule::Schedule;
 
@@ -33,5 +35,34 @@ impl Default for OptimizerConfig {
             rows: Rule { kind: Kind::Adagrad, learning_rate: 0.01, ..Rule::default() },
             schedule: Schedule::default(),
         }
+    }
+}
+
+impl OptimizerConfig {
+    /// The factor that brings gradients within the limit of `clip`; `square` is
+    /// asked for the square of their norm if there is a limit.
+    pub fn scale(&self, square: impl FnOnce() -> f64) -> f32 {
+        if self.clip == 0.0 {
+            return 1.0;
+        }
+        let norm = square().sqrt() as f32;
+        if norm > self.clip { self.clip / norm } else { 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedding::RowGradients;
+    use crate::learned::Gradients;
+
+    #[test]
+    fn clipping_scales_dense_and_row_gradients_together() {
+        let rows = vec![RowGradients::new(vec![3], vec![4.0])];
+        let gradients = Gradients { dense: vec![3.0], rows };
+        let scale = |clip: f32| OptimizerConfig { clip, ..OptimizerConfig::default() }.scale(|| gradients.square());
+        assert_eq!(scale(0.0), 1.0);
+        assert_eq!(scale(10.0), 1.0);
+        assert_eq!(scale(1.0), 0.2);
     }
 }

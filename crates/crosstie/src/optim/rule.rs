@@ -67,7 +67,8 @@ impl Default for Rule {
 }
 
 /// What a rule remembers of each element.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Moments {
     /// Adam: mean gradient. Otherwise empty.
     pub first: Vec<f32>,

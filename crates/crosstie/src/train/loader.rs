@@ -2,18 +2,19 @@
 //! memory between epochs where they fit.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 use super::mix::Mix;
 use crate::batch::{Batch, Ids};
 use crate::config::TrainConfig;
-use crate::data::{Source, ahead};
+use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
-use crate::feature::{Features, Purpose};
+use crate::feature::{Features, Purpose, TrainingFeatures};
+use crate::learned::{Passes, ROWS};
 use crate::metric::Report;
 use crate::random::Stream;
-use crate::scorer::Scorer;
 
 /// Rows decoded and encoded at a time.
 const PIECE: usize = 8192;
@@ -21,91 +22,159 @@ const PIECE: usize = 8192;
 /// The encoded rows of some files.
 pub(super) struct Loader<'a> {
     source: &'a Source,
-    features: &'a Features,
-    purpose: Purpose,
+    encoder: Encoder<'a>,
     cache: Mutex<Cache>,
 }
 
-/// Encoded blocks, as long as they fit the budget.
+/// How rows are encoded.
+#[derive(Clone, Copy)]
+pub(super) enum Encoder<'a> {
+    /// As rows of the training files.
+    Training(&'a TrainingFeatures),
+    /// As any other labelled rows.
+    Evaluation(&'a Features),
+}
+
+impl Encoder<'_> {
+    fn columns(&self) -> Vec<&str> {
+        match self {
+            Encoder::Training(features) => features.columns(),
+            Encoder::Evaluation(features) => features.columns(Purpose::Evaluation),
+        }
+    }
+
+    fn encode(&self, rows: &Rows) -> Result<Batch> {
+        match self {
+            Encoder::Training(features) => features.encode(rows),
+            Encoder::Evaluation(features) => features.encode(rows, Purpose::Evaluation),
+        }
+    }
+}
+
+/// Encoded blocks, piece by piece, as long as they fit the budget.
 struct Cache {
-    blocks: HashMap<usize, Arc<Vec<Batch>>>,
+    blocks: HashMap<usize, Arc<Vec<Arc<Batch>>>>,
     bytes: usize,
     budget: usize,
 }
 
+/// A place among the batches of an epoch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Cursor {
+    /// The window of rows under way.
+    pub window: Arc<Window>,
+    /// Batches of the window that are behind.
+    pub batches: usize,
+}
+
+/// Where a window of rows that are shuffled together begins. What follows from
+/// here depends on nothing that was read before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Window {
+    /// Windows before this one.
+    pub number: u64,
+    /// Place of the block under way in the order of the epoch.
+    pub block: usize,
+    /// Pieces of that block that are behind.
+    pub pieces: usize,
+    /// Rows that were left over, too few for a batch of the window before.
+    pub carry: Batch,
+}
+
 impl<'a> Loader<'a> {
-    pub fn new(source: &'a Source, features: &'a Features, purpose: Purpose, budget: usize) -> Loader<'a> {
-        let cache = Mutex::new(Cache { blocks: HashMap::new(), bytes: 0, budget });
-        Loader { source, features, purpose, cache }
+    pub fn new(source: &'a Source, encoder: Encoder<'a>, budget: usize) -> Loader<'a> {
+        Loader { source, encoder, cache: Mutex::new(Cache { blocks: HashMap::new(), bytes: 0, budget }) }
     }
 
-    /// Feeds one shuffled epoch to `consume`, batch by batch, until it says no.
-    /// Reading and encoding go on beside it, on a thread of their own.
+    /// Feeds what one shuffled epoch has left after `from` to `consume`, batch by
+    /// batch and each with the place after it, until it breaks off; whether it
+    /// never did. Reading and encoding go on beside it, on a thread of their own.
     pub fn epoch(
         &self,
         config: &TrainConfig,
         mix: &Mix,
         epoch: u64,
-        consume: &mut dyn FnMut(&Batch) -> Result<bool>,
-    ) -> Result<()> {
-        let produce = |sender: &SyncSender<Result<Batch>>| self.produce(config, mix, epoch, sender);
+        from: &Cursor,
+        consume: &mut dyn FnMut(&Batch, Cursor) -> Result<ControlFlow<()>>,
+    ) -> Result<bool> {
+        let produce = |sender: &SyncSender<Result<(Batch, Cursor)>>| self.produce(config, mix, epoch, from, sender);
         ahead(produce, |batches| {
             for batch in batches {
-                if !consume(&batch?)? {
-                    break;
+                let (batch, after) = batch?;
+                if consume(&batch, after)?.is_break() {
+                    return Ok(false);
                 }
             }
-            Ok(())
+            Ok(true)
         })
     }
 
     /// Row groups in random order, then rows in random order within a window
     /// of `shuffle_rows`. Everything is addressed by (seed, epoch).
-    fn produce(&self, config: &TrainConfig, mix: &Mix, epoch: u64, sender: &SyncSender<Result<Batch>>) -> Result<()> {
-        let order = Stream::new(config.seed, "blocks").part(epoch).permutation(self.source.blocks().len());
+    fn produce(
+        &self,
+        config: &TrainConfig,
+        mix: &Mix,
+        epoch: u64,
+        from: &Cursor,
+        sender: &SyncSender<Result<(Batch, Cursor)>>,
+    ) -> Result<()> {
+        let blocks = Stream::new(config.seed, "blocks").part(epoch).permutation(self.source.blocks().len());
         let rows = Stream::new(config.seed, "rows").part(epoch);
         let draws = Stream::new(config.seed, "mix").part(epoch);
-        let mut window = Batch::default();
-        let mut windows = 0;
-        let mut flush = |window: &mut Batch, last: bool| -> bool {
-            let order = rows.part(windows).permutation(window.rows);
-            let pools = mix.pools(window, draws.part(windows));
-            windows += 1;
+        let mut start = from.window.clone();
+        let mut window = start.carry.clone();
+        let mut behind = from.batches;
+        // Sends the window's batches; what is left of it begins the next one.
+        let mut flush = |window: &mut Batch, last: bool, block: usize, pieces: usize| -> bool {
+            let order = rows.part(start.number).permutation(window.rows);
+            let pools = mix.pools(window, draws.part(start.number));
             let size = mix.impressions();
             let whole = if last { window.rows } else { window.rows / size * size };
-            for (index, chosen) in order[..whole].chunks(size).enumerate() {
-                if sender.send(Ok(mix.batch(window, chosen, index * size, &pools))).is_err() {
+            for (index, chosen) in order[..whole].chunks(size).enumerate().skip(behind) {
+                let batch = mix.batch(window, chosen, index * size, &pools);
+                let after = Cursor { window: start.clone(), batches: index + 1 };
+                if sender.send(Ok((batch, after))).is_err() {
                     return false;
                 }
             }
+            behind = 0;
             *window = window.select(&order[whole..]);
+            start = Arc::new(Window { number: start.number + 1, block, pieces, carry: window.clone() });
             true
         };
-        for block in order {
-            let alive = self.block(block, &mut |piece| {
+        let (first, passed) = (from.window.block, from.window.pieces);
+        for (place, block) in blocks.into_iter().enumerate().skip(first) {
+            let mut pieces = if place == first { passed } else { 0 };
+            let alive = self.block(block, pieces, &mut |piece| {
                 window.append(piece);
-                window.rows < config.shuffle_rows.max(config.batch_size) || flush(&mut window, false)
+                pieces += 1;
+                window.rows < config.shuffle_rows.max(config.batch_size) || flush(&mut window, false, place, pieces)
             })?;
             if !alive {
                 return Ok(());
             }
         }
-        flush(&mut window, true);
+        flush(&mut window, true, 0, 0);
         Ok(())
     }
 
-    /// Feeds the encoded pieces of a block to `consume` until it says no;
-    /// whether it never did.
-    fn block(&self, block: usize, consume: &mut dyn FnMut(&Batch) -> bool) -> Result<bool> {
+    /// Feeds the encoded pieces of a block, but for the first `passed`, to
+    /// `consume` until it says no; whether it never did.
+    fn block(&self, block: usize, passed: usize, consume: &mut dyn FnMut(&Arc<Batch>) -> bool) -> Result<bool> {
         let cached = self.lock().blocks.get(&block).cloned();
         if let Some(pieces) = cached {
-            return Ok(pieces.iter().all(consume));
+            return Ok(pieces.iter().skip(passed).all(consume));
         }
-        let columns = self.features.columns(self.purpose);
         let mut kept = Some(Vec::new());
         let mut bytes = 0;
-        for rows in self.source.read(block, &columns, PIECE)? {
-            let piece = self.features.encode(&rows?, self.purpose)?;
+        for (place, rows) in self.source.read(block, &self.encoder.columns(), PIECE)?.enumerate() {
+            let rows = rows?;
+            if place < passed {
+                kept = None;
+                continue;
+            }
+            let piece = Arc::new(self.encoder.encode(&rows)?);
             if !consume(&piece) {
                 return Ok(false);
             }
@@ -128,17 +197,33 @@ impl<'a> Loader<'a> {
         self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Scores all rows in their order.
-    pub fn evaluate(&self, scorer: &Scorer) -> Result<Report> {
-        let produce = |sender: &SyncSender<Result<Batch>>| {
+    /// Scores all rows in their order; `watch` is told of the rows behind every
+    /// now and then. `None` if it breaks off.
+    pub fn evaluate(
+        &self,
+        passes: Passes<'_>,
+        scenarios: &[String],
+        watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Option<Report>> {
+        let produce = |sender: &SyncSender<Result<Arc<Batch>>>| {
             for block in 0..self.source.blocks().len() {
-                if !self.block(block, &mut |piece| sender.send(Ok(piece.clone())).is_ok())? {
+                if !self.block(block, 0, &mut |piece| sender.send(Ok(piece.clone())).is_ok())? {
                     break;
                 }
             }
             Ok(())
         };
-        ahead(produce, |batches| scorer.evaluate_batches(batches))
+        let mut workspace = passes.network().program.workspace(ROWS, false);
+        ahead(produce, |batches| {
+            let (mut behind, mut broken_off) = (0, false);
+            let watched = batches.take_while(|batch| {
+                behind += batch.as_ref().map_or(0, |batch| batch.rows as u64);
+                broken_off = watch(behind).is_break();
+                !broken_off
+            });
+            let report = passes.evaluate(&mut workspace, scenarios, watched)?;
+            Ok((!broken_off).then_some(report))
+        })
     }
 }
 

@@ -1,12 +1,27 @@
-//! The training loop. It tells its story as [`Event`]s and leaves a [`Scorer`].
+//! Training: from files to a [`Scorer`]. It tells its story as [`Event`]s and asks
+//! its observer what to do [next](Next).
+//!
+//! [`train`] does all of it. [`Fit`] is its loop, as a value with a position that
+//! can be stored in a [`Checkpoint`] and gone on from; [`Trainer`] is one step, for
+//! those who bring their own batches.
 
+mod checkpoint;
+mod exchange;
+mod fit;
 mod loader;
-mod lottery;
 mod mix;
-mod step;
+mod search;
+mod trainer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+pub use checkpoint::{Checkpoint, Identity};
+pub use exchange::{Alone, Exchange};
+pub use fit::Fit;
+pub use trainer::{Taught, Trainer};
 
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use crate::balance::{Setting, Shared};
 use crate::config::Config;
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -15,16 +30,19 @@ use crate::metric::{FigureName, Report};
 use crate::schema::Schema;
 use crate::scorer::Scorer;
 
-use loader::Loader;
-use lottery::Search;
 use mix::Mix;
-pub use step::Trainer;
 
-/// What happens during a training, in this order: `Learned`, `Started`, of a
-/// model with masks to be found `Tried` many times, then `Step` and `Evaluated`
-/// many times, then `Stopped`.
+/// What happens during a training, in this order: `Learning` many times,
+/// `Learned`, `Started`, of a model with masks to be found `Trial` and `Tried`
+/// many times, then `Step`, `Scored` and `Evaluated` many times, then `Stopped`.
+/// `Saved` and `NotSaved` come wherever a checkpoint was asked for.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// Training rows were read to learn the features.
+    Learning {
+        /// Rows so far.
+        rows: u64,
+    },
     /// The features were learned from the training files.
     Learned {
         /// Training rows.
@@ -40,6 +58,15 @@ pub enum Event {
         table_rows: usize,
         /// Number of weights in all tables.
         table_weights: usize,
+    },
+    /// A batch taught one task within a mask that is being tried.
+    Trial {
+        /// The task.
+        task: usize,
+        /// The round of pruning.
+        round: u64,
+        /// Rows of the batch.
+        rows: usize,
     },
     /// A mask was tried: the task was trained alone within it, and its
     /// validation figure computed. All of one task's come together, ever sparser.
@@ -71,6 +98,11 @@ pub enum Event {
         /// The weight that balancing gave each task, beside its fixed one.
         weights: Vec<f64>,
     },
+    /// Rows of the validation files were scored.
+    Scored {
+        /// Rows so far.
+        rows: u64,
+    },
     /// The validation files were scored.
     Evaluated {
         /// Epoch under way, from 1.
@@ -81,8 +113,25 @@ pub enum Event {
         report: Box<Report>,
         /// The monitored figure; `None` where it is not defined.
         figure: Option<f64>,
-        /// Whether it is the best so far.
+        /// Whether it is the best so far. As long as the figure is not defined, the
+        /// latest state is.
         best: bool,
+        /// Mean loss of each task per training row since the evaluation before.
+        losses: Vec<f64>,
+        /// The weights that balancing gave the tasks in the last step.
+        weights: Vec<f64>,
+        /// Training rows since the evaluation before.
+        rows: u64,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// A checkpoint could not be written; those of before are still there.
+    NotSaved {
+        /// Why.
+        message: String,
     },
     /// Training is over.
     Stopped {
@@ -92,6 +141,23 @@ pub enum Event {
         best_step: u64,
     },
 }
+
+/// What an observer wants next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Next {
+    /// To go on.
+    #[default]
+    GoOn,
+    /// A checkpoint, and then to go on. After `Step` and `Trial`; elsewhere it is
+    /// not heeded.
+    Checkpoint,
+    /// An end with what was reached. A checkpoint is written first, if there is a
+    /// place for it.
+    Stop,
+}
+
+/// Who is told of every event, and says what is next.
+pub type Observer<'a> = dyn FnMut(&Event) -> Next + Send + 'a;
 
 /// Why a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,150 +185,104 @@ pub struct Trained {
     pub report: Report,
 }
 
+/// Where a training keeps its checkpoints, and what it goes on from.
+#[derive(Debug, Default)]
+pub struct Checkpoints {
+    /// The directory; none are written without one.
+    pub directory: Option<PathBuf>,
+    /// The checkpoint to go on from.
+    pub resume: Option<Checkpoint>,
+}
+
 /// Trains a model: learns the features from `train`, follows the monitored
-/// figure on `valid`, and keeps the best state. `stop` may be set from another
-/// thread to end early with what was reached.
+/// figure on `valid`, and keeps the best state. The configuration's `[data]`
+/// plays no part.
 ///
 /// # Errors
-/// [`Error::Config`], [`Error::Schema`], anything wrong with the data, and
-/// [`Error::NotFinite`].
+/// [`Error::Config`] and [`Error::Schema`], before anything is read; anything
+/// wrong with the data; [`Error::NotFinite`]; [`Error::Stopped`] if the observer
+/// stops it before there is anything to keep.
 pub fn train(
     config: &Config,
     schema: &Schema,
     train: &Source,
     valid: &Source,
-    observer: &mut (dyn FnMut(&Event) + Send),
-    stop: &AtomicBool,
+    observer: &mut Observer<'_>,
 ) -> Result<Trained> {
+    train_from(config, schema, train, valid, Checkpoints::default(), observer)
+}
+
+/// As [`train`], with checkpoints. A training that goes on from one makes the
+/// same steps, and ends with the same bits, as one that never stopped.
+///
+/// # Errors
+/// As of [`train`]; [`Error::Config`] naming what has changed since the
+/// checkpoint.
+pub fn train_from(
+    config: &Config,
+    schema: &Schema,
+    train: &Source,
+    valid: &Source,
+    checkpoints: Checkpoints,
+    observer: &mut Observer<'_>,
+) -> Result<Trained> {
+    check(config, schema)?;
+    valid.require(&Features::sketch(schema)?.columns(Purpose::Evaluation))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.train.threads).build();
     let pool = pool.map_err(|error| Error::Config(format!("train.threads = {}: {error}", config.train.threads)))?;
-    let monitor = FigureName::parse(&config.train.monitor, schema.tasks.iter().map(|task| task.name.as_str()))?;
-    let Some(higher_is_better) = monitor.higher_is_better() else {
-        let message =
-            format!("train.monitor: `{}` is best near 1, not high or low; choose another", config.train.monitor);
-        return Err(Error::Config(message));
-    };
-    let mix = Mix::new(&config.train, &config.model.model().objective(schema, &config.objective)?)?;
-    let features = Features::learn(schema, train)?;
-    observer(&Event::Learned { rows: features.rows(), warnings: features.warnings().to_vec() });
-    let columns = features.columns(Purpose::Evaluation);
-    valid.require(&columns)?;
-    let mut trainer = Trainer::new(Scorer::new(config, features)?)?;
-    observer(&trainer.started());
-    let better = |new: f64, old: f64| if higher_is_better { new > old } else { new < old };
-    let features = trainer.scorer().features().clone();
-    let budget = config.train.cache_mib << 20;
-    let valid = Loader::new(valid, &features, Purpose::Evaluation, budget / 4);
-    let train = Loader::new(train, &features, Purpose::Training, budget);
     pool.install(|| {
-        if let Some(lottery) = config.model.model().lottery() {
-            let (train, valid, mix, monitor) = (&train, &valid, &mix, &monitor);
-            let search = Search { lottery, train, valid, mix, monitor, better: &better, stop };
-            search.run(&mut trainer, observer)?;
-        }
-        let mut run = Run { trainer: &mut trainer, monitor, stop, observer, best: None, bad: 0, validated: None };
-        let reason = run.epochs(config, &mix, &train, &valid, &better)?;
-        let best = run.best.take();
-        let (steps, bad) = (trainer.steps(), best.is_none());
-        let Some(best) = best else {
-            debug_assert!(bad);
-            return Err(Error::Config("training ended before anything was evaluated".into()));
+        let Checkpoints { directory, resume } = checkpoints;
+        let identity = match (&directory, &resume) {
+            (None, None) => None,
+            _ => Some(Identity::new(config, schema, train, valid)?),
         };
-        if let Some(state) = best.state {
-            trainer.restore(state);
+        if let (Some(resume), Some(identity)) = (&resume, &identity) {
+            resume.check(identity)?;
         }
-        observer(&Event::Stopped { reason, best_step: best.step });
-        Ok(Trained { scorer: trainer.into_scorer(), best_step: best.step, steps, reason, report: best.report })
+        let mut watch = |rows: u64| match observer(&Event::Learning { rows }) {
+            Next::Stop => ControlFlow::Break(()),
+            Next::GoOn | Next::Checkpoint => ControlFlow::Continue(()),
+        };
+        let features = Features::learn_watched(schema, train, &mut watch)?;
+        let (rows, warnings) = (features.features().rows(), features.features().warnings().to_vec());
+        observer(&Event::Learned { rows, warnings });
+        let mut fit = Fit::new(config, &features, train, valid)?;
+        if let Some(resume) = resume {
+            fit.restore(resume)?;
+        }
+        if let (Some(directory), Some(identity)) = (directory, identity) {
+            fit.keep_checkpoints(directory, identity);
+        }
+        observer(&fit.started());
+        fit.run(observer)
     })
 }
 
-/// The best evaluation so far.
-struct Best {
-    step: u64,
-    figure: Option<f64>,
-    report: Report,
-    /// The weights, once training has gone on from there.
-    state: Option<step::State>,
+/// Refuses settings that make no sense, alone or with this schema, before any data
+/// are read.
+///
+/// # Errors
+/// [`Error::Config`] naming the key; [`Error::Schema`].
+pub fn check(config: &Config, schema: &Schema) -> Result<()> {
+    let spec = config.spec();
+    let sketch = Features::sketch(schema)?;
+    let network = spec.network(schema, sketch.layout())?;
+    monitor(config, schema)?;
+    Mix::new(&config.train, &network.objective)?;
+    let shared = || Shared::find(&spec.network_of_heads(schema, sketch.layout())?, sketch.layout().tables.len());
+    let (tasks, parameters) = (schema.tasks.len(), network.program.parameters());
+    config.balance.start(&Setting { tasks, seed: spec.seed, parameters, shared: &shared }).map(|_| ())
 }
 
-struct Run<'a> {
-    trainer: &'a mut Trainer,
-    monitor: FigureName,
-    stop: &'a AtomicBool,
-    observer: &'a mut (dyn FnMut(&Event) + Send),
-    best: Option<Best>,
-    bad: u64,
-    validated: Option<u64>,
-}
-
-impl Run<'_> {
-    fn epochs(
-        &mut self,
-        config: &Config,
-        mix: &Mix,
-        train: &Loader<'_>,
-        valid: &Loader<'_>,
-        better: &dyn Fn(f64, f64) -> bool,
-    ) -> Result<Reason> {
-        let (every, patience) = (config.train.eval_every, config.train.patience);
-        for epoch in 1..=config.train.epochs {
-            let mut reason = None;
-            train.epoch(&config.train, mix, epoch, &mut |batch| {
-                if self.stop.load(Ordering::Relaxed) {
-                    reason = Some(Reason::Asked);
-                    return Ok(false);
-                }
-                self.keep_best();
-                let event = self.trainer.step(epoch, batch)?;
-                (self.observer)(&event);
-                if every > 0 && self.trainer.steps().is_multiple_of(every) {
-                    self.evaluate(epoch, valid, better)?;
-                    if self.bad >= patience.max(1) {
-                        reason = Some(Reason::Patience);
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            })?;
-            if self.validated != Some(self.trainer.steps())
-                && (every == 0 || reason.is_some() || epoch == config.train.epochs)
-            {
-                self.evaluate(epoch, valid, better)?;
-            }
-            if reason.is_none() && self.bad >= patience.max(1) {
-                reason = Some(Reason::Patience);
-            }
-            if let Some(reason) = reason {
-                return Ok(reason);
-            }
-        }
-        Ok(Reason::Epochs)
-    }
-
-    fn evaluate(&mut self, epoch: u64, valid: &Loader<'_>, better: &dyn Fn(f64, f64) -> bool) -> Result<()> {
-        let report = valid.evaluate(self.trainer.scorer())?;
-        let (step, figure) = (self.trainer.steps(), self.monitor.of(&report));
-        self.validated = Some(step);
-        let best = match (&self.best, figure) {
-            (None, _) => true,
-            (Some(best), Some(new)) => best.figure.is_none_or(|old| better(new, old)),
-            (Some(_), None) => false,
-        };
-        (self.observer)(&Event::Evaluated { epoch, step, report: Box::new(report.clone()), figure, best });
-        if best {
-            self.bad = 0;
-            self.best = Some(Best { step, figure, report, state: None });
-        } else {
-            self.bad += 1;
-        }
-        Ok(())
-    }
-
-    /// Copies the weights before the first step away from the best state: a
-    /// training that ends with its best evaluation never copies.
-    fn keep_best(&mut self) {
-        if let Some(best) = self.best.as_mut().filter(|best| best.state.is_none()) {
-            best.state = Some(self.trainer.state());
+/// The figure that early stopping follows, and whether higher is better.
+fn monitor(config: &Config, schema: &Schema) -> Result<(FigureName, bool)> {
+    let name = &config.train.monitor;
+    let figure = FigureName::parse(name, schema.tasks.iter().map(|task| task.name.as_str()))?;
+    match figure.higher_is_better() {
+        Some(higher) => Ok((figure, higher)),
+        None => {
+            let message = format!("train.monitor: `{name}` is best near 1, not high or low; choose another");
+            Err(Error::Config(message))
         }
     }
 }

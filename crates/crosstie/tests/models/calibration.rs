@@ -41,16 +41,12 @@ fn without_calibration_it_is_single_task_networks_over_one_embedding() {
     let mut single = Trial::new(&instance, &trial::config(("single-task", "units = [5, 4]"), ""));
     let (from, tasks): (BTreeMap<_, _>, _) = (plain.tensors(), instance.layout().tasks);
     for index in 0..tasks.len() {
-        let copies: Vec<(usize, Vec<f32>)> = (single.embeddings.tables().enumerate())
-            .filter_map(|(place, (name, ..))| Some((place, name.strip_prefix(&format!("embedding.{index}."))?)))
-            .map(|(place, table)| (place, from[&format!("embedding.{table}")].clone()))
-            .collect();
-        assert_eq!(copies.len(), instance.layout().tables.len());
-        for (place, values) in copies {
-            *single.embeddings.weights_mut().nth(place).unwrap().1 = values;
+        for table in instance.layout().tables {
+            let values = &from[&format!("embedding.{}", table.name)];
+            single.set(&format!("embedding.{index}.{}", table.name), &[table.rows, table.width], values);
         }
     }
-    for parameter in single.network.program.parameters().to_vec() {
+    for parameter in single.parameters().to_vec() {
         let [network, task, layer, kind] = parameter.name.split('.').collect::<Vec<_>>()[..] else { unreachable!() };
         // A direct task has two networks there, and one with two logits here.
         if task == "like" {
@@ -82,7 +78,7 @@ fn a_calibration_that_says_nothing_changes_nothing() {
     let mut plain = calibrated(&instance, "none");
     for structure in STRUCTURES {
         let mut trial = calibrated(&instance, structure);
-        let parameters = trial.network.program.parameters().to_vec();
+        let parameters = trial.parameters().to_vec();
         for parameter in &parameters {
             let Some((_, layer)) = parameter.name.split_once(".calibration.") else { continue };
             let says = match (structure, layer) {
@@ -92,12 +88,12 @@ fn a_calibration_that_says_nothing_changes_nothing() {
                 (_, "1.weight" | "scale.weight") => 0.0,
                 _ => continue,
             };
-            trial.parameters[parameter.range()].fill(says);
+            trial.numbers()[parameter.range()].fill(says);
         }
-        for parameter in plain.network.program.parameters().to_vec() {
+        for parameter in plain.parameters().to_vec() {
             let wider = parameters.iter().find(|other| other.name == parameter.name).unwrap();
             // What is read beside the own numbers stands behind them.
-            let values = trial.parameters[wider.range()][..parameter.len()].to_vec();
+            let values = trial.learned.parameters()[wider.range()][..parameter.len()].to_vec();
             plain.set(&parameter.name, &parameter.shape, &values);
         }
         assert_close(structure, &plain.logits(&batch), &trial.logits(&batch));
@@ -118,10 +114,10 @@ fn every_task_is_calibrated_by_its_ancestors_and_by_nobody_else() {
         for (task, expected) in followers {
             let mut trial = calibrated(&instance, structure);
             let before = trial.logits(&batch);
-            let first = trial.network.program.parameters().iter().find(|p| p.name == format!("{part}.0.bias")).unwrap();
+            let first = trial.parameters().iter().find(|p| p.name == format!("{part}.0.bias")).unwrap();
             let (start, width) = (first.offset, first.len() / tasks.len());
             let index = tasks.iter().position(|name| name == task).unwrap();
-            trial.parameters[start + index * width..][..width].iter_mut().for_each(|value| *value += 0.5);
+            trial.numbers()[start + index * width..][..width].iter_mut().for_each(|value| *value += 0.5);
             let after = trial.logits(&batch);
             let moved: Vec<bool> = (0..HEADS).map(|head| column(&before, head) != column(&after, head)).collect();
             assert_eq!(moved, expected, "{structure}: {part} of {task}");

@@ -71,7 +71,7 @@ fn on_every_forest_a_score_is_a_probability_that_depends_on_its_row_alone() {
         let batch = instance.random_batch(270);
         trial.train(&batch.select(&(0..90).collect::<Vec<_>>()), 1, &OptimizerConfig::default());
         let whole = trial.logits(&batch);
-        let objective = &trial.network.objective;
+        let objective = &trial.network().objective;
         let (heads, tasks) = (objective.heads().len(), objective.names().len());
         for (logits, row) in whole.chunks_exact(heads).zip(0..) {
             let (mut given, mut joint) = (vec![f64::NAN; tasks], vec![f64::NAN; tasks]);
@@ -104,7 +104,7 @@ fn a_task_without_any_label_has_no_loss_of_its_own_and_nothing_breaks() {
             for batch in [batch.select(&[3]), batch] {
                 let pass = trial.pass(&batch, trial::TRAIN);
                 assert!(pass.losses.iter().all(|loss| loss.is_finite()), "{what}: {:?}", pass.losses);
-                let objective = &trial.network.objective;
+                let objective = &trial.network().objective;
                 for task in &missing {
                     // Without a click it is known that no purchase followed, whatever its label.
                     let known = objective.spaces()[*task] != Space::Parent && missing.len() < tasks;
@@ -114,7 +114,10 @@ fn a_task_without_any_label_has_no_loss_of_its_own_and_nothing_breaks() {
                 let gradients = trial.gradients(&pass);
                 assert!(gradients.values().flatten().all(|gradient| gradient.is_finite()), "{what}");
                 let still = gradients.values().flatten().all(|gradient| *gradient == 0.0);
-                assert!(missing.len() < tasks || still || !trial.network.terms.is_empty(), "{what}: nothing is known");
+                assert!(
+                    missing.len() < tasks || still || !trial.network().terms.is_empty(),
+                    "{what}: nothing is known"
+                );
             }
         }
     });
@@ -123,7 +126,7 @@ fn a_task_without_any_label_has_no_loss_of_its_own_and_nothing_breaks() {
 #[test]
 fn a_batch_without_a_click_is_an_ordinary_batch() {
     each(|what, instance, mut trial| {
-        let (objective, batch) = (trial.network.objective.clone(), instance.random_batch(30));
+        let (objective, batch) = (trial.network().objective.clone(), instance.random_batch(30));
         let (funnel, tasks) = (objective.funnel(), objective.names().len());
         // What is direct may happen all the same.
         let batch = relabelled(&batch, tasks, |task, label| if funnel.direct[task] { label } else { 0.0 });

@@ -16,9 +16,9 @@ fn gated(small: (&str, &str)) -> Trial {
 /// Fills the last layers of all gate units: the weights with zero, the biases
 /// by place.
 fn set_gates(trial: &mut Trial, bias: impl Fn(usize) -> f32) {
-    let parameters = trial.network.program.parameters().to_vec();
+    let parameters = trial.parameters().to_vec();
     for parameter in parameters.iter().filter(|parameter| parameter.name.contains("personal_gate.")) {
-        let values = &mut trial.parameters[parameter.range()];
+        let values = &mut trial.numbers()[parameter.range()];
         if parameter.name.ends_with(".1.weight") {
             values.fill(0.0);
         } else if parameter.name.ends_with(".1.bias") {
@@ -33,9 +33,9 @@ fn a_gate_unit_whose_last_layer_is_zero_is_no_gate() {
     for small in SMALL {
         let (plain, mut trial) = (ungated(*small), gated(*small));
         set_gates(&mut trial, |_| 0.0);
-        for parameter in plain.network.program.parameters() {
-            let values = &plain.parameters[parameter.range()];
-            let other = trial.network.program.parameters().iter().find(|other| other.name == parameter.name);
+        for parameter in plain.parameters() {
+            let values = &plain.learned.parameters()[parameter.range()];
+            let other = trial.parameters().iter().find(|other| other.name == parameter.name);
             let shape = other.unwrap_or_else(|| panic!("{}: {} is gone", small.0, parameter.name)).shape.clone();
             match (&parameter.shape[..], &shape[..]) {
                 (plain, gated) if plain == gated => trial.set(&parameter.name, &shape, values),
@@ -59,7 +59,7 @@ fn every_head_of_every_model_is_gated() {
         let before = trial.logits(&batch);
         set_gates(&mut trial, |unit| if unit % 2 == 0 { 1.0 } else { -0.5 });
         let after = trial.logits(&batch);
-        let heads = trial.network.objective.heads();
+        let heads = trial.network().objective.heads();
         for (place, head) in heads.iter().enumerate() {
             let of_head = |logits: &[f32]| logits.iter().copied().skip(place).step_by(heads.len()).collect::<Vec<_>>();
             assert_ne!(of_head(&before), of_head(&after), "{}: {}", small.0, head.name);
@@ -75,7 +75,7 @@ fn every_feature_set_learns_its_scenarios_and_bias_networks_have_no_gates() {
         let gradients = trial.gradients(&trial.pass(&batch, trial::TRAIN));
         let scenarios: Vec<&String> = gradients.keys().filter(|name| name.starts_with("scenario.")).collect();
         // Further sets of EKTM's are for its bottoms, not for its towers.
-        let gating = if small.0 == "ektm" { 1 } else { trial.network.sets.len() };
+        let gating = if small.0 == "ektm" { 1 } else { trial.network().sets.len() };
         assert_eq!(scenarios.len(), gating, "{}: one vector per feature set", small.0);
         for name in scenarios {
             // Scenario 1 has no rows.
@@ -94,9 +94,9 @@ fn gates_cut_in_parts_serve_each_tower_alone() {
     set_gates(&mut trial, |_| 0.0);
     let before = trial.logits(&batch);
     // The first layer's gate has one factor for each of 7 inputs of 5 heads.
-    let bias = trial.network.program.parameters().iter().find(|found| found.name == "personal_gate.0.1.bias").unwrap();
+    let bias = trial.parameters().iter().find(|found| found.name == "personal_gate.0.1.bias").unwrap();
     let (start, heads) = (bias.offset, bias.len() / 7);
-    trial.parameters[start + 2 * 7..start + 3 * 7].fill(1.0);
+    trial.numbers()[start + 2 * 7..start + 3 * 7].fill(1.0);
     let after = trial.logits(&batch);
     let moved: Vec<bool> = (0..heads)
         .map(|head| before.iter().zip(&after).skip(head).step_by(heads).any(|(before, after)| before != after))
@@ -108,7 +108,7 @@ fn gates_cut_in_parts_serve_each_tower_alone() {
 fn aem2tl_is_gated_once_and_never_against_its_own_setting() {
     let small = *SMALL.iter().find(|(name, _)| *name == "aem2tl").unwrap();
     let shapes = |trial: &Trial| {
-        let parameters = trial.network.program.parameters().iter();
+        let parameters = trial.parameters().iter();
         parameters.map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect::<Vec<_>>()
     };
     let own = Trial::new(&Instance::load(), &trial::config(small, ""));

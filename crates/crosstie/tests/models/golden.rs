@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use crosstie::model::MODELS;
 use serde::Deserialize;
 
-use crate::trial::{self, Config, Instance, Trial};
+use crosstie::config::Config;
+
+use crate::trial::{self, Instance, Trial};
 
 /// The stored cases.
 const CASES: &[&str] = &[
@@ -99,7 +101,7 @@ fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
     }
     let known: Vec<String> = trial.tensors().into_keys().collect();
     assert_eq!(known, case.tensors.keys().cloned().collect::<Vec<_>>(), "{}", what("names of tensors"));
-    let heads: Vec<&str> = trial.network.objective.heads().iter().map(|head| head.name.as_str()).collect();
+    let heads: Vec<&str> = trial.network().objective.heads().iter().map(|head| head.name.as_str()).collect();
     assert_eq!(heads, outcome.heads, "{}", what("heads"));
 
     let batch = instance.batch();
@@ -109,7 +111,7 @@ fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
     let (mut given, mut joint) = (vec![0.0; batch.rows * tasks], vec![0.0; batch.rows * tasks]);
     for (row, logits) in logits.chunks_exact(heads.len()).enumerate() {
         let cells = row * tasks..(row + 1) * tasks;
-        trial.network.objective.probabilities(logits, &mut given[cells.clone()], &mut joint[cells]);
+        trial.network().objective.probabilities(logits, &mut given[cells.clone()], &mut joint[cells]);
     }
     assert_close(&what("p given the parent"), &given, &outcome.given);
     assert_close(&what("p from the impression"), &joint, &outcome.joint);
@@ -117,7 +119,7 @@ fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
     let pass = trial.pass(&batch, trial::TRAIN);
     let (losses, further) = pass.losses.split_at(tasks);
     assert_close(&what("losses"), losses, &outcome.losses);
-    let names = trial.network.terms.iter().map(|term| term.name.clone());
+    let names = trial.network().terms.iter().map(|term| term.name.clone());
     let further: BTreeMap<String, f64> = names.zip(further.iter().copied()).collect();
     assert!(further.keys().eq(outcome.further.keys()), "{}: {:?}", what("further losses"), further.keys());
     for (name, expected) in &outcome.further {
@@ -134,8 +136,8 @@ fn values_and_gradients_equal_those_of_an_independent_script() {
     let instance = Instance::load();
     for name in CASES {
         let case: Case = trial::golden(name);
-        let learned = Trial::new(&instance, &trial::parse(&case.config)).network.program;
-        let learned = learned.parameters().iter().filter(|parameter| parameter.learned).count();
+        let trial = Trial::new(&instance, &trial::parse(&case.config));
+        let learned = trial.parameters().iter().filter(|parameter| parameter.learned).count();
         let tables = case.tensors.keys().filter(|name| name.starts_with("embedding.")).count();
         assert_eq!(case.objectives[0].gradients.len(), learned + tables, "{name}: every gradient is stored once");
         for outcome in &case.objectives {

@@ -6,7 +6,9 @@ use crosstie::embedding::Columns;
 use crosstie::model::Source;
 use crosstie::random::Stream;
 
-use crate::trial::{self, Config, Instance, Trial};
+use crosstie::config::Config;
+
+use crate::trial::{self, Instance, Trial};
 
 /// Gate units have a rectifier whatever the style, and a finite difference
 /// would step over its kink. Large biases hold each unit on or off; small
@@ -15,8 +17,9 @@ use crate::trial::{self, Config, Instance, Trial};
 /// difference; it reads them with weights of zero. The golden cases hold the
 /// gradients of the rest.
 fn hold_gates(trial: &mut Trial, main: usize) {
-    for parameter in trial.network.program.parameters().iter().filter(|p| p.name.contains("personal_gate.")) {
-        let values = &mut trial.parameters[parameter.range()];
+    let gates = trial.parameters().iter().filter(|parameter| parameter.name.contains("personal_gate."));
+    for parameter in gates.cloned().collect::<Vec<_>>() {
+        let values = &mut trial.numbers()[parameter.range()];
         if parameter.name.ends_with(".0.bias") {
             values.iter_mut().enumerate().for_each(|(unit, bias)| *bias = if unit % 2 == 0 { 12.0 } else { -12.0 });
         } else if parameter.name.ends_with(".0.weight") {
@@ -34,13 +37,13 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
     // Not at the start of training: there biases are zero, and a norm divides
     // an unknown value's row by a variance of nothing.
     let stream = Stream::new(7, "parameters");
-    for (index, value) in trial.parameters.iter_mut().enumerate() {
+    for (index, value) in trial.numbers().iter_mut().enumerate() {
         let uniform = stream.uniform(index as u64) as f32 - 0.5;
         *value = uniform + 0.25f32.copysign(uniform);
     }
     hold_gates(&mut trial, Columns::new(&instance.layout()).main().len());
     let batch = instance.random_batch(rows);
-    let network = &trial.network;
+    let (network, passes) = (trial.network(), trial.learned.passes());
     let sources = network.sources.iter().enumerate().map(|(index, source)| {
         let width = match source {
             Source::Features { set } => network.sets[*set].width(),
@@ -48,7 +51,7 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
             Source::Weights => 1,
         };
         let mut values = vec![f32::NAN; batch.rows * width];
-        trial.fill(index, &batch, 0..batch.rows, &mut values);
+        passes.fill(&batch, index, 0..batch.rows, &mut values);
         values
     });
     let learns = network.sources.iter().map(|source| match source {
@@ -56,11 +59,11 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
         _ => None,
     });
     Point {
-        parameters: trial.parameters.clone(),
+        parameters: trial.learned.parameters().clone(),
         sources: sources.collect(),
         learns: learns.collect(),
         rows: batch.rows,
-        segments: trial.segments(&batch),
+        segments: passes.segments(&batch),
         seeds: trial.seeds(1),
         mode: trial::TRAIN,
         program: &network.program,

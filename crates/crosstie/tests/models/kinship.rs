@@ -16,9 +16,9 @@ fn mmoe_with_one_expert_is_shared_bottom() {
         Trial::new(&instance, &trial::config(("shared-bottom", "bottom_units = [6, 5]\ntower_units = [3]"), style));
     let settings = "experts = 1\nexpert_units = [6, 5]\ntower_units = [3]";
     let mut mmoe = Trial::new(&instance, &trial::config(("mmoe", settings), style));
-    let heads = mmoe.network.objective.heads().len();
-    for parameter in shared.network.program.parameters() {
-        let values = &shared.parameters[parameter.range()];
+    let heads = mmoe.network().objective.heads().len();
+    for parameter in shared.parameters() {
+        let values = &shared.learned.parameters()[parameter.range()];
         let name = parameter.name.replace("bottom.", "expert.");
         if name == "tower.0.weight" {
             // Towers that read one bottom are one matrix; those of mixtures are apart.
@@ -59,7 +59,7 @@ fn esm2_without_an_action_is_esmm() {
     let instance = Instance::load();
     let esmm = Trial::new(&instance, &trial::config(("esmm", "units = [5, 4]"), ""));
     let esm2 = Trial::new(&instance, &trial::config(("esm2", "units = [5, 4]\naction = \"\""), ""));
-    assert_eq!(esmm.network.objective, esm2.network.objective);
+    assert_eq!(esmm.network().objective, esm2.network().objective);
     assert_eq!(esmm.tensors(), esm2.tensors());
     let batch = instance.random_batch(300);
     assert_eq!(esmm.logits(&batch), esm2.logits(&batch));

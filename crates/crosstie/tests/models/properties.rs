@@ -1,7 +1,5 @@
 //! What every model promises, whatever its equations.
 
-use std::ops::Range;
-
 use crosstie::batch::Batch;
 use crosstie::compute::Workspace;
 use crosstie::model::MODELS;
@@ -68,24 +66,23 @@ fn the_losses_own_gradients_add_up_to_the_gradient_of_their_sum() {
     let batch = instance.random_batch(300);
     for (small, style) in SMALL.iter().flat_map(|small| [BUSY, GATED].map(|style| (*small, style))) {
         let trial = Trial::new(&instance, &trial::config(small, style));
-        let (program, seeds) = (&trial.network.program, trial.seeds(batch.rows));
+        let (passes, program) = (trial.learned.passes(), &trial.network().program);
+        let seeds = trial.seeds(batch.rows);
         let gradients = |workspace: &Workspace| {
-            let mut all = vec![0.0; program.length()];
-            program.parameter_gradients(workspace, &trial.parameters, &mut all);
-            for set in &trial.network.sets {
+            let mut all = Vec::new();
+            passes.dense_gradients(workspace, &mut all);
+            for set in &trial.network().sets {
                 all.extend(workspace.source_gradients(program, *set).flat_map(|(_, chunk)| chunk.iter().copied()));
             }
             all
         };
         let mut workspace = program.workspace(batch.rows, true);
-        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| trial.fill(source, &batch, rows, into);
-        let segments = trial.segments(&batch);
-        program.train(&mut workspace, &trial.parameters, batch.rows, &segments, &seeds, trial::TRAIN, &fill);
+        passes.losses(&mut workspace, &batch, &seeds, trial::TRAIN).unwrap();
         let whole = gradients(&workspace);
         let mut sum = vec![0.0; whole.len()];
         for loss in 0..seeds.len() {
             let alone: Vec<f32> = (0..seeds.len()).map(|other| if other == loss { seeds[loss] } else { 0.0 }).collect();
-            program.backward(&mut workspace, &trial.parameters, &alone, trial::TRAIN);
+            passes.backward(&mut workspace, &alone, trial::TRAIN);
             sum.iter_mut().zip(gradients(&workspace)).for_each(|(sum, own)| *sum += own);
         }
         let largest = whole.iter().fold(0f32, |most, value| most.max(value.abs()));
@@ -116,7 +113,7 @@ fn a_score_depends_on_its_row_alone() {
         let mut trial = Trial::new(&instance, &config);
         trial.train(&batch, 2, &OptimizerConfig::default());
         let whole = trial.logits(&batch);
-        let heads = trial.network.objective.heads().len();
+        let heads = trial.network().objective.heads().len();
         let agree = |rows: Vec<usize>, how: &str| {
             let (rows, some) = arranged(&batch, rows);
             for (logits, row) in trial.logits(&some).chunks_exact(heads).zip(rows) {
@@ -150,14 +147,14 @@ fn weights_laid_out_beforehand_change_no_bit() {
             let found =
                 |trial: &Trial| (bits(&trial.logits(&batch)), bits(&trial.pass(&batch, trial::TRAIN).parameters));
             let plain = found(&trial);
-            trial.network.program.prepare(&mut trial.parameters, false);
+            trial.learned.prepare(false);
             assert!(found(&trial) == plain, "{name}, {products}, for scoring");
-            trial.network.program.prepare(&mut trial.parameters, true);
+            trial.learned.prepare(true);
             assert!(found(&trial) == plain, "{name}, {products}, for training");
             // What was laid out for other numbers must not be used.
-            trial.parameters.iter_mut().for_each(|number| *number *= 0.5);
+            trial.numbers().iter_mut().for_each(|number| *number *= 0.5);
             let mut fresh = Trial::new(&instance, &trial::config((name, ""), &format!("products = \"{products}\"")));
-            fresh.parameters = trial.parameters.to_vec().into();
+            fresh.numbers().copy_from_slice(trial.learned.parameters());
             assert!(found(&trial) == found(&fresh), "{name}, {products}, after a change");
         }
     }
@@ -189,7 +186,7 @@ fn a_batch_without_clicks_leaves_the_heads_behind_the_click_alone() {
         let of_heads: Vec<f32> =
             networks.iter().flat_map(|name| gradients[&format!("{name}.1.bias")].clone()).collect();
         let moved: Vec<bool> = of_heads.iter().map(|gradient| *gradient != 0.0).collect();
-        let names: Vec<_> = trial.network.objective.heads().iter().map(|head| head.name.as_str()).collect();
+        let names: Vec<_> = trial.network().objective.heads().iter().map(|head| head.name.as_str()).collect();
         let before_a_click = |name: &&str| *name == "click" || *name == "like_without_parent";
         let expected: Vec<bool> = names.iter().map(before_a_click).collect();
         assert_eq!(moved, expected, "{}: {names:?} {of_heads:?}", small.0);

@@ -1,17 +1,18 @@
 //! A model on the small instance of tests/golden/models, ready to be tried.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use crosstie::batch::{Batch, Dense, Embedded, Ids, Layout, Table};
-use crosstie::compute::{Mode, Parameters, Workspace};
-use crosstie::embedding::{Embeddings, RowGradients};
-use crosstie::layer::Style;
-use crosstie::model::{ModelConfig, Network, Source};
-use crosstie::objective::ObjectiveConfig;
+use crosstie::compute::{Mode, Parameter};
+use crosstie::config::Config;
+use crosstie::embedding::RowGradients;
+use crosstie::learned::{Gradients, Learned};
+use crosstie::model::Network;
 use crosstie::optim::OptimizerConfig;
 use crosstie::random::Stream;
 use crosstie::schema::{Pooling, Role, Schema, Side};
+use crosstie::spec::ModelSpec;
+use crosstie::train::Trainer;
 use serde::Deserialize;
 
 /// Each model, small enough for finite differences.
@@ -61,16 +62,6 @@ tables = \"both\"
 transmitter = { units = [5], stop_gradient = false }
 enhanced = { beta = 0.0 }";
 
-/// The sections of a training config that make a network.
-#[derive(Deserialize)]
-pub struct Config {
-    #[serde(default)]
-    pub network: Style,
-    pub model: ModelConfig,
-    #[serde(default)]
-    pub objective: ObjectiveConfig,
-}
-
 /// A config of a model of [`SMALL`] with a style; without dropout unless the
 /// style asks for it.
 pub fn config((name, settings): (&str, &str), style: &str) -> Config {
@@ -78,9 +69,10 @@ pub fn config((name, settings): (&str, &str), style: &str) -> Config {
     parse(&format!("[network]\n{style}\n[model]\nname = \"{name}\"\n{settings}\n"))
 }
 
-/// Reads a config.
+/// Reads a config that says nothing of data.
 pub fn parse(text: &str) -> Config {
-    toml::from_str(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
+    let spec = ModelSpec::parse(&format!("seed = 1\n{text}")).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    Config { network: spec.network, objective: spec.objective, ..Config::new(spec.model) }
 }
 
 /// instance.json: a schema, its layout and a few rows.
@@ -240,11 +232,12 @@ fn many(rows: Vec<Vec<u32>>) -> Ids {
     Ids::Many { offsets: std::iter::once(0).chain(ends).collect(), values: rows.concat() }
 }
 
-/// A network with its numbers.
+/// A model with its numbers.
 pub struct Trial {
-    pub network: Network,
-    pub parameters: Parameters,
-    pub embeddings: Embeddings,
+    pub learned: Learned,
+    config: Config,
+    schema: Schema,
+    layout: Layout,
 }
 
 /// What one backward pass finds.
@@ -261,106 +254,89 @@ pub struct Pass {
 pub const TRAIN: Mode = Mode::Train { seed: 3, step: 1 };
 
 impl Trial {
-    /// A network at the start of training, but with tables as wide awake as
+    /// A model at the start of training, but with tables as wide awake as
     /// trained ones.
     pub fn new(instance: &Instance, config: &Config) -> Trial {
-        let (layout, model) = (instance.layout(), config.model.model());
-        let objective = model.objective(&instance.schema(), &config.objective).unwrap();
-        let network = Network::new(model, &config.network, &layout, objective).unwrap();
-        let parameters = network.program.initial(11);
-        let embeddings = Embeddings::new(&layout, network.sets.len(), 12, 0.7);
-        Trial { network, parameters, embeddings }
+        let (schema, layout) = (instance.schema(), instance.layout());
+        let mut config = config.clone();
+        (config.train.seed, config.embedding.spread) = (3, 0.7);
+        let learned = config.spec().start(&schema, &layout).unwrap();
+        Trial { learned, config, schema, layout }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        self.learned.network()
+    }
+
+    /// What is known of the dense parameters.
+    pub fn parameters(&self) -> &[Parameter] {
+        self.network().program.parameters()
+    }
+
+    /// The dense parameters.
+    pub fn numbers(&mut self) -> &mut [f32] {
+        self.learned.numbers_mut().1
     }
 
     /// The loss weights that make the gradient that of Σ weight · loss / rows.
     pub fn seeds(&self, rows: usize) -> Vec<f32> {
-        let terms = self.network.terms.iter().map(|term| term.weight);
-        let weights = self.network.objective.weights().iter().copied().chain(terms);
+        let network = self.network();
+        let terms = network.terms.iter().map(|term| term.weight);
+        let weights = network.objective.weights().iter().copied().chain(terms);
         weights.map(|weight| weight / rows as f32).collect()
-    }
-
-    /// Rows of each scenario. The rows of a batch stand in that order.
-    pub fn segments(&self, batch: &Batch) -> Vec<Range<usize>> {
-        assert!(batch.scenarios.is_sorted());
-        let end = |scenario: u32| batch.scenarios.partition_point(|of_row| *of_row <= scenario);
-        let scenarios = 0..self.network.program.scenarios() as u32;
-        scenarios.map(|scenario| if scenario == 0 { 0..end(0) } else { end(scenario - 1)..end(scenario) }).collect()
-    }
-
-    /// The numbers of one source for some rows.
-    pub fn fill(&self, source: usize, batch: &Batch, rows: Range<usize>, into: &mut [f32]) {
-        let tasks = self.network.objective.names().len();
-        match self.network.sources[source] {
-            Source::Features { set } => self.embeddings.look_up(set, batch, rows, into),
-            Source::Labels => into.copy_from_slice(&batch.labels[rows.start * tasks..rows.end * tasks]),
-            Source::Weights => into.copy_from_slice(&batch.weights[rows]),
-        }
     }
 
     /// Logits as in scoring, rows × heads.
     pub fn logits(&self, batch: &Batch) -> Vec<f32> {
-        let program = &self.network.program;
-        let mut workspace = program.workspace(batch.rows, false);
-        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(source, batch, rows, into);
-        program.score(&mut workspace, &self.parameters, batch.rows, &self.segments(batch), &fill);
-        workspace.values(program, self.network.logits).flatten().copied().collect()
+        let passes = self.learned.passes();
+        let mut workspace = self.network().program.workspace(batch.rows, false);
+        passes.forward(&mut workspace, batch);
+        passes.logits(&workspace).flatten().copied().collect()
     }
 
     /// Losses, and the gradient of Σ weight · loss / rows.
     pub fn pass(&self, batch: &Batch, mode: Mode) -> Pass {
-        self.pass_with(&mut self.network.program.workspace(batch.rows, true), batch, mode)
+        self.pass_of(self.network(), batch, mode)
     }
 
-    fn pass_with(&self, workspace: &mut Workspace, batch: &Batch, mode: Mode) -> Pass {
-        let program = &self.network.program;
-        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(source, batch, rows, into);
-        let (segments, seeds) = (self.segments(batch), self.seeds(batch.rows));
-        program.train(workspace, &self.parameters, batch.rows, &segments, &seeds, mode, &fill);
+    /// The same by a network that asks another question.
+    pub fn pass_of(&self, network: &Network, batch: &Batch, mode: Mode) -> Pass {
+        let passes = self.learned.passes_of(network);
+        let mut workspace = network.program.workspace(batch.rows, true);
+        let losses = passes.losses(&mut workspace, batch, &self.seeds(batch.rows), mode).unwrap();
         // Whatever the passes leave unwritten must show.
-        let mut parameters = vec![f32::NAN; program.length()];
-        program.parameter_gradients(workspace, &self.parameters, &mut parameters);
-        let of_set = |set| workspace.source_gradients(program, set).map(|(_, gradient)| gradient).collect();
-        let inputs: Vec<Vec<&[f32]>> = self.network.sets.iter().map(|set| of_set(*set)).collect();
-        let mut rows = Vec::new();
-        self.embeddings.gather(batch, &inputs, &mut rows);
-        Pass { losses: workspace.losses(program).0, parameters, rows }
+        let mut gradients = Gradients { dense: vec![f32::NAN; network.program.length()], rows: Vec::new() };
+        passes.gradients(&workspace, batch, &mut gradients);
+        Pass { losses, parameters: gradients.dense, rows: gradients.rows }
     }
 
     /// A few steps of training on one batch.
     pub fn train(&mut self, batch: &Batch, steps: u64, optimizer: &OptimizerConfig) {
-        let mut moments = optimizer.dense.moments(self.parameters.len());
-        self.embeddings.prepare(&optimizer.rows);
-        let mut workspace = self.network.program.workspace(batch.rows, true);
-        for step in 1..=steps {
-            let pass = self.pass_with(&mut workspace, batch, Mode::Train { seed: 3, step });
-            self.network.program.keep(&workspace, &mut self.parameters);
-            let mut gradients = vec![0.0; self.parameters.len()];
-            for parameter in self.network.program.parameters().iter().filter(|parameter| parameter.learned) {
-                gradients[parameter.range()].copy_from_slice(&pass.parameters[parameter.range()]);
-            }
-            let rule = &optimizer.dense;
-            rule.update(&mut self.parameters, &gradients, &mut moments, &[], step, 1.0, 1.0);
-            self.embeddings.update(&optimizer.rows, &pass.rows, step, 1.0, 1.0);
+        let mut config = Config { optimizer: optimizer.clone(), ..self.config.clone() };
+        config.train.batch_size = batch.rows;
+        let mut trainer = Trainer::of(&config, &self.schema, &self.layout, self.learned.clone()).unwrap();
+        for _ in 0..steps {
+            trainer.step(1, batch).unwrap();
         }
+        self.learned = trainer.into_learned();
     }
 
     /// All numbers by tensor name, tables among them.
     pub fn tensors(&self) -> BTreeMap<String, Vec<f32>> {
-        let tables = self.embeddings.tables().map(|(name, _, _, weights)| (name.to_string(), weights.to_vec()));
-        let parameters = self.network.program.parameters().iter();
-        tables.chain(parameters.map(|p| (p.name.clone(), self.parameters[p.range()].to_vec()))).collect()
+        self.learned.tensors().map(|tensor| (tensor.name.to_string(), tensor.values.to_vec())).collect()
     }
 
     /// A pass's gradients by tensor name; unseen rows have zero.
     pub fn gradients(&self, pass: &Pass) -> BTreeMap<String, Vec<f32>> {
-        let tables = self.embeddings.tables().zip(&pass.rows).map(|((name, rows, width, _), seen)| {
-            let mut whole = vec![0.0; rows * width];
-            for (row, gradient) in seen.rows.iter().zip(seen.gradients.chunks_exact(width)) {
-                whole[*row as usize * width..][..width].copy_from_slice(gradient);
+        let tables = self.learned.tables().all().iter().zip(&pass.rows).map(|(table, seen)| {
+            let mut whole = vec![0.0; table.weights.len()];
+            for (row, gradient) in seen.rows.iter().zip(seen.gradients.chunks_exact(table.width)) {
+                whole[*row as usize * table.width..][..table.width].copy_from_slice(gradient);
             }
-            (name.to_string(), whole)
+            (table.name.clone(), whole)
         });
-        let parameters = self.network.program.parameters().iter().filter(|parameter| parameter.learned);
+        let parameters = self.parameters().iter().filter(|parameter| parameter.learned);
         tables.chain(parameters.map(|p| (p.name.clone(), pass.parameters[p.range()].to_vec()))).collect()
     }
 
@@ -369,14 +345,19 @@ impl Trial {
     /// # Panics
     /// If there is none of that name and shape.
     pub fn set(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        if let Some(parameter) = self.network.program.parameters().iter().find(|parameter| parameter.name == name) {
-            assert_eq!(parameter.shape, shape, "shape of {name}");
-            self.parameters[parameter.range()].copy_from_slice(values);
-            return;
-        }
-        let table =
-            self.embeddings.tables().position(|(table, rows, width, _)| table == name && shape == [rows, width]);
-        let table = table.unwrap_or_else(|| panic!("no tensor {name} of shape {shape:?}"));
-        self.embeddings.weights_mut().nth(table).unwrap().1.copy_from_slice(values);
+        let mut found = false;
+        let learned = &self.learned;
+        let read = |tensor: &str, of: &[usize], into: &mut [f32]| {
+            if tensor == name {
+                assert_eq!(of, shape, "shape of {name}");
+                into.copy_from_slice(values);
+                found = true;
+            } else {
+                into.copy_from_slice(learned.tensors().find(|known| known.name == tensor).unwrap().values);
+            }
+            Ok(())
+        };
+        self.learned = Learned::from_tensors(learned.network().clone(), &self.layout, read).unwrap();
+        assert!(found, "no tensor {name}");
     }
 }

@@ -3,7 +3,9 @@
 use crosstie::model::Network;
 use crosstie::optim::{Kind, OptimizerConfig, Rule};
 
-use crate::trial::{self, Config, Instance, SMALL, Trial};
+use crosstie::config::Config;
+
+use crate::trial::{self, Instance, SMALL, Trial};
 
 fn with_term(small: (&str, &str), settings: &str) -> Config {
     let mut config = trial::config(small, "");
@@ -23,14 +25,14 @@ fn it_moves_the_embeddings_and_no_score_reads_it() {
         let plain = Trial::new(&instance, &trial::config(*small, ""));
         let trial = Trial::new(&instance, &with_term(*small, ""));
         assert_eq!(bits(&plain.logits(&batch)), bits(&trial.logits(&batch)), "{}", small.0);
-        let names: Vec<&str> = trial.network.terms.iter().rev().take(3).map(|term| term.name.as_str()).collect();
+        let names: Vec<&str> = trial.network().terms.iter().rev().take(3).map(|term| term.name.as_str()).collect();
         assert_eq!(names, ["triplet like", "triplet buy", "triplet cart"], "{}", small.0);
         let (before, after) = (plain.pass(&batch, trial::TRAIN), trial.pass(&batch, trial::TRAIN));
         assert!(before.losses == after.losses[..before.losses.len()], "{}: other losses have changed", small.0);
         let (before, after) = (plain.gradients(&before), trial.gradients(&after));
         let moved: Vec<&str> = before.keys().filter(|name| before[*name] != after[*name]).map(String::as_str).collect();
         // Of the first set of tables; the position is of the role `bias`.
-        let tables = if trial.network.sets.len() > 1 { "embedding.0" } else { "embedding" };
+        let tables = if trial.network().sets.len() > 1 { "embedding.0" } else { "embedding" };
         assert_eq!(moved, [format!("{tables}.items"), format!("{tables}.user")], "{}", small.0);
     }
 }
@@ -40,7 +42,8 @@ fn it_moves_the_embeddings_and_no_score_reads_it() {
 fn parameters_stand_in_the_same_places_where_every_head_is_a_loss() {
     let instance = Instance::load();
     let config = with_term(("mmoe", ""), "");
-    let network = Trial::new(&instance, &config).network;
+    let trial = Trial::new(&instance, &config);
+    let network = trial.network();
     let (model, objective) = (config.model.model(), network.objective.clone());
     let of_heads = Network::of_heads(model, &config.network, &instance.layout(), objective).unwrap();
     assert_eq!(network.program.parameters(), of_heads.program.parameters());

@@ -72,7 +72,7 @@ impl Truth {
     /// on all rows of the same file, per task.
     pub fn divergences(&self, scorer: &Scorer, source: &Source) -> Result<Vec<Option<Divergence>>> {
         let mut predicted = vec![Vec::new(); self.tasks.len()];
-        let mut workspace = scorer.workspace();
+        let mut workspace = scorer.workspace(ROWS);
         for rows in source.rows(&scorer.features().columns(Purpose::Scoring), ROWS) {
             let scores = scorer.score_rows(&mut workspace, &rows?)?;
             for of_row in scores.given_parent.chunks(self.tasks.len()) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use crosstie::artifact::{Manifest, load};
 use crosstie::feature::FieldSummary;
+use crosstie::learned::Tensor;
 
 use super::masks;
 use crate::{output, run, table};
@@ -37,12 +38,11 @@ pub fn inspect(path: &Path, graph: bool) -> Result<()> {
     ));
 
     let shape = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
-    let dense = scorer.network().program.parameters().iter().map(|one| (one.name.clone(), one.shape.clone()));
-    let tables = scorer.embeddings().tables().map(|(name, rows, width, _)| (name.to_string(), vec![rows, width]));
-    let tensor = |file: &str, (name, size): (String, Vec<usize>)| {
-        vec![name, file.to_string(), shape(&size), table::count(size.iter().product::<usize>() as u64)]
+    let tensor = |file: &str, tensor: Tensor<'_>| {
+        vec![tensor.name.into(), file.into(), shape(&tensor.shape), table::count(tensor.values.len() as u64)]
     };
-    let tensors = tables.map(|one| tensor("embedding", one)).chain(dense.map(|one| tensor("dense", one)));
+    let tables = scorer.learned().table_tensors().map(|one| tensor("embedding", one));
+    let tensors = tables.chain(scorer.learned().dense_tensors().map(|one| tensor("dense", one)));
     parts.push(table::table(&["tensor", "file", ">shape", ">weights"], tensors));
 
     parts.extend(masks::tables(&scorer));

@@ -83,7 +83,7 @@ pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()>
 /// Whether a table of one started from the numbers of one of the other: they
 /// follow from the seed and the tensor's name.
 fn started_alike(one: &Scorer, other: &Scorer) -> bool {
-    let mut tables = one.embeddings().tables().map(|(name, ..)| name);
-    one.config().train.seed == other.config().train.seed
-        && tables.any(|name| other.embeddings().tables().any(|(other, ..)| other == name))
+    let mut tables = one.learned().table_tensors();
+    one.spec().seed == other.spec().seed
+        && tables.any(|table| other.learned().table_tensors().any(|other| other.name == table.name))
 }

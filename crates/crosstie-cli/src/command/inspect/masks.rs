@@ -9,7 +9,7 @@ use crate::table;
 fn kept(scorer: &Scorer) -> Vec<Vec<Vec<bool>>> {
     let network = scorer.network();
     let mask = |id: &ParameterId| {
-        let mask = &scorer.parameters()[network.program.parameter(*id).range()];
+        let mask = &scorer.learned().parameters()[network.program.parameter(*id).range()];
         mask.iter().map(|kept| *kept != 0.0).collect()
     };
     let of_task = |task: usize| network.masks.iter().map(|masks| mask(&masks.of_task[task])).collect();

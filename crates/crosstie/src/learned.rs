@@ -1,0 +1,372 @@
+//! What is learned: the numbers of a network, in its tables and its dense
+//! parameters, and the passes of a network over a batch.
+
+use std::borrow::Borrow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::batch::{Batch, Layout};
+use crate::compute::{Mode, Node, NotFinite, Parameters, Workspace};
+use crate::embedding::{RowGradients, Tables};
+use crate::error::Result;
+use crate::metric::{Evaluation, Report};
+use crate::model::{Network, Source};
+
+/// Most rows that are scored at a time, so that buffers stay small.
+pub const ROWS: usize = 4096;
+
+/// A network with all the numbers that it has learned.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    network: Arc<Network>,
+    tables: Tables,
+    parameters: Parameters,
+}
+
+/// One tensor: its name in the artifact, its shape, its numbers in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<'a> {
+    /// `embedding.<table>`, or the name that the network gave a parameter.
+    pub name: &'a str,
+    /// Row-major.
+    pub shape: Vec<usize>,
+    /// As many as the shape says.
+    pub values: &'a [f32],
+}
+
+/// The gradient of a loss with respect to everything that a model learns.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients {
+    /// Of the dense parameters, in the order of the program's flat vector.
+    pub dense: Vec<f32>,
+    /// Of the rows that the batch has seen, table by table.
+    pub rows: Vec<RowGradients>,
+}
+
+/// Probabilities of every task, `rows × tasks`, in the order of the rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Number of tasks.
+    pub tasks: usize,
+    /// p(action | parent action).
+    pub given_parent: Vec<f64>,
+    /// p(action and its ancestors | impression); every path, of a direct task.
+    pub from_impression: Vec<f64>,
+}
+
+impl Scores {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.given_parent.len().checked_div(self.tasks).unwrap_or(0)
+    }
+
+    /// One task's p(action | parent action), row by row.
+    pub fn given_parent(&self, task: usize) -> impl Iterator<Item = f64> + '_ {
+        self.given_parent.iter().skip(task).step_by(self.tasks.max(1)).copied()
+    }
+
+    /// One task's p(action and its ancestors | impression), row by row.
+    pub fn from_impression(&self, task: usize) -> impl Iterator<Item = f64> + '_ {
+        self.from_impression.iter().skip(task).step_by(self.tasks.max(1)).copied()
+    }
+}
+
+impl Learned {
+    /// A network at its start: every number is a function of the seed and of
+    /// its own place. `spread` is the standard deviation of the tables' numbers.
+    pub fn new(network: Arc<Network>, layout: &Layout, seed: u64, spread: f32) -> Learned {
+        let tables = Tables::new(layout, network.sets.len(), seed, spread);
+        let parameters = network.program.initial(seed);
+        Learned { network, tables, parameters }
+    }
+
+    /// A network with stored numbers: `read` gives those of a tensor's name and
+    /// shape. Nothing is drawn, and each number is held once.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn from_tensors(
+        network: Arc<Network>,
+        layout: &Layout,
+        mut read: impl FnMut(&str, &[usize], &mut [f32]) -> Result<()>,
+    ) -> Result<Learned> {
+        let mut parameters = vec![0.0; network.program.length()];
+        for parameter in network.program.parameters() {
+            read(&parameter.name, &parameter.shape, &mut parameters[parameter.range()])?;
+        }
+        let tables = Tables::with(layout, network.sets.len(), |name, rows, width| {
+            let mut weights = vec![0.0; rows * width];
+            read(name, &[rows, width], &mut weights).map(|()| weights)
+        })?;
+        Ok(Learned { network, tables, parameters: parameters.into() })
+    }
+
+    /// All tensors: the dense parameters, then the tables.
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        self.dense_tensors().chain(self.table_tensors())
+    }
+
+    /// The dense parameters.
+    pub fn dense_tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        self.network.program.parameters().iter().map(|parameter| Tensor {
+            name: &parameter.name,
+            shape: parameter.shape.clone(),
+            values: &self.parameters[parameter.range()],
+        })
+    }
+
+    /// The tables.
+    pub fn table_tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        self.tables.all().iter().map(|table| Tensor {
+            name: &table.name,
+            shape: vec![table.rows, table.width],
+            values: &table.weights,
+        })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// The embedding tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The dense parameters, in the order of the program's.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The tables and the dense parameters, to be changed.
+    pub fn numbers_mut(&mut self) -> (&mut Tables, &mut Parameters) {
+        (&mut self.tables, &mut self.parameters)
+    }
+
+    /// Lays the weights out for the passes that come, so that none does it for
+    /// itself: for scoring, and with `training` for backward passes too. Changes
+    /// no result.
+    pub fn prepare(&mut self, training: bool) {
+        self.network.program.prepare(&mut self.parameters, training);
+    }
+
+    /// Updates what operations keep between batches (moving statistics) after a
+    /// pass of `network` over a batch in training.
+    pub(crate) fn keep(&mut self, network: &Network, workspace: &Workspace) {
+        network.program.keep(workspace, &mut self.parameters);
+    }
+
+    /// Buffers for scoring some rows at a time, at most [`ROWS`].
+    pub fn workspace(&self, rows: usize) -> Workspace {
+        self.network.program.workspace(rows.min(ROWS), false)
+    }
+
+    /// The passes of its network.
+    pub fn passes(&self) -> Passes<'_> {
+        self.passes_of(&self.network)
+    }
+
+    /// The passes of another network over the same numbers, one that asks
+    /// another question of them ([`Network::of_task`]).
+    pub fn passes_of<'a>(&'a self, network: &'a Network) -> Passes<'a> {
+        Passes { network, tables: &self.tables, parameters: &self.parameters }
+    }
+}
+
+/// The passes of a network over batches, with what was learned.
+#[derive(Clone, Copy, Debug)]
+pub struct Passes<'a> {
+    network: &'a Network,
+    tables: &'a Tables,
+    parameters: &'a Parameters,
+}
+
+impl<'a> Passes<'a> {
+    /// The network.
+    pub fn network(&self) -> &'a Network {
+        self.network
+    }
+
+    /// Computes the logits of a batch: [`Passes::logits`]. With a workspace for
+    /// diagnosis, the diagnostics as well.
+    ///
+    /// # Panics
+    /// If the batch does not fit the workspace or the layout, or the network
+    /// wants the rows of a batch sorted by scenario and they are not.
+    pub fn forward(&self, workspace: &mut Workspace, batch: &Batch) {
+        let (program, segments) = (&self.network.program, self.segments(batch));
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(batch, source, rows, into);
+        program.score(workspace, self.parameters, batch.rows, &segments, &fill);
+    }
+
+    /// What [`Passes::forward`] left: one row of logits, head by head, per row.
+    pub fn logits<'w>(&self, workspace: &'w Workspace) -> impl Iterator<Item = &'w [f32]>
+    where
+        'a: 'w,
+    {
+        self.values(workspace, self.network.logits)
+    }
+
+    /// A node's rows after a pass.
+    pub fn values<'w>(&self, workspace: &'w Workspace, node: Node) -> impl Iterator<Item = &'w [f32]>
+    where
+        'a: 'w,
+    {
+        workspace.values(&self.network.program, node)
+    }
+
+    /// Scores encoded rows of any number and order.
+    ///
+    /// # Panics
+    /// If the batch does not fit the layout ([`Batch::check`]).
+    pub fn score(&self, workspace: &mut Workspace, batch: &Batch) -> Scores {
+        let objective = &self.network.objective;
+        let tasks = objective.names().len();
+        let (given_parent, from_impression) = (vec![0.0; batch.rows * tasks], vec![0.0; batch.rows * tasks]);
+        let mut scores = Scores { tasks, given_parent, from_impression };
+        self.each_piece(workspace, batch, |workspace, row_of| {
+            for (index, logits) in self.logits(workspace).enumerate() {
+                let row = row_of(index);
+                let cells = row * tasks..(row + 1) * tasks;
+                let given = &mut scores.given_parent[cells.clone()];
+                objective.probabilities(logits, given, &mut scores.from_impression[cells]);
+            }
+        });
+        scores
+    }
+
+    /// Runs the network over a batch of any size and order, some rows at a time.
+    /// `read` finds each piece in the workspace, and learns which row of the
+    /// batch a row of the piece is.
+    pub(crate) fn each_piece(
+        &self,
+        workspace: &mut Workspace,
+        batch: &Batch,
+        mut read: impl FnMut(&Workspace, &dyn Fn(usize) -> usize),
+    ) {
+        let routed = self.network.routed;
+        for first in (0..batch.rows).step_by(ROWS) {
+            let rows = first..(first + ROWS).min(batch.rows);
+            if rows.len() == batch.rows && !routed {
+                self.forward(workspace, batch);
+                read(workspace, &|index| index);
+                continue;
+            }
+            let mut order: Vec<usize> = rows.collect();
+            if routed {
+                order.sort_by_key(|row| batch.scenarios[*row]);
+            }
+            self.forward(workspace, &batch.select(&order));
+            read(workspace, &|index| order[index]);
+        }
+    }
+
+    /// Scores labelled batches and reports how well. `scenarios` are the
+    /// layout's names.
+    ///
+    /// # Errors
+    /// The first error among the batches.
+    pub fn evaluate<B: Borrow<Batch>>(
+        &self,
+        workspace: &mut Workspace,
+        scenarios: &[String],
+        batches: impl Iterator<Item = Result<B>>,
+    ) -> Result<Report> {
+        let objective = &self.network.objective;
+        let mut evaluation = Evaluation::new(objective.names(), objective.funnel(), scenarios);
+        for batch in batches {
+            let batch = batch?;
+            let scores = self.score(workspace, batch.borrow());
+            evaluation.add(batch.borrow(), &scores.given_parent, &scores.from_impression);
+        }
+        Ok(evaluation.report())
+    }
+
+    /// A forward and a backward pass in training. `seeds` weigh the losses, per
+    /// row: first of the tasks, then of the network's terms.
+    ///
+    /// Gives the sum over the rows of each loss, unweighted, as the batch has
+    /// them.
+    ///
+    /// # Errors
+    /// The first place where a loss is not finite.
+    ///
+    /// # Panics
+    /// As [`Passes::forward`], and if the batch has no labels.
+    pub fn losses(
+        &self,
+        workspace: &mut Workspace,
+        batch: &Batch,
+        seeds: &[f32],
+        mode: Mode,
+    ) -> Result<Vec<f64>, NotFinite> {
+        let (program, segments) = (&self.network.program, self.segments(batch));
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.fill(batch, source, rows, into);
+        program.train(workspace, self.parameters, batch.rows, &segments, seeds, mode, &fill);
+        match workspace.losses(program) {
+            (losses, None) => Ok(losses),
+            (_, Some(broken)) => Err(broken),
+        }
+    }
+
+    /// The backward pass alone, with other weights of the losses, after
+    /// [`Passes::losses`] on the same batch in the same mode.
+    pub fn backward(&self, workspace: &mut Workspace, seeds: &[f32], mode: Mode) {
+        self.network.program.backward(workspace, self.parameters, seeds, mode);
+    }
+
+    /// The gradients that the last backward pass has left. What `into` held is
+    /// overwritten, its memory used again.
+    pub fn gradients(&self, workspace: &Workspace, batch: &Batch, into: &mut Gradients) {
+        self.dense_gradients(workspace, &mut into.dense);
+        self.row_gradients(workspace, batch, &mut into.rows);
+    }
+
+    /// Of these the dense parameters'.
+    pub fn dense_gradients(&self, workspace: &Workspace, into: &mut Vec<f32>) {
+        let program = &self.network.program;
+        into.resize(program.length(), 0.0);
+        program.parameter_gradients(workspace, self.parameters, into);
+    }
+
+    /// Of these the tables'.
+    pub fn row_gradients(&self, workspace: &Workspace, batch: &Batch, into: &mut Vec<RowGradients>) {
+        let program = &self.network.program;
+        let chunks = |set: &Node| workspace.source_gradients(program, *set).map(|(_, chunk)| chunk).collect();
+        let inputs: Vec<Vec<&[f32]>> = self.network.sets.iter().map(chunks).collect();
+        self.tables.gather(batch, &inputs, into);
+    }
+
+    /// Fills some rows of a source of the graph from a batch.
+    pub fn fill(&self, batch: &Batch, source: usize, rows: Range<usize>, into: &mut [f32]) {
+        match self.network.sources[source] {
+            Source::Features { set } => self.tables.look_up(set, batch, rows, into),
+            Source::Labels => {
+                let tasks = self.network.objective.names().len();
+                into.copy_from_slice(&batch.labels[rows.start * tasks..rows.end * tasks]);
+            }
+            Source::Weights if batch.weights.is_empty() => into.fill(1.0),
+            Source::Weights => into.copy_from_slice(&batch.weights[rows]),
+        }
+    }
+
+    /// The rows of each scenario, which stand together. A network that does not look at scenarios
+    /// takes the rows as they come.
+    pub fn segments(&self, batch: &Batch) -> Vec<Range<usize>> {
+        let mut segments = vec![0..0; self.network.program.scenarios()];
+        if !self.network.routed {
+            segments[0] = 0..batch.rows;
+            segments[1..].fill(batch.rows..batch.rows);
+            return segments;
+        }
+        debug_assert!(batch.scenarios.is_sorted(), "rows sorted by scenario");
+        let mut at = 0;
+        for (scenario, segment) in segments.iter_mut().enumerate() {
+            let end = batch.scenarios.partition_point(|found| *found as usize <= scenario);
+            *segment = at..end;
+            at = end;
+        }
+        segments
+    }
+}

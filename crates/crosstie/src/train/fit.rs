@@ -1,0 +1,351 @@
+//! The loop of a training, as a value with a position.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{Checkpoint, Identity, Store};
+use super::loader::{Cursor, Encoder, Loader};
+use super::mix::Mix;
+use super::search::Search;
+use super::trainer::{Taught, Trainer, Weights};
+use super::{Event, Next, Observer, Reason, Trained, monitor};
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::data::Source;
+use crate::embedding::Table;
+use crate::error::{Error, Result};
+use crate::feature::{Features, TrainingFeatures};
+use crate::metric::{FigureName, Report};
+use crate::scorer::Scorer;
+
+/// A training over files. What it does next follows from its position alone,
+/// which a [`Checkpoint`] holds.
+pub struct Fit<'a> {
+    pub(super) job: Job<'a>,
+    pub(super) state: State,
+    store: Option<Store>,
+}
+
+/// What stays the same during a training.
+pub(super) struct Job<'a> {
+    pub config: &'a Config,
+    pub features: &'a Arc<Features>,
+    pub train: Loader<'a>,
+    pub valid: Loader<'a>,
+    pub mix: Mix,
+    pub monitor: FigureName,
+    pub higher_is_better: bool,
+}
+
+/// What a training changes. It is in a checkpoint, but for `broken_off`.
+pub(super) struct State {
+    pub trainer: Trainer,
+    pub progress: Progress,
+    /// The search for masks, as long as it lasts.
+    pub search: Option<Search>,
+    /// The place in the epoch under way; `None` between two epochs.
+    pub cursor: Option<Cursor>,
+    pub best: Option<Best>,
+    /// Whether the observer stopped an evaluation. Not in a checkpoint.
+    pub broken_off: bool,
+}
+
+/// Where a training stands, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Progress {
+    /// Epoch under way, from 1; 0 before the first.
+    pub epoch: u64,
+    /// Whether an evaluation comes before the next step.
+    pub due: bool,
+    /// The batch after which the last evaluation was.
+    pub validated: Option<u64>,
+    /// Evaluations without improvement.
+    pub bad: u64,
+    /// Evaluations told.
+    pub evaluations: u64,
+    /// Masks told.
+    pub tried: u64,
+    /// Since the last evaluation: rows, each task's summed loss, its weight in the
+    /// last step.
+    pub rows: u64,
+    pub losses: Vec<f64>,
+    pub weights: Vec<f64>,
+}
+
+/// The best evaluation so far.
+#[derive(Clone, Debug)]
+pub(super) struct Best {
+    pub evaluation: Evaluation,
+    /// The weights, once training has gone on from there: a training that ends
+    /// with its best evaluation never holds two copies.
+    pub weights: Option<Weights>,
+}
+
+/// An evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Evaluation {
+    pub step: u64,
+    pub figure: Option<f64>,
+    pub report: Report,
+}
+
+impl Job<'_> {
+    pub fn better(&self, new: f64, old: f64) -> bool {
+        if self.higher_is_better { new > old } else { new < old }
+    }
+}
+
+impl<'a> Fit<'a> {
+    /// A training at its start. `train` is the source that the features were
+    /// learned from.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that do not fit the schema.
+    pub fn new(
+        config: &'a Config,
+        features: &'a TrainingFeatures,
+        train: &'a Source,
+        valid: &'a Source,
+    ) -> Result<Fit<'a>> {
+        let budget = config.train.cache_mib << 20;
+        let training = Encoder::Training(features);
+        let features = features.features();
+        let (monitor, higher_is_better) = monitor(config, features.schema())?;
+        let trainer = Trainer::new(config, features.schema(), features.layout())?;
+        let tasks = features.schema().tasks.len();
+        let progress = Progress { losses: vec![0.0; tasks], weights: vec![1.0; tasks], ..Progress::default() };
+        let job = Job {
+            config,
+            features,
+            train: Loader::new(train, training, budget),
+            valid: Loader::new(valid, Encoder::Evaluation(features), budget / 4),
+            mix: Mix::new(&config.train, &trainer.learned().network().objective)?,
+            monitor,
+            higher_is_better,
+        };
+        let search = config.model.model().lottery().map(|lottery| Search::new(lottery, &trainer));
+        Ok(Fit {
+            job,
+            state: State { trainer, progress, search, cursor: None, best: None, broken_off: false },
+            store: None,
+        })
+    }
+
+    /// Checkpoints go into this directory. `identity` says of what.
+    pub fn keep_checkpoints(&mut self, directory: PathBuf, identity: Identity) {
+        self.store = Some(Store::new(directory, identity));
+    }
+
+    /// Goes on from a checkpoint, which was [checked](Checkpoint::check).
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] for a checkpoint of another model; [`Error::Config`]
+    /// where it is further than `train.epochs`.
+    pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        checkpoint.restore(&self.job, &mut self.state)
+    }
+
+    /// The event that tells how large the model is.
+    pub fn started(&self) -> Event {
+        let learned = self.state.trainer.learned();
+        let sum = |of: fn(&Table) -> usize| learned.tables().all().iter().map(of).sum();
+        let parameters = learned.network().program.parameters().iter().filter(|parameter| parameter.learned);
+        Event::Started {
+            parameters: parameters.map(|parameter| parameter.len()).sum(),
+            table_rows: sum(|table| table.rows),
+            table_weights: sum(|table| table.weights.len()),
+        }
+    }
+
+    /// Goes on to the end. Work is done on the calling thread's pool.
+    ///
+    /// # Errors
+    /// Anything wrong with the data; [`Error::NotFinite`]; [`Error::Stopped`] if
+    /// the observer stops it before there is anything to keep.
+    pub fn run(mut self, observer: &mut Observer<'_>) -> Result<Trained> {
+        if self.find_masks(observer)?.is_break() {
+            self.save(observer);
+            return Err(Error::Stopped("the tasks' masks were found"));
+        }
+        let reason = self.epochs(observer)?;
+        // Before the evaluation below: one that goes on from here has not seen it.
+        self.save(observer);
+        let Fit { job, mut state, .. } = self;
+        if state.trainer.batches() == 0 {
+            return Err(Error::Stopped("a batch was learned from"));
+        }
+        // Whoever broke off an evaluation does not want to wait for another one.
+        let wanted = !state.broken_off || state.best.is_none();
+        if wanted && state.progress.validated != Some(state.trainer.batches()) {
+            let mut deaf = |event: &Event| {
+                observer(event);
+                Next::GoOn
+            };
+            // Whoever lets nothing stop it comes to the end.
+            let _ = state.evaluate(&job, &mut deaf)?;
+        }
+        let steps = state.trainer.batches();
+        let Some(Best { evaluation: Evaluation { step: best_step, report, .. }, weights }) = state.best else {
+            unreachable!("the first evaluation is the best so far");
+        };
+        observer(&Event::Stopped { reason, best_step });
+        let learned = match weights {
+            Some(weights) => state.trainer.into_learned_with(weights),
+            None => state.trainer.into_learned(),
+        };
+        let scorer = Scorer::new(job.config.spec(), job.features.clone(), learned);
+        Ok(Trained { scorer, best_step, steps, reason, report })
+    }
+
+    /// Finds the tasks' masks, of a model that has them to be found.
+    pub(super) fn find_masks(&mut self, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
+        let Fit { job, state, store } = self;
+        while let Some(search) = &state.search {
+            if search.is_done() {
+                state.end_search(job)?;
+            } else if state.try_mask(job, store, observer)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Epoch after epoch, until there is a reason to end.
+    fn epochs(&mut self, observer: &mut Observer<'_>) -> Result<Reason> {
+        let Fit { job, state, store } = self;
+        let config = &job.config.train;
+        loop {
+            if let Some(reason) = state.evaluate_if_due(job, observer)? {
+                return Ok(reason);
+            }
+            let from = match state.cursor.clone() {
+                Some(cursor) => cursor,
+                None if state.progress.epoch >= config.epochs => return Ok(Reason::Epochs),
+                None => {
+                    state.progress.epoch += 1;
+                    state.cursor.insert(Cursor::default()).clone()
+                }
+            };
+            let (epoch, mut reason) = (state.progress.epoch, None);
+            let whole = job.train.epoch(config, &job.mix, epoch, &from, &mut |batch, after| {
+                let next = state.learn(job, batch, after, observer)?;
+                reason = match next {
+                    Next::Stop => Some(Reason::Asked),
+                    Next::Checkpoint => {
+                        save(store, job, state, observer);
+                        state.evaluate_if_due(job, observer)?
+                    }
+                    Next::GoOn => state.evaluate_if_due(job, observer)?,
+                };
+                Ok(if reason.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+            if whole {
+                state.cursor = None;
+                state.progress.due = config.eval_every == 0;
+            }
+            if let Some(reason) = reason {
+                return Ok(reason);
+            }
+        }
+    }
+
+    fn save(&mut self, observer: &mut Observer<'_>) {
+        save(&mut self.store, &self.job, &mut self.state, observer);
+    }
+}
+
+/// Writes a checkpoint, if there is a place for it. A training does not end for
+/// want of one.
+pub(super) fn save(store: &mut Option<Store>, job: &Job<'_>, state: &mut State, observer: &mut Observer<'_>) {
+    let Some(store) = store else { return };
+    let event = match store.save(job, state) {
+        Ok(path) => Event::Saved { path },
+        Err(error) => Event::NotSaved { message: error.to_string() },
+    };
+    state.trainer.prepare();
+    observer(&event);
+}
+
+impl State {
+    /// Learns from one batch, which ends at `after`.
+    fn learn(&mut self, job: &Job<'_>, batch: &Batch, after: Cursor, observer: &mut Observer<'_>) -> Result<Next> {
+        // Before the first step away from the best state.
+        if let Some(best) = self.best.as_mut().filter(|best| best.weights.is_none()) {
+            best.weights = Some(self.trainer.weights());
+        }
+        let epoch = self.progress.epoch;
+        let Taught { step, rows, losses, weights } = self.trainer.step(epoch, batch)?;
+        let progress = &mut self.progress;
+        progress.rows += rows as u64;
+        progress.losses.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += loss);
+        progress.weights.clone_from(&weights);
+        let every = job.config.train.eval_every;
+        progress.due = every > 0 && step.is_multiple_of(every);
+        self.cursor = Some(after);
+        Ok(observer(&Event::Step { epoch, step, rows, losses, weights }))
+    }
+
+    /// The evaluation that is due, and whether it ends the training.
+    fn evaluate_if_due(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<Option<Reason>> {
+        if self.progress.due && self.evaluate(job, observer)?.is_break() {
+            return Ok(Some(Reason::Asked));
+        }
+        let patience = job.config.train.patience.max(1);
+        Ok((self.progress.bad >= patience).then_some(Reason::Patience))
+    }
+
+    /// Scores the validation files, unless the observer stops it.
+    fn evaluate(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
+        let scenarios = &job.features.layout().scenarios;
+        let report = job.valid.evaluate(self.trainer.learned().passes(), scenarios, &mut stoppable(observer))?;
+        let Some(report) = report else {
+            self.broken_off = true;
+            return Ok(ControlFlow::Break(()));
+        };
+        let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
+        let best = match (self.best.as_ref().map(|best| best.evaluation.figure), figure) {
+            // As long as nothing can be compared, the latest state is kept.
+            (None | Some(None), _) => true,
+            (Some(Some(old)), Some(new)) => job.better(new, old),
+            (Some(Some(_)), None) => false,
+        };
+        let progress = &mut self.progress;
+        let rows = progress.rows.max(1) as f64;
+        let event = Event::Evaluated {
+            epoch: progress.epoch,
+            step,
+            report: Box::new(report.clone()),
+            figure,
+            best,
+            losses: progress.losses.iter().map(|loss| loss / rows).collect(),
+            weights: progress.weights.clone(),
+            rows: progress.rows,
+        };
+        (progress.due, progress.validated, progress.rows) = (false, Some(step), 0);
+        progress.losses.fill(0.0);
+        progress.evaluations += 1;
+        if best {
+            progress.bad = 0;
+            self.best = Some(Best { evaluation: Evaluation { step, figure, report }, weights: None });
+        } else {
+            progress.bad += 1;
+        }
+        match observer(&event) {
+            Next::Stop => Ok(ControlFlow::Break(())),
+            Next::GoOn | Next::Checkpoint => Ok(ControlFlow::Continue(())),
+        }
+    }
+}
+
+/// Tells an observer of scored rows, and breaks off if it says stop.
+pub(super) fn stoppable<'o>(observer: &'o mut Observer<'_>) -> impl FnMut(u64) -> ControlFlow<()> + 'o {
+    |rows| match observer(&Event::Scored { rows }) {
+        Next::Stop => ControlFlow::Break(()),
+        Next::GoOn | Next::Checkpoint => ControlFlow::Continue(()),
+    }
+}

@@ -1,0 +1,453 @@
+//! A model under training, one batch at a time.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::exchange::{Alone, Exchange};
+use crate::balance::{Balance, Losses, Setting, Shared, TaskGradients};
+use crate::batch::{Batch, Layout};
+use crate::compute::{Mode, NotFinite, Workspace};
+use crate::config::Config;
+use crate::embedding::RowGradients;
+use crate::error::{Error, Result};
+use crate::learned::{Gradients, Learned};
+use crate::model::Network;
+use crate::optim::Optimizer;
+use crate::schema::Schema;
+use crate::spec::ModelSpec;
+use crate::tensors::Numbers;
+
+/// A model under training, for those who bring their own batches;
+/// [`Fit`](super::Fit) is the loop over files.
+pub struct Trainer {
+    spec: ModelSpec,
+    layout: Layout,
+    batch_size: usize,
+    learned: Learned,
+    optimizer: Optimizer,
+    steps: Steps,
+    gradients: Gradients,
+    exchange: Box<dyn Exchange>,
+    /// Batches learned from.
+    batches: u64,
+}
+
+/// How a batch becomes steps of the optimizer.
+enum Steps {
+    /// One for all tasks.
+    Together { workspace: Workspace, balance: Box<dyn Balance> },
+    /// One for each task, in their order.
+    InTurns(Vec<Turn>),
+}
+
+/// The network of one task's loss, over the parameters of all.
+struct Turn {
+    network: Network,
+    workspace: Workspace,
+    /// The parameters that the loss reaches. All others stay where they are,
+    /// whatever the optimizer remembers of them.
+    reached: Vec<Range<usize>>,
+}
+
+/// What a batch has taught.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taught {
+    /// Batches learned from, this one included.
+    pub step: u64,
+    /// Rows of the batch, over all workers.
+    pub rows: usize,
+    /// Sum over these rows of each task's loss, in the tasks' order.
+    pub losses: Vec<f64>,
+    /// The weight that balancing gave each task, beside its fixed one.
+    pub weights: Vec<f64>,
+}
+
+/// The counts of a trainer, and what balancing remembers. The rest of its state
+/// is [numbers](Trainer::numbers).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Counts {
+    batches: u64,
+    optimizer_steps: u64,
+    balance: Value,
+}
+
+impl Counts {
+    /// Batches learned from.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+}
+
+/// A copy of what learning changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Weights {
+    parameters: Vec<f32>,
+    tables: Vec<Vec<f32>>,
+}
+
+impl Trainer {
+    /// The model of a configuration at its start; the configuration's `[data]`
+    /// plays no part. Steps run on the calling thread's pool.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that do not fit the schema or the model.
+    pub fn new(config: &Config, schema: &Schema, layout: &Layout) -> Result<Trainer> {
+        Trainer::of(config, schema, layout, config.spec().start(schema, layout)?)
+    }
+
+    /// A model that has learned before, with an optimizer that remembers nothing
+    /// of it. `learned` is of a network of this configuration.
+    ///
+    /// # Errors
+    /// As of [`Trainer::new`].
+    pub fn of(config: &Config, schema: &Schema, layout: &Layout, mut learned: Learned) -> Result<Trainer> {
+        let spec = config.spec();
+        learned.prepare(true);
+        let optimizer = Optimizer::new(&config.optimizer, &learned);
+        let steps = match spec.model.model().lottery() {
+            Some(lottery) if lottery.alternate || lottery.rounds > 0 => {
+                let turn = |task| {
+                    let network = spec.network_of_task(schema, layout, task)?;
+                    let parameters = learned.network().program.parameters();
+                    assert_eq!(network.program.parameters(), parameters, "one vector serves all networks");
+                    let workspace = network.program.workspace(config.train.batch_size, true);
+                    Ok(Turn { reached: network.program.reached(), network, workspace })
+                };
+                Steps::InTurns((0..schema.tasks.len()).map(turn).collect::<Result<_>>()?)
+            }
+            _ => Steps::together(config, schema, layout, &learned)?,
+        };
+        Ok(Trainer {
+            spec,
+            layout: layout.clone(),
+            batch_size: config.train.batch_size,
+            learned,
+            optimizer,
+            steps,
+            gradients: Gradients::default(),
+            exchange: Box::new(Alone),
+            batches: 0,
+        })
+    }
+
+    /// Makes it one of several workers. All of them have the same configuration.
+    pub fn with_exchange(self, exchange: impl Exchange + 'static) -> Trainer {
+        Trainer { exchange: Box::new(exchange), ..self }
+    }
+
+    /// The model as it is now.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    /// Ends the training.
+    pub fn into_learned(self) -> Learned {
+        self.learned
+    }
+
+    /// Batches learned from.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// Learns from one batch: all tasks at once, or each in its turn. `epoch`
+    /// counts from 1, for methods of balancing that look at it.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`]; [`Error::Batch`] for a batch of another layout,
+    /// without labels, or of more rows than `train.batch_size`.
+    pub fn step(&mut self, epoch: u64, batch: &Batch) -> Result<Taught> {
+        self.check(batch)?;
+        self.batches += 1;
+        let (batch, order) = self.arranged(batch);
+        let tasks = match &self.steps {
+            Steps::Together { .. } => return self.learn_together(epoch, &batch, order.as_deref()),
+            Steps::InTurns(turns) => turns.len(),
+        };
+        let rows = self.all_rows(&batch);
+        let losses = (0..tasks).map(|task| self.learn_alone(task, &batch, order.as_deref()));
+        let losses = losses.collect::<Result<_>>()?;
+        Ok(Taught { step: self.batches, rows, losses, weights: vec![1.0; tasks] })
+    }
+
+    /// Learns one task from one batch.
+    pub(super) fn step_alone(&mut self, task: usize, batch: &Batch) -> Result<()> {
+        self.check(batch)?;
+        self.batches += 1;
+        let (batch, order) = self.arranged(batch);
+        self.learn_alone(task, &batch, order.as_deref()).map(|_| ())
+    }
+
+    fn check(&self, batch: &Batch) -> Result<()> {
+        batch.check(&self.layout)?;
+        if batch.labels.is_empty() {
+            return Err(Error::Batch("it has no labels to learn from".into()));
+        }
+        if batch.rows > self.batch_size {
+            let most = self.batch_size;
+            return Err(Error::Batch(format!("{} rows, where train.batch_size is {most}", batch.rows)));
+        }
+        Ok(())
+    }
+
+    /// The batch, its rows sorted by scenario where the network wants that, and
+    /// then their order.
+    fn arranged<'b>(&self, batch: &'b Batch) -> (Cow<'b, Batch>, Option<Vec<usize>>) {
+        if !self.learned.network().routed {
+            return (Cow::Borrowed(batch), None);
+        }
+        let mut order: Vec<usize> = (0..batch.rows).collect();
+        order.sort_by_key(|row| batch.scenarios[*row]);
+        (Cow::Owned(batch.select(&order)), Some(order))
+    }
+
+    /// Rows of the batch, over all workers.
+    fn all_rows(&mut self, batch: &Batch) -> usize {
+        let mut rows = [batch.rows as f64];
+        self.exchange.sum(&mut rows);
+        rows[0] as usize
+    }
+
+    /// One step on all losses.
+    fn learn_together(&mut self, epoch: u64, batch: &Batch, order: Option<&[usize]>) -> Result<Taught> {
+        let rows = self.all_rows(batch);
+        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, .. } = self;
+        let Steps::Together { workspace, balance } = steps else { unreachable!("asked of tasks that learn together") };
+        let network = learned.network().clone();
+        let weights = balance.weights(epoch);
+        let fixed = network.objective.weights();
+        // An impression is the unit: a task with fewer rows weighs less.
+        let seeds = fixed.iter().zip(&weights).map(|(fixed, weight)| fixed * *weight as f32);
+        let seeds = seeds.chain(network.terms.iter().map(|term| term.weight));
+        let seeds: Vec<f32> = seeds.map(|weight| weight / rows as f32).collect();
+        let mode = Mode::Train { seed: spec.seed, step: optimizer.steps() + 1 };
+        let passes = learned.passes();
+        let mut losses = passes
+            .losses(workspace, batch, &seeds, mode)
+            .map_err(|broken| not_finite(&network, *batches, broken, order))?;
+        passes.gradients(workspace, batch, gradients);
+        exchange.sum_dense(&mut gradients.dense);
+        exchange.sum_rows(&mut gradients.rows);
+        exchange.sum(&mut losses);
+        let means = losses[..weights.len()].iter().zip(fixed);
+        let means: Vec<f64> = means.map(|(sum, weight)| sum * f64::from(*weight) / rows as f64).collect();
+        let seen = Losses { step: *batches, rows, means: &means };
+        let exchange = &mut **exchange;
+        let mut tasks = SingleTasks { learned, workspace, batch, rows, mode, exchange: &mut *exchange, current: None };
+        balance.follow(&seen, gradients, &mut tasks);
+        let scale = optimizer.config().scale(|| exchange.square(gradients));
+        let all = 0..learned.parameters().len();
+        optimizer.step(learned, gradients, std::slice::from_ref(&all), *batches, scale);
+        learned.keep(&network, workspace);
+        learned.prepare(true);
+        Ok(Taught { step: *batches, rows, losses, weights })
+    }
+
+    /// One step on one task's loss: this, summed over the rows.
+    fn learn_alone(&mut self, task: usize, batch: &Batch, order: Option<&[usize]>) -> Result<f64> {
+        let rows = self.all_rows(batch);
+        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, .. } = self;
+        let Steps::InTurns(turns) = steps else { unreachable!("asked of tasks that take turns") };
+        let Turn { network, workspace, reached } = &mut turns[task];
+        let mut seeds = vec![0.0; network.program.losses().len()];
+        seeds[task] = network.objective.weights()[task] / rows as f32;
+        let mode = Mode::Train { seed: spec.seed, step: optimizer.steps() + 1 };
+        let passes = learned.passes_of(network);
+        let mut losses = passes
+            .losses(workspace, batch, &seeds, mode)
+            .map_err(|broken| not_finite(network, *batches, broken, order))?;
+        passes.gradients(workspace, batch, gradients);
+        exchange.sum_dense(&mut gradients.dense);
+        exchange.sum_rows(&mut gradients.rows);
+        exchange.sum(&mut losses);
+        let scale = optimizer.config().scale(|| exchange.square(gradients));
+        optimizer.step(learned, gradients, reached, *batches, scale);
+        learned.keep(network, workspace);
+        Ok(losses[task])
+    }
+
+    /// Back to the start: parameters, masks, tables, what the optimizer
+    /// remembers, the count of batches. The seed addresses the start, so nobody
+    /// need have kept it.
+    pub(super) fn rewind(&mut self) {
+        let (network, seed, spread) = (self.learned.network().clone(), self.spec.seed, self.spec.embedding.spread);
+        self.learned = Learned::new(network, &self.layout, seed, spread);
+        self.optimizer = Optimizer::new(self.optimizer.config(), &self.learned);
+        self.batches = 0;
+    }
+
+    /// From now on one step is for all tasks.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a balancing method that does not fit the model.
+    pub(super) fn end_turns(&mut self, config: &Config, schema: &Schema) -> Result<()> {
+        if let Steps::InTurns(_) = self.steps {
+            self.steps = Steps::together(config, schema, &self.layout, &self.learned)?;
+        }
+        Ok(())
+    }
+
+    /// The network of one task's loss, where tasks take turns.
+    pub(super) fn turn(&self, task: usize) -> Option<&Network> {
+        match &self.steps {
+            Steps::InTurns(turns) => turns.get(task).map(|turn| &turn.network),
+            Steps::Together { .. } => None,
+        }
+    }
+
+    /// The weights that have masks, layer after layer.
+    pub(super) fn masked_weights(&self) -> Vec<f32> {
+        let network = self.learned.network();
+        let ranges = network.masks.iter().map(|masks| network.program.parameter(masks.weight).range());
+        ranges.flat_map(|range| &self.learned.parameters()[range]).copied().collect()
+    }
+
+    /// Sets a task's mask, in the order of [`Trainer::masked_weights`].
+    pub(super) fn set_mask(&mut self, task: usize, kept: &[bool]) {
+        let network = self.learned.network().clone();
+        let (_, parameters) = self.learned.numbers_mut();
+        let mut kept = kept.iter();
+        for masks in &network.masks {
+            let mask = &mut parameters[network.program.parameter(masks.of_task[task]).range()];
+            mask.iter_mut().zip(&mut kept).for_each(|(mask, kept)| *mask = f32::from(u8::from(*kept)));
+        }
+    }
+
+    /// A copy of what learning has changed so far.
+    pub(super) fn weights(&self) -> Weights {
+        Weights {
+            parameters: self.learned.parameters().to_vec(),
+            tables: self.learned.tables().all().iter().map(|table| table.weights.clone()).collect(),
+        }
+    }
+
+    /// Ends the training with weights of before.
+    pub(super) fn into_learned_with(mut self, weights: Weights) -> Learned {
+        let (tables, parameters) = self.learned.numbers_mut();
+        parameters.copy_from_slice(&weights.parameters);
+        for (table, weights) in tables.all_mut().iter_mut().zip(weights.tables) {
+            table.weights = weights;
+        }
+        self.learned
+    }
+
+    /// Counts and memories, for a checkpoint.
+    pub(super) fn counts(&self) -> Counts {
+        let balance = match &self.steps {
+            Steps::Together { balance, .. } => balance.memory(),
+            Steps::InTurns(_) => Value::Null,
+        };
+        Counts { batches: self.batches, optimizer_steps: self.optimizer.steps(), balance }
+    }
+
+    /// Goes on from stored counts.
+    pub(super) fn set_counts(&mut self, counts: Counts) -> serde_json::Result<()> {
+        self.batches = counts.batches;
+        self.optimizer.set_steps(counts.optimizer_steps);
+        match &mut self.steps {
+            Steps::Together { balance, .. } => balance.remember(counts.balance),
+            Steps::InTurns(_) => Ok(()),
+        }
+    }
+
+    /// All its numbers, by name, to be stored or restored. Call
+    /// [`Trainer::prepare`] afterwards.
+    pub(super) fn numbers(&mut self) -> Vec<(String, Numbers<'_>)> {
+        let (tables, parameters) = self.learned.numbers_mut();
+        let mut numbers = vec![("parameters".to_string(), Numbers::F32(parameters))];
+        for table in tables.all_mut() {
+            numbers.push((table.name.clone(), Numbers::F32(&mut table.weights)));
+        }
+        numbers.extend(self.optimizer.numbers());
+        numbers
+    }
+
+    /// Lays the weights out for the steps that come.
+    pub(super) fn prepare(&mut self) {
+        self.learned.prepare(true);
+    }
+}
+
+impl Weights {
+    /// As many weights as a trainer has, to be filled.
+    pub fn of(trainer: &Trainer) -> Weights {
+        let tables = trainer.learned.tables().all().iter();
+        Weights {
+            parameters: vec![0.0; trainer.learned.parameters().len()],
+            tables: tables.map(|table| vec![0.0; table.weights.len()]).collect(),
+        }
+    }
+
+    /// By name, to be stored or restored.
+    pub fn numbers(&mut self) -> Vec<(String, Numbers<'_>)> {
+        let mut numbers = vec![("best.parameters".to_string(), Numbers::F32(&mut self.parameters))];
+        for (place, table) in self.tables.iter_mut().enumerate() {
+            numbers.push((format!("best.tables.{place}"), Numbers::F32(table)));
+        }
+        numbers
+    }
+}
+
+impl Steps {
+    fn together(config: &Config, schema: &Schema, layout: &Layout, learned: &Learned) -> Result<Steps> {
+        let spec = config.spec();
+        let shared = || Shared::find(&spec.network_of_heads(schema, layout)?, layout.tables.len());
+        let program = &learned.network().program;
+        let setting =
+            Setting { tasks: schema.tasks.len(), seed: spec.seed, parameters: program.parameters(), shared: &shared };
+        let workspace = program.workspace(config.train.batch_size, true);
+        Ok(Steps::Together { workspace, balance: config.balance.start(&setting)? })
+    }
+}
+
+/// Where a loss broke, in rows of the batch as it was given.
+fn not_finite(network: &Network, step: u64, broken: NotFinite, order: Option<&[usize]>) -> Error {
+    let NotFinite { loss, value, row } = broken;
+    let task = network.program.losses().nth(loss).unwrap_or_default().to_string();
+    Error::NotFinite { step, task, value, row: order.map_or(row, |order| order[row]) }
+}
+
+/// The tasks' own gradients, each by a backward pass over what the last
+/// forward pass left.
+struct SingleTasks<'a> {
+    learned: &'a Learned,
+    workspace: &'a mut Workspace,
+    batch: &'a Batch,
+    /// Of all workers.
+    rows: usize,
+    mode: Mode,
+    exchange: &'a mut dyn Exchange,
+    /// The task whose gradients the workspace holds.
+    current: Option<usize>,
+}
+
+impl SingleTasks<'_> {
+    fn pass(&mut self, task: usize) {
+        if self.current == Some(task) {
+            return;
+        }
+        let network = self.learned.network();
+        let mut seeds = vec![0.0; network.program.losses().len()];
+        seeds[task] = network.objective.weights()[task] / self.rows as f32;
+        self.learned.passes().backward(self.workspace, &seeds, self.mode);
+        self.current = Some(task);
+    }
+}
+
+impl TaskGradients for SingleTasks<'_> {
+    fn dense(&mut self, task: usize, into: &mut Vec<f32>) {
+        self.pass(task);
+        self.learned.passes().dense_gradients(self.workspace, into);
+        self.exchange.sum_dense(into);
+    }
+
+    fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>) {
+        self.pass(task);
+        self.learned.passes().row_gradients(self.workspace, self.batch, into);
+        self.exchange.sum_rows(into);
+    }
+}
