@@ -10,7 +10,7 @@ use crate::compute::{Mode, Node, NotFinite, Parameters, Workspace};
 use crate::embedding::{RowGradients, Tables};
 use crate::error::Result;
 use crate::metric::{Evaluation, Report};
-use crate::model::{Network, Source};
+use crate::model::{Input, Network};
 
 /// Most rows that are scored at a time, so that buffers stay small.
 pub const ROWS: usize = 4096;
@@ -341,13 +341,13 @@ impl<'a> Passes<'a> {
     /// Fills some rows of a source of the graph from a batch.
     pub fn fill(&self, batch: &Batch, source: usize, rows: Range<usize>, into: &mut [f32]) {
         match self.network.sources[source] {
-            Source::Features { set } => self.tables.look_up(set, batch, rows, into),
-            Source::Labels => {
+            Input::Fields { set } => self.tables.look_up(set, batch, rows, into),
+            Input::Labels => {
                 let tasks = self.network.objective.names().len();
                 into.copy_from_slice(&batch.labels[rows.start * tasks..rows.end * tasks]);
             }
-            Source::Weights if batch.weights.is_empty() => into.fill(1.0),
-            Source::Weights => into.copy_from_slice(&batch.weights[rows]),
+            Input::Weights if batch.weights.is_empty() => into.fill(1.0),
+            Input::Weights => into.copy_from_slice(&batch.weights[rows]),
         }
     }
 

@@ -4,7 +4,7 @@
 //! Data flows one way: schema → data → feature → batch → model (embedding →
 //! graph) → objective → optim → train → metric → artifact.
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
 
 pub mod arrow;
 pub mod artifact;

@@ -4,7 +4,7 @@
 //!
 //! L_i is the mean over the batch's impressions of task i's loss, times the
 //! weight that the schema or `[objective]` gives it. A model's
-//! [terms](crate::model::Term) keep their own weights and go with the sum. A
+//! [terms](crate::model::LossTerm) keep their own weights and go with the sum. A
 //! task whose loss in a batch is 0 has nothing to say there, most often for
 //! want of labels: the batch leaves its weight as it is.
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::compute::{Mode, kernel};
 use crate::error::Result;
 use crate::learned::Gradients;
-use crate::model::{Network, Source};
+use crate::model::{Input, Network};
 use crate::random::Stream;
 
 /// Which tasks read which numbers: a task reads what its heads' logits depend
@@ -53,16 +53,16 @@ impl Shared {
         let segments: Vec<Range<usize>> =
             (0..scenarios).map(|scenario| rows * scenario / scenarios..rows * (scenario + 1) / scenarios).collect();
         let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| match heads.sources[source] {
-            Source::Features { set } => {
+            Input::Fields { set } => {
                 let first = rows.start * (into.len() / rows.len());
                 let stream = inputs.part(set as u64);
                 for (index, value) in into.iter_mut().enumerate() {
                     *value = 2.0 * stream.uniform((first + index) as u64) as f32 - 1.0;
                 }
             }
-            Source::Labels => into.fill(0.0),
+            Input::Labels => into.fill(0.0),
             // Different ones: batch normalisation makes plain sums over the rows constant.
-            Source::Weights => into.iter_mut().zip(rows).for_each(|(w, row)| *w = weights.uniform(row as u64) as f32),
+            Input::Weights => into.iter_mut().zip(rows).for_each(|(w, row)| *w = weights.uniform(row as u64) as f32),
         };
         let mut workspace = program.workspace(rows, true);
         let mode = Mode::Train { seed: 0, step: 0 };

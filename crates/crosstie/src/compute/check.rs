@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use super::graph::{Graph, Node, Program};
-use super::op::Op;
-use super::workspace::{Mode, Workspace};
-use super::{CHUNK, Parameters, op};
+use super::buffer::{CHUNK, Mode};
+use super::graph::Graph;
+use super::node::Node;
+use super::op::{BackwardPass, ForwardPass, Op};
+use super::parameters::Parameters;
+use super::program::Program;
+use super::workspace::Workspace;
 use crate::random::Stream;
 
 /// Everything that one evaluation of a program's loss needs.
@@ -127,14 +130,14 @@ impl Op for Probe {
         "probe"
     }
 
-    fn forward(&self, pass: &mut op::ForwardPass<'_>) {
+    fn forward(&self, pass: &mut ForwardPass<'_>) {
         let input = pass.input(0);
         for row in 0..pass.rows {
             pass.output[row] = input.row(row).iter().enumerate().map(|(column, x)| slope(column) * x.tanh()).sum();
         }
     }
 
-    fn backward(&self, pass: &mut op::BackwardPass<'_>) {
+    fn backward(&self, pass: &mut BackwardPass<'_>) {
         let (rows, input) = (pass.rows, pass.input(0));
         let Some((gradient, mut into)) = pass.gradients(0) else { return };
         into.start(rows);
@@ -179,7 +182,7 @@ pub fn check_op_at(
         let stream = Stream::new(index as u64, "source");
         (0..(rows * width) as u64).map(|i| 2.0 * stream.uniform(i) as f32 - 1.0).collect()
     });
-    let mut parameters = program.initial(3);
+    let mut parameters = program.initial(3).expect("memory");
     change(&program, &mut parameters);
     Point {
         parameters,

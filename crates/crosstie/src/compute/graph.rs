@@ -1,127 +1,15 @@
 //! Declaring a graph, and planning its buffers and gradients.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use super::buffer::CHUNK;
 use super::matmul::Products;
+use super::memory;
+use super::node::{Init, Node, Parameter, ParameterId, Write};
 use super::op::Op;
-use super::parameters::{Parameters, Weights};
+use super::program::{Backward, Program, Step};
+use super::weights::{StepWeights, Weights};
 use crate::error::{Error, Result};
-use crate::random::Stream;
-
-/// A matrix of the graph: some columns of a buffer, one row per row of the
-/// batch. Copying it copies the name, not the numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Node {
-    pub(super) buffer: usize,
-    pub(super) from: usize,
-    pub(super) width: usize,
-    pub(super) detached: bool,
-}
-
-impl Node {
-    /// Number of columns.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Some of its columns, without copying.
-    ///
-    /// # Panics
-    /// If there are not as many columns.
-    pub fn columns(&self, from: usize, width: usize) -> Node {
-        assert!(from + width <= self.width, "columns {from}..{} of {}", from + width, self.width);
-        Node { from: self.from + from, width, ..*self }
-    }
-
-    /// Part `index` of `count` equal parts, without copying.
-    pub fn part(&self, index: usize, count: usize) -> Node {
-        assert_eq!(self.width % count, 0, "a width of {} has no {count} equal parts", self.width);
-        self.columns(index * (self.width / count), self.width / count)
-    }
-
-    /// How many of its columns lead, of those that lead in each buffer.
-    pub(super) fn lead(&self, leads: &[usize]) -> usize {
-        let columns = leads[self.buffer];
-        if self.from == 0 && columns <= self.width { columns } else { 0 }
-    }
-
-    /// The same numbers, through which no gradient flows.
-    pub fn stop_gradient(&self) -> Node {
-        Node { detached: true, ..*self }
-    }
-}
-
-/// A parameter of a graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ParameterId(pub(super) usize);
-
-/// How a parameter starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    /// All the same.
-    Constant(f32),
-    /// Uniform in ± √(6 / (inputs + outputs)) (Glorot and Bengio, AISTATS 2010).
-    Glorot {
-        /// Numbers read by one output.
-        inputs: usize,
-        /// Outputs fed by one input.
-        outputs: usize,
-    },
-    /// Uniform in ± √(6 / inputs), for layers followed by a rectifier (He et
-    /// al., ICCV 2015).
-    He {
-        /// Numbers read by one output.
-        inputs: usize,
-    },
-}
-
-/// What is known of a parameter: its numbers live in one flat vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// Name of the tensor in the artifact.
-    pub name: String,
-    /// Shape of the tensor, row-major.
-    pub shape: Vec<usize>,
-    /// How it starts.
-    pub init: Init,
-    /// Where its first number stands in the flat vector.
-    pub offset: usize,
-    /// Learned by gradient; otherwise a statistic that the op keeps itself.
-    pub learned: bool,
-}
-
-impl Parameter {
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether it has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Its place in the flat vector.
-    pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.len()
-    }
-
-    /// A matrix of weights, as opposed to a bias or a scale: what L2 shrinks.
-    pub fn is_weight(&self) -> bool {
-        self.learned && !matches!(self.init, Init::Constant(_))
-    }
-}
-
-/// One operation of the graph.
-#[derive(Debug)]
-pub struct Step {
-    pub(super) name: String,
-    pub(super) op: Box<dyn Op>,
-    pub(super) inputs: Vec<Node>,
-    pub(super) output: Node,
-    pub(super) parameters: Vec<ParameterId>,
-}
 
 #[derive(Debug)]
 struct Source {
@@ -198,10 +86,16 @@ impl Graph {
 
     fn add_parameter(&mut self, name: &str, shape: &[usize], init: Init, learned: bool) -> ParameterId {
         assert!(self.parameters.iter().all(|other| other.name != name), "two parameters are called `{name}`");
-        let parameter = Parameter { name: name.into(), shape: shape.to_vec(), init, offset: self.length, learned };
-        // Each parameter starts on a cache line of its own.
-        self.length += parameter.len().next_multiple_of(16);
-        self.parameters.push(parameter);
+        self.parameters.push(Parameter {
+            name: name.into(),
+            shape: shape.to_vec(),
+            init,
+            offset: self.length,
+            learned,
+        });
+        // Each parameter starts on a cache line of its own. `compile` refuses what is too large.
+        let length = memory::count(shape).map_or(usize::MAX, |count| count.next_multiple_of(16));
+        self.length = self.length.saturating_add(length);
         ParameterId(self.parameters.len() - 1)
     }
 
@@ -250,8 +144,10 @@ impl Graph {
     /// Plans the passes.
     ///
     /// # Errors
-    /// [`Error::Config`] if the graph has neither an output nor a loss.
+    /// [`Error::Config`] if the graph has neither an output nor a loss, or if no
+    /// memory could hold its parameters, or its numbers of a chunk of rows.
     pub fn compile(self) -> Result<Program> {
+        self.check_sizes()?;
         if self.outputs.is_empty() && self.losses.is_empty() {
             return Err(Error::Config("the model declares no output and no loss".into()));
         }
@@ -284,8 +180,7 @@ impl Graph {
         }
         let mut leads = vec![0; self.widths.len()];
         self.sources.iter().for_each(|source| leads[source.buffer] = source.lead);
-        let mut weights = self.weights(&scoring, &leads);
-        let lines = Weights::place(&mut weights);
+        let weights = Weights::new(self.weights(&scoring, &leads));
         let sources = self.sources.iter().map(|source| (source.name.clone(), source.buffer)).collect();
         Ok(Program {
             widths: self.widths,
@@ -304,16 +199,34 @@ impl Graph {
             backward,
             users,
             products: self.products,
-            weights: weights.into(),
-            lines,
+            weights,
         })
     }
 
+    fn check_sizes(&self) -> Result<()> {
+        for Parameter { name, shape, .. } in &self.parameters {
+            if memory::count(shape).is_none() {
+                return Err(memory::too_large(&format!("parameter `{name}`"), shape));
+            }
+        }
+        if memory::count(&[self.length]).is_none() {
+            return Err(memory::too_large("the parameters", &[self.length]));
+        }
+        let outputs = self.steps.iter().map(|step| (&step.name, step.output.buffer));
+        for (name, buffer) in self.sources.iter().map(|source| (&source.name, source.buffer)).chain(outputs) {
+            let shape = [CHUNK, self.widths[buffer]];
+            if memory::count(&shape).is_none() {
+                return Err(memory::too_large(&format!("`{name}` of a chunk of rows"), &shape));
+            }
+        }
+        Ok(())
+    }
+
     /// The weights of every step that multiplies its first input by them.
-    fn weights(&self, scoring: &[Vec<Node>], leads: &[usize]) -> Vec<Option<Weights>> {
+    fn weights(&self, scoring: &[Vec<Node>], leads: &[usize]) -> Vec<Option<StepWeights>> {
         let weights = self.steps.iter().zip(scoring).map(|(step, inputs)| {
             let part = self.parameters[step.parameters.first()?.0].range();
-            Some(Weights::new(part, step.op.weights()?, inputs[0].lead(leads), self.products))
+            Some(StepWeights::new(part, step.op.weights()?, inputs[0].lead(leads), self.products))
         });
         weights.collect()
     }
@@ -387,135 +300,35 @@ impl Graph {
     }
 }
 
-/// How a step treats the gradient of one of its inputs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Write {
-    /// No gradient flows there.
-    Skip,
-    /// The first to write: overwrites.
-    First,
-    /// Adds to what is there.
-    Add,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::op::Zeros;
 
-#[derive(Debug)]
-pub(super) struct Backward {
-    /// Per step: whether it runs.
-    pub runs: Vec<bool>,
-    /// Per step and input: how its gradient is written.
-    pub writes: Vec<Vec<Write>>,
-    /// Per buffer: whether its gradient starts at zero.
-    pub zeroed: Vec<bool>,
-    /// Per buffer: whether it has a gradient at all.
-    pub needed: Vec<bool>,
-}
-
-/// A graph ready to run.
-#[derive(Debug)]
-pub struct Program {
-    pub(super) widths: Vec<usize>,
-    pub(super) sources: Vec<(String, usize)>,
-    /// Per buffer: how many columns lead.
-    pub(super) leads: Vec<usize>,
-    pub(super) steps: Vec<Step>,
-    pub(super) parameters: Vec<Parameter>,
-    pub(super) losses: Vec<(String, Node)>,
-    pub(super) outputs: Vec<Node>,
-    pub(super) length: usize,
-    pub(super) scenarios: usize,
-    /// Per step: its inputs in scoring.
-    pub(super) scoring: Vec<Vec<Node>>,
-    pub(super) score: Vec<bool>,
-    pub(super) diagnose: Vec<bool>,
-    pub(super) train: Vec<bool>,
-    pub(super) backward: Backward,
-    /// Per parameter: the steps that learn it, with its slot there.
-    pub(super) users: Vec<Vec<(usize, usize)>>,
-    /// How exact products are.
-    pub(super) products: Products,
-    /// Per step: its weights, if it multiplies by any.
-    pub(super) weights: Arc<[Option<Weights>]>,
-    /// Lines that laying them out takes: for forward passes, and for all.
-    pub(super) lines: [usize; 2],
-}
-
-impl Program {
-    /// The parameters, in the order of the flat vector.
-    pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
-    }
-
-    /// What is known of one parameter.
-    pub fn parameter(&self, id: ParameterId) -> &Parameter {
-        &self.parameters[id.0]
-    }
-
-    /// Where the flat vector has parameters that some loss reaches, in order.
-    pub fn reached(&self) -> Vec<std::ops::Range<usize>> {
-        let users = self.parameters.iter().zip(&self.users);
-        users.filter(|(_, users)| !users.is_empty()).map(|(parameter, _)| parameter.range()).collect()
-    }
-
-    /// Number of scenarios.
-    pub fn scenarios(&self) -> usize {
-        self.scenarios
-    }
-
-    /// Length of the flat vector of parameters.
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
-    /// Names of the losses, in the order of their seeds.
-    pub fn losses(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.losses.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// The start of training: every number depends on (seed, parameter's
-    /// name, index) alone.
-    pub fn initial(&self, seed: u64) -> Parameters {
-        let mut values = vec![0.0; self.length];
-        for parameter in &self.parameters {
-            let stream = Stream::new(seed, &parameter.name);
-            let bound = match parameter.init {
-                Init::Constant(value) => {
-                    values[parameter.range()].fill(value);
-                    continue;
-                }
-                Init::Glorot { inputs, outputs } => (6.0 / (inputs + outputs).max(1) as f64).sqrt(),
-                Init::He { inputs } => (6.0 / inputs.max(1) as f64).sqrt(),
-            };
-            for (index, value) in values[parameter.range()].iter_mut().enumerate() {
-                *value = ((2.0 * stream.uniform(index as u64) - 1.0) * bound) as f32;
-            }
-        }
-        values.into()
-    }
-
-    /// The graph as Mermaid text: sources, steps with their widths, outputs.
-    pub fn mermaid(&self) -> String {
-        let mut lines = vec!["flowchart TD".to_string()];
-        for (name, buffer) in &self.sources {
-            lines.push(format!("  b{buffer}([\"{name} · {}\"])", self.widths[*buffer]));
-        }
-        for step in &self.steps {
-            let out = step.output.buffer;
-            lines.push(format!("  b{out}[\"{} · {} · {}\"]", step.name, step.op.name(), step.output.width));
-            for input in &step.inputs {
-                let arrow = if input.detached { "-. stop .->" } else { "-->" };
-                let part = match (input.from, input.width) {
-                    (0, width) if width == self.widths[input.buffer] => String::new(),
-                    (from, width) => format!("|{from}..{}|", from + width),
-                };
-                lines.push(format!("  b{} {arrow}{part} b{out}", input.buffer));
-            }
-        }
-        for (index, output) in self.outputs.iter().enumerate() {
-            lines.push(format!("  b{} --> out{index}((\"output\"))", output.buffer));
-        }
-        for (index, (name, node)) in self.losses.iter().enumerate() {
-            lines.push(format!("  b{} --> loss{index}{{{{\"loss {name}\"}}}}", node.buffer));
-        }
-        lines.join("\n") + "\n"
+    #[test]
+    fn a_size_with_too_many_zeros_is_told_by_the_parameter_and_its_shape() {
+        let compile = |declare: &dyn Fn(&mut Graph)| {
+            let mut graph = Graph::new(1);
+            declare(&mut graph);
+            let output = graph.push("output", Zeros, &[], &[], 1);
+            graph.output(output);
+            graph.compile().map(|program| program.initial(1).map(|_| ()))
+        };
+        let init = Init::He { inputs: 1 };
+        let most = 1_000_000_000_000_000_000;
+        let overflow = compile(&|graph| drop(graph.parameter("bottom.0.weight", &[1, 40, most], init)));
+        let said = overflow.unwrap_err().to_string();
+        assert!(
+            said.contains("parameter `bottom.0.weight`: 1 × 40 × 1000000000000000000 numbers take 160 EB"),
+            "{said}"
+        );
+        // Each fits, both together do not.
+        let sum = compile(&|graph| ["a", "b"].iter().for_each(|name| drop(graph.parameter(name, &[most * 2], init))));
+        assert!(sum.unwrap_err().to_string().contains("the parameters"));
+        let width = compile(&|graph| drop(graph.source("labels", most, false)));
+        assert!(width.unwrap_err().to_string().contains("`labels` of a chunk of rows"));
+        // A shape that could be, but is more than any machine has.
+        let large = compile(&|graph| drop(graph.parameter("table", &[1 << 50], init))).unwrap();
+        assert!(large.unwrap_err().to_string().contains("the parameters: 1125899906842624 numbers take 5 PB"));
     }
 }

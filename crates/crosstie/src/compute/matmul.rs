@@ -1,6 +1,5 @@
 //! Matrix products, behind one function: on the processor's matrix unit where it
-//! has one ([`amx`]), else by the crate `gemm`, which another could replace.
-//! Only this file and those of `amx` have `unsafe`.
+//! has one ([`amx`]), else by the crate `gemm`, of which only this file knows.
 
 #![allow(unsafe_code)]
 
@@ -8,142 +7,9 @@ use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
 
-use super::amx::{self, Blocks, Laid, Line, Parts, STRIP, Unit};
+use super::amx::{self, Blocks, Laid, Line, Operands, Parts, STRIP, Unit};
 use super::kernel::vectorised;
-
-/// A strided view of a matrix: element (i, j) is `data[i * rows_by + j * columns_by]`.
-#[derive(Clone, Copy)]
-pub struct Matrix<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) rows_by: usize,
-    pub(super) columns_by: usize,
-}
-
-impl<'a> Matrix<'a> {
-    /// A row-major view of `rows × columns`, `stride` elements from row to row.
-    ///
-    /// # Panics
-    /// If `data` is too short.
-    pub fn new(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Matrix<'a> {
-        check_length(data.len(), rows, columns, stride);
-        Matrix { data, rows, columns, rows_by: stride, columns_by: 1 }
-    }
-
-    /// The rows `from..from + count`.
-    pub(super) fn rows(self, from: usize, count: usize) -> Matrix<'a> {
-        assert!(from + count <= self.rows, "rows {from}..{} of {}", from + count, self.rows);
-        Matrix { data: &self.data[from * self.rows_by..], rows: count, ..self }
-    }
-
-    /// The columns `from..from + count`.
-    pub(super) fn columns(self, from: usize, count: usize) -> Matrix<'a> {
-        self.transposed().rows(from, count).transposed()
-    }
-
-    /// A copy with every number rounded to bfloat16, in the same order.
-    fn rounded_into(self, into: &mut [f32]) -> Matrix<'_> {
-        if self.columns_by != 1 {
-            return self.transposed().rounded_into(into).transposed();
-        }
-        for (row, into) in into.chunks_exact_mut(self.columns).enumerate() {
-            let row = &self.data[row * self.rows_by..][..self.columns];
-            vectorised(
-                #[inline(always)]
-                || into.iter_mut().zip(row).for_each(|(into, number)| *into = nearest_bfloat16(*number)),
-            );
-        }
-        Matrix::new(into, self.rows, self.columns, self.columns)
-    }
-
-    /// The same elements, rows and columns exchanged.
-    pub fn transposed(self) -> Matrix<'a> {
-        Matrix {
-            data: self.data,
-            rows: self.columns,
-            columns: self.rows,
-            rows_by: self.columns_by,
-            columns_by: self.rows_by,
-        }
-    }
-}
-
-/// A row-major view that can be written.
-pub struct MatrixMut<'a> {
-    pub(super) data: *mut f32,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) stride: usize,
-    lifetime: std::marker::PhantomData<&'a mut [f32]>,
-}
-
-impl<'a> MatrixMut<'a> {
-    /// A row-major view of `rows × columns`, `stride` elements from row to row.
-    ///
-    /// # Panics
-    /// If `data` is too short.
-    pub fn new(data: &'a mut [f32], rows: usize, columns: usize, stride: usize) -> MatrixMut<'a> {
-        check_length(data.len(), rows, columns, stride);
-        MatrixMut { data: data.as_mut_ptr(), rows, columns, stride, lifetime: std::marker::PhantomData }
-    }
-
-    /// The columns `from..from + width`, consuming the view.
-    pub(super) fn columns(self, from: usize, width: usize) -> MatrixMut<'a> {
-        assert!(from + width <= self.columns, "columns {from}..{} of {}", from + width, self.columns);
-        // SAFETY: `from` is at most `columns`, so the pointer stays inside the
-        // first row of the slice this view was made from (tests::columns_of_a_view).
-        let data = unsafe { self.data.add(from) };
-        MatrixMut { data, columns: width, ..self }
-    }
-
-    /// Splits into views of `width` columns each (the last may be narrower).
-    /// The views are disjoint, so each may go to a thread of its own.
-    pub(super) fn into_tiles(self, width: usize) -> Vec<MatrixMut<'a>> {
-        let (columns, width) = (self.columns, width.max(1));
-        (0..columns)
-            .step_by(width)
-            .map(|from| {
-                let view = MatrixMut { lifetime: std::marker::PhantomData, ..self };
-                view.columns(from, width.min(columns - from))
-            })
-            .collect()
-    }
-
-    /// Number of columns.
-    pub(super) fn width(&self) -> usize {
-        self.columns
-    }
-
-    /// Sets every element to zero.
-    pub(super) fn clear(&mut self) {
-        for row in 0..self.rows {
-            self.row(row).fill(0.0);
-        }
-    }
-
-    /// One row.
-    pub(super) fn row(&mut self, row: usize) -> &mut [f32] {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
-        // SAFETY: `new` checked that `rows` rows of `columns` elements, `stride`
-        // apart, lie inside one exclusively borrowed slice; `columns` and
-        // `into_tiles` only narrow the columns. The borrow of `self` keeps two
-        // rows from being taken at once (tests::tiles_write_their_own_columns).
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(row * self.stride), self.columns) }
-    }
-}
-
-// SAFETY: a view has exclusive use of its elements, like the `&mut [f32]` it
-// was made from; tiles of one matrix share no element.
-unsafe impl Send for MatrixMut<'_> {}
-
-fn check_length(length: usize, rows: usize, columns: usize, stride: usize) {
-    assert!(columns <= stride || rows <= 1, "a row of {columns} does not fit a stride of {stride}");
-    if rows > 0 && columns > 0 {
-        let needed = (rows - 1) * stride + columns;
-        assert!(length >= needed, "{rows} × {columns} with stride {stride} needs {needed} elements, got {length}");
-    }
-}
+use super::matrix::{Matrix, MatrixMut};
 
 /// How exact the products of a network are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,9 +34,9 @@ impl Products {
 
     /// How weights of `rows × columns`, with a cut between the first rows and the
     /// others, are laid out beforehand; `None` where that gains nothing.
-    pub(super) fn layout(self, rows: usize, columns: usize, cut: usize) -> Option<Layout> {
+    pub(super) fn layout(self, rows: usize, columns: usize, cut: usize) -> Option<RightLayout> {
         let unit = Unit::find().filter(|_| wide_enough(rows, columns))?;
-        Some(Layout { unit, blocks: Blocks { inner: rows, cut }, columns, parts: self.parts() })
+        Some(RightLayout { unit, blocks: Blocks { inner: rows, cut }, columns, parts: self.parts() })
     }
 }
 
@@ -182,15 +48,15 @@ fn wide_enough(inner: usize, columns: usize) -> bool {
 
 /// How a right side is laid out for the matrix unit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
+pub(super) struct RightLayout {
     unit: Unit,
     blocks: Blocks,
     columns: usize,
     parts: Parts,
 }
 
-impl Layout {
-    /// Lines that it takes, a multiple of [`Layout::strip`].
+impl RightLayout {
+    /// Lines that it takes, a multiple of [`RightLayout::strip`].
     pub fn lines(self) -> usize {
         amx::lines(self.blocks, self.columns, self.parts)
     }
@@ -291,7 +157,7 @@ fn product_by(
     match (unit, products) {
         (Some(unit), _) => {
             let blocks = Blocks { inner: a.columns, cut };
-            unit.product(c, accumulate, (a, b), (blocks, laid), products.parts());
+            unit.product(c, accumulate, Operands { a, b, blocks, laid }, products.parts());
         }
         (None, Products::Float32) => by_vectors(c, accumulate, a, b),
         (None, Products::Bfloat16) => rounded(a, b, |a, b| by_vectors(c, accumulate, a, b)),
@@ -327,8 +193,24 @@ fn rounded(a: Matrix<'_>, b: Matrix<'_>, work: impl FnOnce(Matrix<'_>, Matrix<'_
             scratch.resize(size + other, 0.0);
         }
         let (one, other) = scratch[..size + other].split_at_mut(size);
-        work(a.rounded_into(one), b.rounded_into(other));
+        work(rounded_into(a, one), rounded_into(b, other));
     });
+}
+
+/// A copy of a matrix with every number rounded to bfloat16, in the same order.
+fn rounded_into<'a>(matrix: Matrix<'_>, into: &'a mut [f32]) -> Matrix<'a> {
+    let Matrix { data, rows, columns, rows_by, columns_by } = matrix;
+    if columns_by != 1 {
+        return rounded_into(matrix.transposed(), into).transposed();
+    }
+    for (row, into) in into.chunks_exact_mut(columns).enumerate() {
+        let row = &data[row * rows_by..][..columns];
+        vectorised(
+            #[inline(always)]
+            || into.iter_mut().zip(row).for_each(|(into, number)| *into = nearest_bfloat16(*number)),
+        );
+    }
+    Matrix::new(into, rows, columns, columns)
 }
 
 /// The nearest bfloat16 number; of two, the even one.
@@ -567,29 +449,5 @@ mod tests {
             assert_eq!(nearest_bfloat16(number), expected, "{number}");
         }
         assert!(nearest_bfloat16(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn columns_of_a_view() {
-        let mut data = vec![0.0; 12];
-        MatrixMut::new(&mut data, 3, 4, 4).columns(1, 2).row(2).copy_from_slice(&[5.0, 6.0]);
-        assert_eq!(&data[8..], &[0.0, 5.0, 6.0, 0.0]);
-    }
-
-    #[test]
-    fn tiles_write_their_own_columns() {
-        let mut data = vec![0.0; 15];
-        for (index, tile) in MatrixMut::new(&mut data, 3, 5, 5).into_tiles(2).iter_mut().enumerate() {
-            for row in 0..3 {
-                tile.row(row).iter_mut().for_each(|x| *x += 1.0 + index as f32);
-            }
-        }
-        assert_eq!(data, [1.0, 1.0, 2.0, 2.0, 3.0].repeat(3));
-    }
-
-    #[test]
-    #[should_panic(expected = "needs 8 elements")]
-    fn a_view_longer_than_its_slice_is_refused() {
-        Matrix::new(&[0.0; 7], 2, 4, 4);
     }
 }

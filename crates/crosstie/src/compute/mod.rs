@@ -3,10 +3,12 @@
 //! A model declares a [`Graph`] once. Every node is a matrix with one row per
 //! row of the batch and a fixed width. [`Graph::compile`] plans which steps run
 //! forward and backward and which gradient buffers are overwritten or added
-//! to; after that a step allocates nothing.
+//! to. A [`Workspace`] holds the buffers, and grows with the largest batch: no
+//! later pass asks for memory for them. (Lists of a few words each, such as an
+//! op's parameters, are made anew.)
 //!
 //! A batch is cut into chunks of [`CHUNK`] rows. Forward and backward run
-//! chunk by chunk on any number of threads; then the gradient of each
+//! chunk by chunk, on the calling thread or on a pool ([`Threads`]); then the gradient of each
 //! parameter is computed over all chunks in their order by one job. No sum
 //! depends on which thread did what, so results are equal to the bit at any
 //! number of threads.
@@ -16,16 +18,30 @@
 
 #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
 mod amx;
+mod buffer;
 pub mod check;
 mod graph;
 pub mod kernel;
 mod matmul;
+mod matrix;
+mod memory;
+mod node;
 pub mod op;
 mod parameters;
+mod pass;
+mod program;
+mod threads;
+mod weights;
 mod workspace;
 
-pub use graph::{Graph, Init, Node, Parameter, ParameterId, Program};
-pub use matmul::{Matrix, MatrixMut, Products, Right, by_vectors, product};
+pub use buffer::{CHUNK, Mode};
+pub use graph::Graph;
+pub use matmul::{Products, Right, by_vectors, product};
+pub use matrix::{Matrix, MatrixMut};
+pub use memory::zeros;
+pub use node::{Init, Node, Parameter, ParameterId};
 pub use op::Op;
 pub use parameters::Parameters;
-pub use workspace::{CHUNK, Fill, Mode, NotFinite, Workspace};
+pub use program::Program;
+pub use threads::Threads;
+pub use workspace::{Fill, NotFinite, Workspace};

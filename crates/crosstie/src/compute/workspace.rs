@@ -2,46 +2,18 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use super::graph::{Node, Program};
-use super::op::{BackwardPass, BatchView, ForwardPass, Job};
-use super::parameters::{Parameters, StepWeights};
-
-/// Rows of a chunk. Small enough that a chunk's numbers stay near the
-/// processor and that a batch has work for several threads, large enough for
-/// fast products. Fixed, because results must not depend on the machine.
-pub const CHUNK: usize = 256;
-
-/// Training or scoring.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Mode {
-    /// Dropout and batch statistics are on; the numbers address the randomness.
-    Train {
-        /// The run's seed.
-        seed: u64,
-        /// The optimizer step.
-        step: u64,
-    },
-    /// Every row for itself.
-    Score,
-}
+use super::buffer::{CHUNK, Chunk, Mode, ROOM};
+use super::memory;
+use super::node::Node;
+use super::op::Job;
+use super::parameters::Parameters;
+use super::pass::{BackwardPass, BatchView, ForwardPass};
+use super::program::{Program, Step};
+use super::threads::Threads;
+use crate::error::Result;
 
 /// Fills rows `range` of source `index` (`rows × width`, row-major).
 pub type Fill<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + Sync + 'a;
-
-/// The numbers of some consecutive rows of a batch.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub rows: usize,
-    pub first_row: usize,
-    pub segments: Vec<Range<usize>>,
-    /// Per buffer with a lead: the rows whose lead differs from that of the row
-    /// before. Found for scoring only.
-    pub starts: Vec<Vec<usize>>,
-    pub values: Vec<Vec<f32>>,
-    pub gradients: Vec<Vec<f32>>,
-}
 
 /// A loss that is no finite number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,25 +26,39 @@ pub struct NotFinite {
     pub row: usize,
 }
 
-/// All buffers that a program needs for batches of up to so many rows.
+/// All buffers that a program needs. They grow with the largest batch; as long
+/// as none is larger, a pass asks for no memory for numbers.
 #[derive(Debug)]
 pub struct Workspace {
     chunks: Vec<Chunk>,
+    /// Per buffer: how many numbers a row has there, 0 if nobody asks for them.
+    values: Vec<usize>,
+    /// The same of the gradients.
+    gradients: Vec<usize>,
+    scenarios: usize,
     statistics: Vec<Vec<f32>>,
-    capacity: usize,
     used: usize,
     rows: usize,
     diagnosis: bool,
+    threads: Threads,
 }
 
 impl Program {
-    /// Buffers for batches of up to `rows` rows; with gradients for training.
+    /// Buffers with room for `rows` rows, which may be none; with gradients for
+    /// training.
+    ///
+    /// # Panics
+    /// If there is no memory for the rows ([`Workspace::reserve`] tells of it as an
+    /// error).
     pub fn workspace(&self, rows: usize, training: bool) -> Workspace {
         self.buffers(rows, training, if training { &self.train } else { &self.score })
     }
 
     /// Buffers for scoring that computes the diagnostics too. They may depend
     /// on labels, which scoring alone never asks for.
+    ///
+    /// # Panics
+    /// As [`Program::workspace`].
     pub fn diagnosis(&self, rows: usize) -> Workspace {
         Workspace { diagnosis: true, ..self.buffers(rows, false, &self.diagnose) }
     }
@@ -85,32 +71,32 @@ impl Program {
             inputs.iter().for_each(|input| alive[input.buffer] = true);
         }
         self.outputs.iter().for_each(|output| alive[output.buffer] = true);
-        let buffers = |rows: usize, wanted: &dyn Fn(usize) -> bool| -> Vec<Vec<f32>> {
-            let length = |buffer: usize| if wanted(buffer) { rows * self.widths[buffer] } else { 0 };
-            (0..self.widths.len()).map(|buffer| vec![0.0; length(buffer)]).collect()
+        let widths = |wanted: &dyn Fn(usize) -> bool| {
+            self.widths.iter().enumerate().map(|(buffer, width)| if wanted(buffer) { *width } else { 0 }).collect()
         };
-        let chunks = (0..rows.div_ceil(CHUNK))
-            .map(|index| {
-                let rows = CHUNK.min(rows - index * CHUNK);
-                Chunk {
-                    rows,
-                    first_row: index * CHUNK,
-                    segments: vec![0..0; self.scenarios],
-                    starts: vec![Vec::new(); self.widths.len()],
-                    values: buffers(rows, &|buffer| alive[buffer]),
-                    gradients: buffers(rows, &|buffer| training && self.backward.needed[buffer]),
-                }
-            })
-            .collect();
-        let statistics: Vec<Vec<f32>> =
-            self.steps.iter().map(|step| vec![0.0; if training { step.op.statistics() } else { 0 }]).collect();
-        Workspace { chunks, statistics, capacity: rows, used: 0, rows: 0, diagnosis: false }
+        let statistics = |step: &Step| vec![0.0; if training { step.op.statistics() } else { 0 }];
+        let mut workspace = Workspace {
+            chunks: Vec::new(),
+            values: widths(&|buffer| alive[buffer]),
+            gradients: widths(&|buffer| training && self.backward.needed[buffer]),
+            scenarios: self.scenarios,
+            statistics: self.steps.iter().map(statistics).collect(),
+            used: 0,
+            rows: 0,
+            diagnosis: false,
+            threads: Threads::default(),
+        };
+        workspace.grow(rows);
+        workspace
     }
 
     /// Computes the outputs of a batch, and the diagnostics in a workspace for
     /// [diagnosis](Program::diagnosis).
     ///
     /// `segments` are the rows of each scenario; they cover `0..rows` in order.
+    ///
+    /// # Panics
+    /// As [`Program::workspace`].
     pub fn score(
         &self,
         workspace: &mut Workspace,
@@ -121,8 +107,7 @@ impl Program {
     ) {
         workspace.load(rows, segments);
         let used = if workspace.diagnosis { &self.diagnose } else { &self.score };
-        let (chunks, statistics) = (&mut workspace.chunks[..workspace.used], &workspace.statistics);
-        chunks.par_iter_mut().with_max_len(1).for_each(|chunk| {
+        workspace.each(|chunk, statistics| {
             self.fill(chunk, fill);
             self.find_starts(chunk);
             self.forward_chunk(chunk, 0..self.steps.len(), used, parameters, statistics, Mode::Score);
@@ -132,6 +117,9 @@ impl Program {
     /// Computes the losses of a batch and the gradients of the sources. `seeds`
     /// are the weights of the losses, per row. Follow with
     /// [`Program::parameter_gradients`].
+    ///
+    /// # Panics
+    /// As [`Program::workspace`].
     #[allow(clippy::too_many_arguments)]
     pub fn train(
         &self,
@@ -146,8 +134,7 @@ impl Program {
         workspace.load(rows, segments);
         let whole = 0..self.steps.len();
         if self.steps.iter().all(|step| step.op.statistics() == 0) {
-            let (chunks, statistics) = (&mut workspace.chunks[..workspace.used], &workspace.statistics);
-            chunks.par_iter_mut().with_max_len(1).for_each(|chunk| {
+            workspace.each(|chunk, statistics| {
                 self.fill(chunk, fill);
                 self.forward_chunk(chunk, whole.clone(), &self.train, parameters, statistics, mode);
                 self.seed_chunk(chunk, seeds);
@@ -266,7 +253,7 @@ impl Program {
                 leads: &self.leads,
                 starts: &chunk.starts,
                 parameters: &slots,
-                weights: StepWeights::find(self, parameters, index),
+                weights: parameters.weights(&self.weights, index),
                 statistics: &statistics[index],
             });
             chunk.values[step.output.buffer] = output;
@@ -315,7 +302,7 @@ impl Program {
                 writes: &self.backward.writes[index],
                 widths: &self.widths,
                 parameters: &slots,
-                weights: StepWeights::find(self, parameters, index),
+                weights: parameters.weights(&self.weights, index),
                 statistics: &statistics[index],
             });
             chunk.gradients[step.output.buffer] = gradient;
@@ -344,9 +331,9 @@ impl Program {
                     None => {}
                 }
             }
-            jobs.into_par_iter().with_max_len(1).for_each(|(step, slot, mut job)| {
-                let view = self.batch_view(workspace, parameters, step);
-                self.steps[step].op.parameter_gradient(slot, &mut job, wave > 0, &view);
+            workspace.threads.each(&mut jobs, |(step, slot, job)| {
+                let view = self.batch_view(workspace, parameters, *step);
+                self.steps[*step].op.parameter_gradient(*slot, job, wave > 0, &view);
             });
         }
     }
@@ -365,13 +352,50 @@ impl Program {
 }
 
 impl Workspace {
+    /// Says on which threads its passes run; on the caller's pool if nobody does.
+    pub fn on(self, threads: Threads) -> Workspace {
+        Workspace { threads, ..self }
+    }
+
+    /// Makes room for batches of `rows` rows, as every pass does by itself.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if there is no memory for them. The
+    /// workspace then has room for fewer rows.
+    pub fn reserve(&mut self, rows: usize) -> Result<()> {
+        let held: usize = self.chunks.iter().map(|chunk| chunk.capacity).sum();
+        if rows > held {
+            // The system refuses at once what it could never give; of many small
+            // pieces it would promise every one.
+            let (what, shape) = (ROOM, [rows - held, self.values.iter().chain(&self.gradients).sum()]);
+            let count = memory::count(&shape).ok_or_else(|| memory::too_large(what, &shape))?;
+            Vec::<f32>::new().try_reserve_exact(count).map_err(|_| memory::too_large(what, &shape))?;
+        }
+        for first_row in (0..rows).step_by(CHUNK) {
+            let index = first_row / CHUNK;
+            if index == self.chunks.len() {
+                self.chunks.push(Chunk::new(first_row, self.scenarios, self.values.len()));
+            }
+            self.chunks[index].reserve(CHUNK.min(rows - first_row), &self.values, &self.gradients)?;
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, rows: usize) {
+        self.reserve(rows).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// How many numbers it has room for.
+    pub fn numbers(&self) -> usize {
+        self.chunks.iter().flat_map(|chunk| chunk.values.iter().chain(&chunk.gradients)).map(Vec::len).sum()
+    }
+
     fn load(&mut self, rows: usize, segments: &[Range<usize>]) {
-        assert!(rows <= self.capacity, "{rows} rows do not fit a workspace for {}", self.capacity);
         debug_assert_eq!(segments.last().map_or(0, |last| last.end), rows, "segments cover the batch");
+        self.grow(rows);
         self.rows = rows;
         self.used = rows.div_ceil(CHUNK);
-        for (index, chunk) in self.chunks[..self.used].iter_mut().enumerate() {
-            chunk.first_row = index * CHUNK;
+        for chunk in &mut self.chunks[..self.used] {
             chunk.rows = CHUNK.min(rows - chunk.first_row);
             let inside = |row: usize| row.clamp(chunk.first_row, chunk.first_row + chunk.rows) - chunk.first_row;
             for (segment, whole) in chunk.segments.iter_mut().zip(segments) {
@@ -382,7 +406,7 @@ impl Workspace {
 
     fn each(&mut self, work: impl Fn(&mut Chunk, &[Vec<f32>]) + Sync) {
         let statistics = &self.statistics;
-        self.chunks[..self.used].par_iter_mut().with_max_len(1).for_each(|chunk| work(chunk, statistics));
+        self.threads.each(&mut self.chunks[..self.used], |chunk| work(chunk, statistics));
     }
 
     /// Rows of the batch it holds.
@@ -435,5 +459,144 @@ impl Workspace {
         });
         let sums = sums.collect();
         (sums, broken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+    use crate::compute::op::{Activation, BatchNorm, Linear, Multiply};
+    use crate::compute::{Graph, Init};
+
+    const WIDTH: usize = 3;
+
+    /// A layer with batch statistics, so that passes have all their stages.
+    fn program() -> Program {
+        let mut graph = Graph::new(2);
+        let input = graph.source("input", WIDTH, true);
+        let init = Init::Glorot { inputs: WIDTH, outputs: 4 };
+        let weight = graph.parameter("weight", &[2, 1, WIDTH, 4], init);
+        let linear =
+            Linear { groups: 1, inputs: WIDTH, outputs: 4, activation: Activation::Tanh, bias: false, routed: true };
+        let hidden = graph.push("linear", linear, &[input], &[weight], 4);
+        let [scale, shift] =
+            [("scale", 1.0), ("shift", 0.0)].map(|(name, start)| graph.parameter(name, &[4], Init::Constant(start)));
+        let (mean, variance) = (graph.statistic("mean", &[4], 0.0), graph.statistic("variance", &[4], 1.0));
+        let norm = BatchNorm { width: 4, momentum: 0.9 };
+        let normal = graph.push("norm", norm, &[hidden], &[scale, shift, mean, variance], 4);
+        let square = graph.push("square", Multiply, &[normal, hidden], &[], 4);
+        graph.output(square);
+        graph.loss("loss", square.columns(1, 1));
+        graph.compile().unwrap()
+    }
+
+    fn fill(_: usize, rows: Range<usize>, into: &mut [f32]) {
+        for (index, value) in (rows.start * WIDTH..).zip(into) {
+            *value = (index as f32 * 0.37).sin();
+        }
+    }
+
+    /// The bits of all that two training passes and a scoring pass leave.
+    fn bits(program: &Program, workspaces: [&mut Workspace; 2], rows: usize, fill: &Fill<'_>) -> Vec<u32> {
+        let [training, scoring] = workspaces;
+        let parameters = program.initial(1).unwrap();
+        let (segments, mode) = ([0..rows / 3, rows / 3..rows], Mode::Train { seed: 1, step: 1 });
+        program.train(training, &parameters, rows, &segments, &[1.0], mode, fill);
+        program.backward(training, &parameters, &[0.5], mode);
+        let mut gradients = vec![f32::NAN; program.length()];
+        program.parameter_gradients(training, &parameters, &mut gradients);
+        program.score(scoring, &parameters, rows, &segments, fill);
+        let source = Node { buffer: 0, from: 0, width: WIDTH, detached: false };
+        let sources = training.source_gradients(program, source).flat_map(|(_, part)| part.to_vec());
+        let outputs = scoring.values(program, program.outputs[0]).flatten().copied();
+        let learned = program.parameters.iter().flat_map(|parameter| gradients[parameter.range()].to_vec());
+        sources.chain(outputs).chain(learned).map(f32::to_bits).collect()
+    }
+
+    /// Bits of fresh workspaces of one kind.
+    fn fresh(program: &Program, room: usize, threads: Threads, rows: usize, fill: &Fill<'_>) -> Vec<u32> {
+        let [mut training, mut scoring] = [true, false].map(|training| program.workspace(room, training).on(threads));
+        bits(program, [&mut training, &mut scoring], rows, fill)
+    }
+
+    #[test]
+    fn inline_passes_use_the_calling_thread_alone_and_give_the_same_bits() {
+        let (program, rows) = (program(), 3 * CHUNK + 5);
+        let seen: Mutex<BTreeSet<String>> = Mutex::default();
+        let noting = |source: usize, rows: Range<usize>, into: &mut [f32]| {
+            let id: ThreadId = thread::current().id();
+            seen.lock().unwrap().insert(format!("{id:?}"));
+            fill(source, rows, into);
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let inline = pool.install(|| {
+            let own = format!("{:?}", thread::current().id());
+            let inline = fresh(&program, rows, Threads::Inline, rows, &noting);
+            assert_eq!(*seen.lock().unwrap(), BTreeSet::from([own]));
+            inline
+        });
+        assert_eq!(inline, pool.install(|| fresh(&program, rows, Threads::Pool, rows, &fill)));
+    }
+
+    #[test]
+    fn a_pass_from_no_pool_can_stay_on_its_thread() {
+        let (program, here) = (program(), thread::current().id());
+        let stays = |_: usize, rows: Range<usize>, into: &mut [f32]| {
+            assert_eq!(thread::current().id(), here);
+            fill(0, rows, into);
+        };
+        fresh(&program, 0, Threads::Inline, 2 * CHUNK, &stays);
+    }
+
+    #[test]
+    fn a_workspace_grows_with_its_batches_and_changes_no_bit() {
+        let program = program();
+        let [mut training, mut scoring] = [true, false].map(|training| program.workspace(0, training));
+        for rows in [1, 2, 0, 200, 90, CHUNK + 40, CHUNK + 41, 3 * CHUNK, 7] {
+            let grown = bits(&program, [&mut training, &mut scoring], rows, &fill);
+            assert_eq!(grown, fresh(&program, rows, Threads::Pool, rows, &fill), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn a_workspace_has_room_for_the_rows_that_are_there_and_not_for_a_whole_chunk() {
+        let program = program();
+        let per_row = program.workspace(1, true).numbers();
+        let mut workspace = program.workspace(0, true);
+        assert_eq!(workspace.numbers(), 0);
+        bits(&program, [&mut workspace, &mut program.workspace(0, false)], 2 * CHUNK + 88, &fill);
+        assert_eq!(workspace.numbers(), (2 * CHUNK + 88) * per_row);
+    }
+
+    #[test]
+    fn batches_that_are_no_larger_than_one_before_ask_for_no_memory() {
+        let program = program();
+        let [mut training, mut scoring] = [true, false].map(|training| program.workspace(0, training));
+        let places = |workspace: &Workspace| -> Vec<*const f32> {
+            let chunks = workspace.chunks.iter();
+            chunks.flat_map(|chunk| chunk.values.iter().chain(&chunk.gradients).map(|buffer| buffer.as_ptr())).collect()
+        };
+        bits(&program, [&mut training, &mut scoring], 2 * CHUNK + 88, &fill);
+        let before = [places(&training), places(&scoring)];
+        for rows in [2 * CHUNK + 88, 5, CHUNK, 2 * CHUNK + 1] {
+            bits(&program, [&mut training, &mut scoring], rows, &fill);
+            assert_eq!([places(&training), places(&scoring)], before, "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn room_for_more_rows_than_there_is_memory_is_refused_and_the_workspace_stays_usable() {
+        let program = program();
+        let mut workspace = program.workspace(10, true);
+        for rows in [1_000_000_000_000_000, usize::MAX] {
+            let said = workspace.reserve(rows).unwrap_err().to_string();
+            assert!(said.contains("room for the rows of a batch"), "{said}");
+        }
+        let found = bits(&program, [&mut workspace, &mut program.workspace(0, false)], 40, &fill);
+        assert_eq!(found, fresh(&program, 40, Threads::Pool, 40, &fill));
     }
 }

@@ -82,7 +82,7 @@ pub struct Experts {
 
 /// A layer of which every owner has a subnetwork.
 #[derive(Clone, Debug)]
-pub struct Masked {
+pub struct Subnetworks {
     /// The owners' outputs.
     pub nodes: Vec<Node>,
     /// The weights that they share.
@@ -243,7 +243,7 @@ impl<'a> Net<'a> {
     ///
     /// # Shapes
     /// xs: rows × d each, one per owner; outputs: rows × `width` each.
-    pub fn masked(&mut self, name: &str, owners: &[String], xs: &[Node], width: usize) -> Masked {
+    pub fn masked(&mut self, name: &str, owners: &[String], xs: &[Node], width: usize) -> Subnetworks {
         let activation = self.inner_activation();
         let inputs = xs[0].width();
         let init = initial(activation, inputs, width);
@@ -258,7 +258,7 @@ impl<'a> Net<'a> {
             self.finish(name, &format!("{name}.norm.{owner}"), linear, affine, 1)
         };
         let nodes = owners.iter().zip(xs).zip(&masks).map(own).collect();
-        Masked { nodes, weight, masks }
+        Subnetworks { nodes, weight, masks }
     }
 
     /// The inner products of all pairs of parts of x that begin at `starts` and

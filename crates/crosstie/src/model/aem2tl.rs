@@ -51,7 +51,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model, esm2};
+use super::declare::{About, Declared, Model};
+use super::esm2;
+use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::{Error, Result};
 use crate::layer::{Gating, Net, check_units};
@@ -186,8 +188,8 @@ impl Model for Aem2tl {
             return Err(Error::Config(message.into()));
         }
         let heads = inputs.heads().len();
-        let features = inputs.features(net);
-        let x = features.main();
+        let fields = inputs.fields(net);
+        let x = fields.main();
         let of_scenario = if self.scenario_cgc { self.scenario_cgc(net, x) } else { x };
         let of_tasks = if self.task_cgc {
             self.task_cgc(net, of_scenario, heads)
@@ -195,10 +197,10 @@ impl Model for Aem2tl {
             net.concat("tower_input", &vec![of_scenario; heads])
         };
         if self.personalised_gating && net.gating().is_none() {
-            features.gate_towers(net, Gating { units: self.gate_units, scenario_width: self.scenario_width });
+            fields.gate_towers(net, Gating { units: self.gate_units, scenario_width: self.scenario_width });
         }
         let logits = net.per_scenario().towers("tower", of_tasks, heads, &self.tower_units);
-        Ok(inputs.add_bias(net, "bias", &features, logits).into())
+        Ok(inputs.add_bias(net, "bias", &fields, logits).into())
     }
 
     fn space(&self) -> Space {
@@ -306,8 +308,8 @@ mod tests {
         };
         let config = ObjectiveConfig::default();
         let (plain, model) = (network(&plain, &config, 1), network(&model, &config, 1));
-        let from = plain.program.initial(3);
-        let mut into = model.program.initial(4);
+        let from = plain.program.initial(3).unwrap();
+        let mut into = model.program.initial(4).unwrap();
         for layer in ["0.weight", "0.bias", "1.weight", "1.bias"] {
             let bottom = values(&plain, &from, &format!("bottom.{layer}"));
             set(&model, &mut into, &format!("shared_expert.{layer}"), bottom);
@@ -328,16 +330,16 @@ mod tests {
         let ungated = Aem2tl { personalised_gating: false, ..gated.clone() };
         let config = ObjectiveConfig::default();
         let (gated, ungated) = (network(&gated, &config, 3), network(&ungated, &config, 3));
-        let mut parameters = gated.program.initial(3);
+        let mut parameters = gated.program.initial(3).unwrap();
         for layer in 0..3 {
             let name = format!("personal_gate.{layer}.1.weight");
             let zeros = vec![0.0; values(&gated, &parameters, &name).len()];
             set(&gated, &mut parameters, &name, &zeros);
         }
-        let same = ungated.program.initial(3);
+        let same = ungated.program.initial(3).unwrap();
         let rows = [4, 0, 5];
         assert_eq!(logits(&gated, &parameters, &input(9), &rows), logits(&ungated, &same, &input(9), &rows));
-        let open = gated.program.initial(3);
+        let open = gated.program.initial(3).unwrap();
         assert_ne!(logits(&gated, &open, &input(9), &rows), logits(&ungated, &same, &input(9), &rows));
     }
 
@@ -372,7 +374,7 @@ mod tests {
     #[test]
     fn a_scenario_moves_its_own_rows_only() {
         let network = network(&Aem2tl::default(), &ObjectiveConfig::default(), 3);
-        let mut parameters = network.program.initial(3);
+        let mut parameters = network.program.initial(3).unwrap();
         let rows = [3, 2, 4];
         let before = logits(&network, &parameters, &input(9), &rows);
         let per_scenario = ["scenario_expert.0.weight", "scenario_gate.bias", "task_expert.0.weight", "tower.1.bias"];

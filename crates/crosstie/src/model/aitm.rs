@@ -31,7 +31,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::compute::op::Dot;
 use crate::error::{Error, Result};
@@ -72,8 +73,8 @@ impl Model for Aitm {
         }
         let senders = senders(inputs);
         let heads = senders.len();
-        let features = inputs.features(net);
-        let bottoms = net.experts("bottom", features.main(), heads, &self.bottom_units).node;
+        let fields = inputs.fields(net);
+        let bottoms = net.experts("bottom", fields.main(), heads, &self.bottom_units).node;
         let mut z: Vec<Node> = (0..heads).map(|head| bottoms.part(head, heads)).collect();
         // The heads of one level transfer side by side, level after level.
         for level in 1.. {
@@ -92,7 +93,7 @@ impl Model for Aitm {
         }
         let z = net.concat("z", &z);
         let logits = net.towers("tower", z, heads, &self.tower_units);
-        let logits = inputs.add_bias(net, "bias", &features, logits);
+        let logits = inputs.add_bias(net, "bias", &fields, logits);
         self.calibrate(net, inputs, logits);
         Ok(logits.into())
     }

@@ -50,7 +50,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::compute::op::Activation;
 use crate::error::{Error, Result};
@@ -208,9 +209,9 @@ impl Calibration {
 impl Model for Calibration {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         self.check()?;
-        let features = inputs.features(net);
-        let main = self.networks(net, inputs, "network", features.main(), &self.units, &self.layers);
-        let Some(bias) = features.bias() else { return Ok(main.into()) };
+        let fields = inputs.fields(net);
+        let main = self.networks(net, inputs, "network", fields.main(), &self.units, &self.layers);
+        let Some(bias) = fields.bias() else { return Ok(main.into()) };
         let bias = self.networks(&mut net.ungated(), inputs, "bias", bias, &self.bias_units, &self.bias_layers);
         Ok(net.sum("logits", &[(1.0, main), (1.0, bias)]).into())
     }

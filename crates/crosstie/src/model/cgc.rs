@@ -14,7 +14,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model, Ple};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
+use super::ple::Ple;
 use crate::error::Result;
 use crate::layer::Net;
 

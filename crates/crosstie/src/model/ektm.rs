@@ -8,7 +8,7 @@
 //! head (cvr), i = 1..T:
 //!
 //! ```text
-//! f_ctr, f_i = Bottom(e)                                 one for every head; e_i with own_tables
+//! f_ctr, f_i = Bottom(e)                                 one for every head; e_i with tables "own"
 //! s_ij       = <f_i, f_j> / (‖f_i‖ ‖f_j‖)                similarity "cosine", per row
 //! s          = a learned T × T matrix                    similarity "learned"
 //! ŝ_i        = softmax_j(s_ij / temperature)             both
@@ -38,7 +38,7 @@
 //! - `transmitter.stop_gradient`: in F_i, and in s_ij, f_ctr and f_j (j ≠ i)
 //!   give knowledge and are not changed by task i (after STEM, AAAI 2024).
 //! - Whether the paper's tasks share their embeddings is unknown; methods 2.4
-//!   has them shared. With `own_tables` (after STEM, AAAI 2024) every task has
+//!   has them shared. With `tables = "own"` (after STEM, AAAI 2024) every task has
 //!   its own, as in single-task training, and nothing but the router joins them:
 //!   unlike tasks cannot pull each other's embeddings. Bias networks read the
 //!   first set.
@@ -57,7 +57,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
 use crate::error::{Error, Result};
@@ -198,14 +199,14 @@ impl Model for Ektm {
         self.check()?;
         let heads = Heads::new(inputs);
         let (clicks, conversions) = (heads.clicks.len(), heads.conversions.len());
-        let features = inputs.features(net);
-        let f_ctr = self.bottoms(net, inputs, "ctr_bottom", &heads.clicks, (features.main(), true));
+        let fields = inputs.fields(net);
+        let f_ctr = self.bottoms(net, inputs, "ctr_bottom", &heads.clicks, fields.main(), true);
         let ctr = net.towers("ctr_tower", f_ctr, clicks, &self.tower_units);
-        let ctr = inputs.add_bias(net, "ctr_bias", &features, ctr);
+        let ctr = inputs.add_bias(net, "ctr_bias", &fields, ctr);
         if conversions == 0 {
             return Ok(ctr.into());
         }
-        let f_cvr = self.bottoms(net, inputs, "cvr_bottom", &heads.conversions, (features.main(), false));
+        let f_cvr = self.bottoms(net, inputs, "cvr_bottom", &heads.conversions, fields.main(), false);
         let routed = if self.router.enabled { self.route(net, inputs, &heads, f_ctr, f_cvr) } else { f_cvr };
         let transmitted = if self.transmitter.enabled {
             net.parallel("transmitter", routed, conversions, &self.transmitter.units)
@@ -214,7 +215,7 @@ impl Model for Ektm {
         };
         let own = if self.enhanced.enabled { f_cvr } else { transmitted };
         let original = net.towers("original_tower", own, conversions, &self.tower_units);
-        let original = inputs.add_bias(net, "original_bias", &features, original);
+        let original = inputs.add_bias(net, "original_bias", &fields, original);
         if !self.enhanced.enabled {
             return Ok(heads.in_order(net, "logits", ctr, original).into());
         }
@@ -222,7 +223,7 @@ impl Model for Ektm {
             (0..conversions).flat_map(|i| [f_cvr.part(i, conversions), transmitted.part(i, conversions)]).collect();
         let pairs = net.concat("enhanced", &pairs);
         let enhanced = net.towers("enhanced_tower", pairs, conversions, &self.tower_units);
-        let enhanced = inputs.add_bias(net, "enhanced_bias", &features, enhanced);
+        let enhanced = inputs.add_bias(net, "enhanced_bias", &fields, enhanced);
         let original = heads.in_order(net, "original", ctr.stop_gradient(), original);
         let enhanced = heads.in_order(net, "enhanced", ctr, enhanced);
         Ok(self.compare(net, inputs, original, enhanced))
@@ -255,7 +256,8 @@ impl Ektm {
         inputs: &mut Inputs<'_>,
         name: &str,
         heads: &[usize],
-        (first, free): (Node, bool),
+        first: Node,
+        free: bool,
     ) -> Node {
         if self.tables == Tables::Shared {
             return net.experts(name, first, heads.len(), &self.bottom_units).node;
@@ -267,7 +269,7 @@ impl Ektm {
             let x = match own {
                 Some((of, x)) if of == task => x,
                 None if free && self.tables == Tables::Own => first,
-                _ => inputs.further_features(net).main(),
+                _ => inputs.further_fields(net).main(),
             };
             own = Some((task, x));
             let name = format!("{name}.{head}");

@@ -27,7 +27,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Esmm, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::esmm::Esmm;
+use super::inputs::Inputs;
 use crate::error::{Error, Result};
 use crate::layer::Net;
 use crate::objective::Space;

@@ -19,7 +19,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 use crate::objective::Space;
@@ -47,9 +48,9 @@ impl Default for Esmm {
 impl Model for Esmm {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.units", &self.units, false)?;
-        let features = inputs.features(net);
-        let logits = net.towers_over("network", features.main(), inputs.heads().len(), &self.units);
-        Ok(inputs.add_bias(net, "bias", &features, logits).into())
+        let fields = inputs.fields(net);
+        let logits = net.towers_over("network", fields.main(), inputs.heads().len(), &self.units);
+        Ok(inputs.add_bias(net, "bias", &fields, logits).into())
     }
 
     fn space(&self) -> Space {

@@ -14,7 +14,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::error::{Error, Result};
 use crate::layer::{Net, check_units};
 
@@ -50,12 +51,12 @@ impl Model for Mmoe {
         check_units("model.expert_units", &self.expert_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
         let heads = inputs.heads().len();
-        let features = inputs.features(net);
-        let experts = net.experts("expert", features.main(), self.experts, &self.expert_units);
-        let gates = net.gates("gate", features.main(), &vec![self.experts; heads]);
+        let fields = inputs.fields(net);
+        let experts = net.experts("expert", fields.main(), self.experts, &self.expert_units);
+        let gates = net.gates("gate", fields.main(), &vec![self.experts; heads]);
         let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
         let mixed = net.mix("mix", gates, &[experts], vec![every; heads]);
         let logits = net.towers("tower", mixed, heads, &self.tower_units);
-        Ok(inputs.add_bias(net, "bias", &features, logits).into())
+        Ok(inputs.add_bias(net, "bias", &fields, logits).into())
     }
 }

@@ -55,7 +55,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Lottery, Model};
+use super::declare::{About, Declared, Lottery, Model};
+use super::inputs::Inputs;
 use crate::error::{Error, Result};
 use crate::layer::{Net, check_units};
 
@@ -100,9 +101,9 @@ impl Model for Ncs4cvr {
             return Err(Error::Config("model.round_epochs must be at least 1; model.rounds = 0 prunes nothing".into()));
         }
         let names = inputs.names().to_vec();
-        let features = inputs.features(net);
-        let mut x = features.main();
-        if let Some((starts, width)) = alike(features.embedded()).filter(|_| self.interaction) {
+        let fields = inputs.fields(net);
+        let mut x = fields.main();
+        if let Some((starts, width)) = alike(fields.embedded()).filter(|_| self.interaction) {
             let pairs = net.pairs("interaction", x, starts, width);
             x = net.concat("input", &[pairs, x]);
         }
@@ -116,7 +117,7 @@ impl Model for Ncs4cvr {
         for (task, (name, hidden)) in names.iter().zip(hidden).enumerate() {
             let heads = inputs.heads().iter().filter(|head| head.task == task).count();
             let own = net.towers_over(&format!("head.{name}"), hidden, heads, &[]);
-            logits.push(inputs.add_bias(net, &format!("bias.{name}"), &features, own));
+            logits.push(inputs.add_bias(net, &format!("bias.{name}"), &fields, own));
         }
         Ok(inputs.logits(net, "logits", &logits).into())
     }

@@ -21,7 +21,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::{Error, Result};
 use crate::layer::{Experts, Net, check_units};
@@ -65,7 +66,7 @@ impl Model for Ple {
             check_units("model.levels (model.expert_units)", units, false)?;
         }
         let (heads, own, shared) = (inputs.heads().len(), self.task_experts, self.shared_experts);
-        let features = inputs.features(net);
+        let fields = inputs.fields(net);
         // What the tasks' parts, and the shared part, of the next level read.
         let mut before: Option<(Node, Node)> = None;
         for (level, units) in self.levels.iter().enumerate() {
@@ -74,7 +75,7 @@ impl Model for Ple {
             let experts: Vec<Experts> = match before {
                 // One product for all: every expert of level 1 reads e.
                 None => {
-                    let all = net.experts(&name("expert"), features.main(), heads * own + shared, units);
+                    let all = net.experts(&name("expert"), fields.main(), heads * own + shared, units);
                     vec![all]
                 }
                 Some((tasks, common)) => vec![
@@ -87,16 +88,16 @@ impl Model for Ple {
             let choices: Vec<Vec<_>> =
                 (0..heads).map(|head| of_task(head).chain((0..shared).map(common)).collect()).collect();
             let gates = match before {
-                None => net.gates(&name("gate"), features.main(), &vec![own + shared; heads]),
+                None => net.gates(&name("gate"), fields.main(), &vec![own + shared; heads]),
                 Some((tasks, _)) => net.parallel_gates(&name("gate"), tasks, heads, own + shared),
             };
             let tasks = net.mix(&name("mix"), gates, &experts, choices);
             if last {
                 let logits = net.towers("tower", tasks, heads, &self.tower_units);
-                return Ok(inputs.add_bias(net, "bias", &features, logits).into());
+                return Ok(inputs.add_bias(net, "bias", &fields, logits).into());
             }
             let every: Vec<_> = (0..heads).flat_map(of_task).chain((0..shared).map(common)).collect();
-            let input = before.map_or(features.main(), |(_, common)| common);
+            let input = before.map_or(fields.main(), |(_, common)| common);
             let gate = net.gates(&name("shared_gate"), input, &[every.len()]);
             let shared = net.mix(&name("shared_mix"), gate, &experts, vec![every]);
             before = Some((tasks, shared));

@@ -13,7 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 
@@ -43,9 +44,9 @@ impl Model for SharedBottom {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.bottom_units", &self.bottom_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
-        let features = inputs.features(net);
-        let bottom = net.mlp("bottom", features.main(), &self.bottom_units);
+        let fields = inputs.fields(net);
+        let bottom = net.mlp("bottom", fields.main(), &self.bottom_units);
         let logits = net.towers_over("tower", bottom, inputs.heads().len(), &self.tower_units);
-        Ok(inputs.add_bias(net, "bias", &features, logits).into())
+        Ok(inputs.add_bias(net, "bias", &fields, logits).into())
     }
 }

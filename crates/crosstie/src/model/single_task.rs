@@ -20,7 +20,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Declared, Inputs, Model};
+use super::declare::{About, Declared, Model};
+use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 
@@ -50,9 +51,9 @@ impl Model for SingleTask {
         let mut logits = Vec::new();
         for (task, name) in inputs.names().to_vec().iter().enumerate() {
             let heads = inputs.heads().iter().filter(|head| head.task == task).count();
-            let features = inputs.features(net);
-            let own = net.towers_over(&format!("network.{name}"), features.main(), heads, &self.units);
-            logits.push(inputs.add_bias(net, &format!("bias.{name}"), &features, own));
+            let fields = inputs.fields(net);
+            let own = net.towers_over(&format!("network.{name}"), fields.main(), heads, &self.units);
+            logits.push(inputs.add_bias(net, &format!("bias.{name}"), &fields, own));
         }
         // Heads are listed task by task, so the parts stand in order.
         Ok(net.concat("logits", &logits).into())

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Model, Network, Source};
+use super::declare::Model;
+use super::inputs::Input;
+use super::network::Network;
 use crate::batch::{Dense, Layout};
 use crate::compute::check::Point;
 use crate::compute::op::Activation;
@@ -121,9 +123,9 @@ impl Trial {
 
     fn source(&self, source: usize, rows: Range<usize>, into: &mut [f32]) {
         let values = match self.network.sources[source] {
-            Source::Features { set } => &self.features[set * self.rows * 8..][..self.rows * 8],
-            Source::Labels => &self.labels,
-            Source::Weights => &self.weights,
+            Input::Fields { set } => &self.features[set * self.rows * 8..][..self.rows * 8],
+            Input::Labels => &self.labels,
+            Input::Weights => &self.weights,
         };
         let width = values.len() / self.rows;
         into.copy_from_slice(&values[rows.start * width..rows.end * width]);
@@ -189,9 +191,9 @@ impl Trial {
             .enumerate()
             .map(|(index, source)| {
                 let width = match source {
-                    Source::Features { .. } => 8,
-                    Source::Labels => network.objective.names().len(),
-                    Source::Weights => 1,
+                    Input::Fields { .. } => 8,
+                    Input::Labels => network.objective.names().len(),
+                    Input::Weights => 1,
                 };
                 let mut values = vec![0.0; self.rows * width];
                 self.source(index, 0..self.rows, &mut values);
@@ -199,7 +201,7 @@ impl Trial {
             })
             .collect();
         let learns = network.sources.iter().map(|source| match source {
-            Source::Features { set } => Some(network.sets[*set]),
+            Input::Fields { set } => Some(network.sets[*set]),
             _ => None,
         });
         Point {

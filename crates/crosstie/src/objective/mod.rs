@@ -70,9 +70,9 @@ impl ObjectiveConfig {
     }
 }
 
-/// What one logit means.
+/// On what condition a logit tells of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum Condition {
     /// p(action | parent action), or p(action | impression) of a root.
     GivenParent,
     /// p(action | parent action did not happen), of a direct task.
@@ -90,11 +90,11 @@ pub enum Meaning {
 pub struct Head {
     /// The task it speaks of.
     pub task: usize,
-    /// What it says.
-    pub meaning: Meaning,
+    /// On what condition it tells of it.
+    pub condition: Condition,
     /// The task's name, with `_without_parent`, `_from_impression`,
     /// `_with_ACTION` or `_without_ACTION` where the task has another head or
-    /// the meaning is not the usual one.
+    /// the condition is not the usual one.
     pub name: String,
 }
 
@@ -220,24 +220,25 @@ impl Objective {
             let mut heads = TaskHeads::default();
             if about.after.is_none() || objective.spaces[task] != Space::Impression {
                 heads.given = Some(match actions[task] {
-                    None => Given::Head(objective.head(task, Meaning::GivenParent, name)),
+                    None => Given::Head(objective.head(task, Condition::GivenParent, name)),
                     Some(action) => {
                         let other = objective.names[action].clone();
-                        let with = objective.head(task, Meaning::WithAction, &format!("{name}_with_{other}"));
-                        let without = objective.head(task, Meaning::WithoutAction, &format!("{name}_without_{other}"));
+                        let with = objective.head(task, Condition::WithAction, &format!("{name}_with_{other}"));
+                        let without =
+                            objective.head(task, Condition::WithoutAction, &format!("{name}_without_{other}"));
                         Given::Via { action, with, without }
                     }
                 });
                 if about.direct {
                     heads.without =
-                        Some(objective.head(task, Meaning::WithoutParent, &format!("{name}_without_parent")));
+                        Some(objective.head(task, Condition::WithoutParent, &format!("{name}_without_parent")));
                 }
             } else {
                 let joint = format!("{name}_from_impression");
-                heads.impression = Some(objective.head(task, Meaning::FromImpression, &joint));
+                heads.impression = Some(objective.head(task, Condition::FromImpression, &joint));
                 if about.direct {
                     // p(action | parent) does not follow from p(action | impression) here.
-                    heads.given = Some(Given::Head(objective.head(task, Meaning::GivenParent, name)));
+                    heads.given = Some(Given::Head(objective.head(task, Condition::GivenParent, name)));
                 }
             }
             objective.of_task.push(heads);
@@ -245,8 +246,8 @@ impl Objective {
         Ok(objective)
     }
 
-    fn head(&mut self, task: usize, meaning: Meaning, name: &str) -> usize {
-        self.heads.push(Head { task, meaning, name: name.into() });
+    fn head(&mut self, task: usize, condition: Condition, name: &str) -> usize {
+        self.heads.push(Head { task, condition, name: name.into() });
         self.heads.len() - 1
     }
 

@@ -358,7 +358,7 @@ mod tests {
     fn gradients_of_z_and_of_the_centres() {
         let (tasks, width, rows) = ([CART, LIKE], 3, CHUNK + 3);
         let (program, z) = program(&tasks, width);
-        let parameters = program.initial(3);
+        let parameters = program.initial(3).unwrap();
         let (points, labels) = rows_away_from_kinks(&tasks, width, &parameters, rows);
         let weights = (0..rows as u64).map(|row| Stream::new(1, "weights").uniform(row) as f32).collect();
         Point {
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_row_without_a_level_and_a_drawn_row_move_nothing() {
         let (program, z) = program(&[CART, BUY], 2);
-        let parameters = program.initial(3);
+        let parameters = program.initial(3).unwrap();
         let mut workspace = program.workspace(2, true);
         let labels = [N, N, N, 1.0, GIVEN, 1.0, 0.0, 1.0];
         let fill = |source: usize, _: std::ops::Range<usize>, into: &mut [f32]| match source {

@@ -3,7 +3,7 @@
 use crosstie::compute::CHUNK;
 use crosstie::compute::check::Point;
 use crosstie::embedding::Columns;
-use crosstie::model::Source;
+use crosstie::model::Input;
 use crosstie::random::Stream;
 
 use crosstie::config::Config;
@@ -46,16 +46,16 @@ fn check(instance: &Instance, config: &Config, rows: usize) {
     let (network, passes) = (trial.network(), trial.learned.passes());
     let sources = network.sources.iter().enumerate().map(|(index, source)| {
         let width = match source {
-            Source::Features { set } => network.sets[*set].width(),
-            Source::Labels => network.objective.names().len(),
-            Source::Weights => 1,
+            Input::Fields { set } => network.sets[*set].width(),
+            Input::Labels => network.objective.names().len(),
+            Input::Weights => 1,
         };
         let mut values = vec![f32::NAN; batch.rows * width];
         passes.fill(&batch, index, 0..batch.rows, &mut values);
         values
     });
     let learns = network.sources.iter().map(|source| match source {
-        Source::Features { set } => Some(network.sets[*set]),
+        Input::Fields { set } => Some(network.sets[*set]),
         _ => None,
     });
     Point {

@@ -1,7 +1,7 @@
 //! Where there is no matrix unit, or no way to ask for it.
 
-use super::{Blocks, Laid, Line, Parts, Unit};
-use crate::compute::matmul::{Matrix, MatrixMut};
+use super::{Blocks, Line, Operands, Parts, Unit};
+use crate::compute::matrix::{Matrix, MatrixMut};
 
 pub fn permitted() -> bool {
     false
@@ -11,13 +11,6 @@ pub fn lay(_: Unit, _: Matrix<'_>, _: Blocks, _: usize, _: Parts, _: &mut [Line]
     unreachable!("no unit is handed out");
 }
 
-pub fn product(
-    _: Unit,
-    _: &mut MatrixMut<'_>,
-    _: bool,
-    _: (Matrix<'_>, Matrix<'_>),
-    _: (Blocks, Option<Laid<'_>>),
-    _: Parts,
-) {
+pub fn product(_: Unit, _: &mut MatrixMut<'_>, _: bool, _: Operands<'_>, _: Parts) {
     unreachable!("no unit is handed out");
 }

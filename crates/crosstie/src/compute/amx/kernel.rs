@@ -7,8 +7,8 @@ use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{BLOCK, Blocks, EMPTY, Laid, Line, Parts, STRIP, TILE, Unit};
-use crate::compute::matmul::{Matrix, MatrixMut};
+use super::{BLOCK, Blocks, EMPTY, Line, Operands, Parts, STRIP, TILE, Unit};
+use crate::compute::matrix::{Matrix, MatrixMut};
 
 /// Most numbers of a left side that are laid out at a time, so that they stay
 /// near the processor: three quarters of a MiB in three parts.
@@ -49,32 +49,25 @@ pub fn permitted() -> bool {
 
 /// [`Unit::lay`].
 pub fn lay(_: Unit, right: Matrix<'_>, blocks: Blocks, strip: usize, parts: Parts, into: &mut [Line]) {
-    let (right, all) = (right.transposed(), 0..blocks.count());
+    let (right, all) = (right.transposed(), Piece { of: blocks, which: 0..blocks.count() });
     // SAFETY: a unit is handed out only where `permitted` has found the instructions.
     unsafe {
         match parts {
-            Parts::One => lay_strip::<1>(right, (blocks, all), strip, Order::Pairs, into),
-            Parts::Three => lay_strip::<3>(right, (blocks, all), strip, Order::Pairs, into),
+            Parts::One => lay_strip::<1>(right, all, strip, Order::Pairs, into),
+            Parts::Three => lay_strip::<3>(right, all, strip, Order::Pairs, into),
         }
     }
 }
 
 /// [`Unit::product`].
-pub fn product(
-    _: Unit,
-    c: &mut MatrixMut<'_>,
-    accumulate: bool,
-    operands: (Matrix<'_>, Matrix<'_>),
-    layout: (Blocks, Option<Laid<'_>>),
-    parts: Parts,
-) {
+pub fn product(_: Unit, c: &mut MatrixMut<'_>, accumulate: bool, operands: Operands<'_>, parts: Parts) {
     SCRATCH.with_borrow_mut(|scratch| {
         // SAFETY: a unit is handed out only where `permitted` has found the
         // instructions and been given leave to use the tiles.
         unsafe {
             match parts {
-                Parts::One => product_of::<1>(c, accumulate, operands, layout, scratch),
-                Parts::Three => product_of::<3>(c, accumulate, operands, layout, scratch),
+                Parts::One => product_of::<1>(c, accumulate, operands, scratch),
+                Parts::Three => product_of::<3>(c, accumulate, operands, scratch),
             }
         }
     });
@@ -89,19 +82,20 @@ enum Order {
     Pairs,
 }
 
+/// Some blocks of an inner width.
+#[derive(Clone)]
+struct Piece {
+    of: Blocks,
+    which: Range<usize>,
+}
+
 /// Lays out the rows `strip · 32` and on of an operand (a right side comes
-/// transposed), the blocks `which`.
+/// transposed), the blocks of a piece.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-fn lay_strip<const PARTS: usize>(
-    operand: Matrix<'_>,
-    (blocks, which): (Blocks, Range<usize>),
-    strip: usize,
-    order: Order,
-    into: &mut [Line],
-) {
+fn lay_strip<const PARTS: usize>(operand: Matrix<'_>, piece: Piece, strip: usize, order: Order, into: &mut [Line]) {
     let mut tiles = into.chunks_exact_mut(PARTS * TILE);
-    for block in which {
-        let terms = blocks.terms(block);
+    for block in piece.which {
+        let terms = piece.of.terms(block);
         for half in 0..2 {
             let first = strip * STRIP + half * TILE;
             let tile = tiles.next().expect("lines for every tile");
@@ -294,8 +288,7 @@ impl Drop for Shapes {
 unsafe fn product_of<const PARTS: usize>(
     c: &mut MatrixMut<'_>,
     accumulate: bool,
-    (a, b): (Matrix<'_>, Matrix<'_>),
-    (blocks, laid): (Blocks, Option<Laid<'_>>),
+    Operands { a, b, blocks, laid }: Operands<'_>,
     scratch: &mut Vec<Line>,
 ) {
     let per_block = 2 * PARTS * TILE;
@@ -304,9 +297,9 @@ unsafe fn product_of<const PARTS: usize>(
     // SAFETY: see above.
     let mut shapes = unsafe { Shapes::new() };
     for first in (0..count).step_by(PIECE) {
-        let piece = first..count.min(first + PIECE);
-        let strips = (LEFT / (piece.len() * BLOCK * STRIP)).max(1);
-        let (per_strip, add) = (piece.len() * per_block, accumulate || first > 0);
+        let piece = Piece { of: blocks, which: first..count.min(first + PIECE) };
+        let strips = (LEFT / (piece.which.len() * BLOCK * STRIP)).max(1);
+        let (per_strip, add) = (piece.which.len() * per_block, accumulate || first > 0);
         for top in (0..a.rows.div_ceil(STRIP)).step_by(strips) {
             let rows = top..a.rows.div_ceil(STRIP).min(top + strips);
             let needed = (rows.len() + GROUP) * per_strip;
@@ -315,14 +308,14 @@ unsafe fn product_of<const PARTS: usize>(
             }
             let (own, left) = scratch[..needed].split_at_mut(GROUP * per_strip);
             for (strip, into) in rows.clone().zip(left.chunks_exact_mut(per_strip)) {
-                lay_strip::<PARTS>(a, (blocks, piece.clone()), strip, Order::Rows, into);
+                lay_strip::<PARTS>(a, piece.clone(), strip, Order::Rows, into);
             }
             let columns = b.columns.div_ceil(STRIP);
             for group in (0..columns).step_by(GROUP) {
                 let group = group..columns.min(group + GROUP);
                 if laid.is_none() {
                     for (strip, into) in group.clone().zip(own.chunks_exact_mut(per_strip)) {
-                        lay_strip::<PARTS>(b.transposed(), (blocks, piece.clone()), strip, Order::Pairs, into);
+                        lay_strip::<PARTS>(b.transposed(), piece.clone(), strip, Order::Pairs, into);
                     }
                 }
                 for (strip, left) in rows.clone().zip(left.chunks_exact(per_strip)) {
@@ -333,8 +326,9 @@ unsafe fn product_of<const PARTS: usize>(
                             Some(laid) => &laid.lines[(column * laid.whole + laid.from + first) * per_block..],
                             None => &own[(column - group.start) * per_strip..],
                         };
+                        let strips = Strips { left, right: &right[..per_strip] };
                         // SAFETY: see above; shapes are in force.
-                        unsafe { add_corner::<PARTS>(c, (strip, column), (left, &right[..per_strip]), add) };
+                        unsafe { add_corner::<PARTS>(c, strip, column, strips, add) };
                     }
                 }
             }
@@ -343,14 +337,23 @@ unsafe fn product_of<const PARTS: usize>(
     drop(shapes);
 }
 
-/// Adds the product of two strips to where they meet, or overwrites it.
+/// A strip of the left side and one of the right, of as many blocks.
+#[derive(Clone, Copy)]
+struct Strips<'a> {
+    left: &'a [Line],
+    right: &'a [Line],
+}
+
+/// Adds the product of two strips to where they meet, or overwrites it. `row` and
+/// `column` count strips.
 ///
 /// # Safety
 /// The unit is permitted and [`Shapes`] of the left strip's rows are in force.
 unsafe fn add_corner<const PARTS: usize>(
     c: &mut MatrixMut<'_>,
-    (row, column): (usize, usize),
-    (left, right): (&[Line], &[Line]),
+    row: usize,
+    column: usize,
+    strips: Strips<'_>,
     add: bool,
 ) {
     let (row, column) = (row * STRIP, column * STRIP);
@@ -366,7 +369,7 @@ unsafe fn add_corner<const PARTS: usize>(
     }
     if columns == STRIP {
         // SAFETY: so many rows of 32 columns from here on belong to the view.
-        return unsafe { corner::<PARTS>((left, right), c.data.add(row * stride + column), stride, rows, add) };
+        return unsafe { corner::<PARTS>(strips, c.data.add(row * stride + column), stride, rows, add) };
     }
     // At the right edge, by way of a whole corner.
     let mut whole = [0.0; STRIP * STRIP];
@@ -376,7 +379,7 @@ unsafe fn add_corner<const PARTS: usize>(
         }
     }
     // SAFETY: the array has 32 rows of 32 columns.
-    unsafe { corner::<PARTS>((left, right), whole.as_mut_ptr(), STRIP, rows, add) };
+    unsafe { corner::<PARTS>(strips, whole.as_mut_ptr(), STRIP, rows, add) };
     for (from, row) in whole.chunks_exact(STRIP).zip(row..row + rows) {
         c.row(row)[column..column + columns].copy_from_slice(&from[..columns]);
     }
@@ -390,7 +393,7 @@ unsafe fn add_corner<const PARTS: usize>(
 /// The unit is permitted and [`Shapes`] of so many rows are in force; `c` may be
 /// written.
 unsafe fn corner<const PARTS: usize>(
-    (left, right): (&[Line], &[Line]),
+    Strips { left, right }: Strips<'_>,
     c: *mut f32,
     stride: usize,
     rows: usize,

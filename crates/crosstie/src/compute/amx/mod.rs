@@ -25,7 +25,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::matmul::{Matrix, MatrixMut};
+use super::matrix::{Matrix, MatrixMut};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 #[path = "absent.rs"]
@@ -113,6 +113,17 @@ impl<'a> Laid<'a> {
     }
 }
 
+/// The sides of a product.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    pub a: Matrix<'a>,
+    pub b: Matrix<'a>,
+    /// How their common width is cut.
+    pub blocks: Blocks,
+    /// b as [`Unit::lay`] lays it out, if anybody has.
+    pub laid: Option<Laid<'a>>,
+}
+
 /// Lines that a right side of so many columns takes.
 pub fn lines(blocks: Blocks, columns: usize, parts: Parts) -> usize {
     columns.div_ceil(STRIP) * lines_of_strip(blocks.count(), parts)
@@ -139,19 +150,11 @@ impl Unit {
         kernel::lay(self, right, blocks, strip, parts, into);
     }
 
-    /// `c = a · b`, or `c += a · b` if `accumulate`. `laid` is b as [`Unit::lay`]
-    /// lays it out, if anybody has.
+    /// `c = a · b`, or `c += a · b` if `accumulate`.
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn product(
-        self,
-        c: &mut MatrixMut<'_>,
-        accumulate: bool,
-        (a, b): (Matrix<'_>, Matrix<'_>),
-        (blocks, laid): (Blocks, Option<Laid<'_>>),
-        parts: Parts,
-    ) {
-        kernel::product(self, c, accumulate, (a, b), (blocks, laid), parts);
+    pub fn product(self, c: &mut MatrixMut<'_>, accumulate: bool, operands: Operands<'_>, parts: Parts) {
+        kernel::product(self, c, accumulate, operands, parts);
     }
 }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Lead, Op, View};
 use crate::compute::kernel::{self, vectorised};
-use crate::compute::matmul::{Matrix, MatrixMut, Products, Right, product};
+use crate::compute::matmul::{Products, Right, product};
+use crate::compute::matrix::{Matrix, MatrixMut};
 
 /// `y_g = f(x_g W_g + b_g)` for each of `groups` equal parts of the input.
 ///
@@ -36,6 +37,13 @@ pub struct Linear {
 /// Columns of a weight gradient that one job computes.
 const TILE: usize = 512;
 
+/// Some rows, and the weights and bias that they use.
+struct Route<'a> {
+    rows: Range<usize>,
+    weight: Right<'a>,
+    bias: Option<&'a [f32]>,
+}
+
 impl Linear {
     /// The rows that use one set of weights, with its index.
     fn routes<'a>(
@@ -56,9 +64,10 @@ impl Linear {
     /// a score must not depend on the rows beside it.
     fn by_lead(
         &self,
-        (products, input, lead): (Products, View<'_>, Lead<'_>),
-        (weight, bias): (Right<'_>, Option<&[f32]>),
-        rows: Range<usize>,
+        products: Products,
+        input: View<'_>,
+        lead: Lead<'_>,
+        Route { rows, weight, bias }: Route<'_>,
         output: &mut [f32],
     ) {
         let (width, columns) = (self.outputs, lead.columns);
@@ -121,7 +130,7 @@ impl Op for Linear {
             let output = &mut pass.output[rows.start * width..rows.end * width];
             let bias = self.bias.then(|| &biases[route * width..][..width]);
             if let Some(lead) = lead {
-                self.by_lead((products, input, lead), (weight(route), bias), rows, output);
+                self.by_lead(products, input, lead, Route { rows, weight: weight(route), bias }, output);
                 continue;
             }
             for group in 0..self.groups {
@@ -257,7 +266,7 @@ mod tests {
             let output = linear(&mut graph, input, layer);
             graph.output(output);
             let program = graph.compile().unwrap();
-            let parameters = program.initial(1);
+            let parameters = program.initial(1).unwrap();
             // Leads of 1, 1, 9, 20 and 9 rows, cut by the scenarios' border at 15.
             let of_lead = |row: usize| [0, 1, 11, 31].iter().filter(|start| row >= **start).count() as f32;
             let value = |row: usize, column: usize| match column < lead {

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Op};
 use crate::compute::kernel::{self, vectorised};
-use crate::compute::matmul::{Matrix, MatrixMut, product};
+use crate::compute::matmul::product;
+use crate::compute::matrix::{Matrix, MatrixMut};
 
 /// `y = f(x (W ⊙ M) + b)`. Several of these may share W and b, each with a mask
 /// M of its own; M is kept, not learned, and `∂W = M ⊙ (xᵀ ∂y)`.

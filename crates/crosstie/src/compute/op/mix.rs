@@ -19,25 +19,28 @@ pub struct Mix {
 
 /// One expert in one output.
 #[derive(Clone, Copy)]
-struct Term {
+struct Choice {
     /// Column of its weight.
     column: usize,
     /// First column of the output.
     output: usize,
-    /// The expert's node, and its first column there.
-    expert: (usize, usize),
+    /// The expert's node.
+    node: usize,
+    /// The expert's first column there.
+    from: usize,
 }
 
 impl Mix {
-    fn terms(&self) -> Vec<Term> {
+    fn terms(&self) -> Vec<Choice> {
         let choices = self.choices.iter().enumerate();
         choices
             .flat_map(|(output, experts)| experts.iter().map(move |expert| (output, expert)))
             .enumerate()
-            .map(|(column, (output, (node, place)))| Term {
+            .map(|(column, (output, (node, place)))| Choice {
                 column,
                 output: output * self.width,
-                expert: (*node, place * self.width),
+                node: *node,
+                from: place * self.width,
             })
             .collect()
     }
@@ -67,9 +70,10 @@ fn weighted_sum<'a>(into: &mut [f32], accumulate: bool, terms: impl Iterator<Ite
 fn weighted_sums<'a>(
     into: &mut [f32],
     accumulate: bool,
-    (parts, width): (&[&[Term]], usize),
-    place: impl Fn(&Term) -> usize,
-    read: impl Fn(&Term) -> (f32, &'a [f32]),
+    parts: &[&[Choice]],
+    width: usize,
+    place: impl Fn(&Choice) -> usize,
+    read: impl Fn(&Choice) -> (f32, &'a [f32]),
 ) {
     if !accumulate && parts.len() * width < into.len() {
         into.fill(0.0);
@@ -90,16 +94,16 @@ impl Op for Mix {
         let (rows, width, terms) = (pass.rows, self.width, self.terms());
         let weights = pass.input(0);
         let experts: Vec<_> = (1..pass.inputs()).map(|index| pass.input(index)).collect();
-        let of_output: Vec<&[Term]> = terms.chunk_by(|a, b| a.output == b.output).collect();
+        let of_output: Vec<&[Choice]> = terms.chunk_by(|a, b| a.output == b.output).collect();
         let outputs = pass.output.chunks_exact_mut(self.choices.len() * width).take(rows);
         vectorised(
             #[inline(always)]
             || {
                 for (row, output) in outputs.enumerate() {
-                    let read = |Term { column, expert: (node, from), .. }: &Term| {
+                    let read = |Choice { column, node, from, .. }: &Choice| {
                         (weights.row(row)[*column], &experts[*node].row(row)[*from..][..width])
                     };
-                    weighted_sums(output, false, (&of_output, width), |term| term.output, read);
+                    weighted_sums(output, false, &of_output, width, |term| term.output, read);
                 }
             },
         );
@@ -117,7 +121,7 @@ impl Op for Mix {
                 || {
                     for (row, gradient) in gradient.chunks_exact(outputs).take(rows).enumerate() {
                         let into = into.row(row);
-                        for Term { column, output, expert: (node, from) } in &terms {
+                        for Choice { column, output, node, from } in &terms {
                             let expert = &experts[*node].row(row)[*from..][..width];
                             let slope = kernel::dot(&gradient[*output..][..width], expert);
                             into[*column] = if accumulate { into[*column] + slope } else { slope };
@@ -128,16 +132,16 @@ impl Op for Mix {
         }
         for wanted in 0..experts.len() {
             let Some((gradient, mut into)) = pass.gradients(1 + wanted) else { continue };
-            let mut terms: Vec<Term> = terms.iter().filter(|term| term.expert.0 == wanted).copied().collect();
-            terms.sort_by_key(|term| term.expert.1);
-            let of_expert: Vec<&[Term]> = terms.chunk_by(|a, b| a.expert == b.expert).collect();
+            let mut terms: Vec<Choice> = terms.iter().filter(|term| term.node == wanted).copied().collect();
+            terms.sort_by_key(|term| term.from);
+            let of_expert: Vec<&[Choice]> = terms.chunk_by(|a, b| a.from == b.from).collect();
             let accumulate = into.accumulate;
             vectorised(
                 #[inline(always)]
                 || {
                     for (row, gradient) in gradient.chunks_exact(outputs).take(rows).enumerate() {
-                        let read = |term: &Term| (weights.row(row)[term.column], &gradient[term.output..][..width]);
-                        weighted_sums(into.row(row), accumulate, (&of_expert, width), |term| term.expert.1, read);
+                        let read = |term: &Choice| (weights.row(row)[term.column], &gradient[term.output..][..width]);
+                        weighted_sums(into.row(row), accumulate, &of_expert, width, |term| term.from, read);
                     }
                 },
             );

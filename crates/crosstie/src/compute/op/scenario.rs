@@ -2,7 +2,7 @@
 
 use super::{BackwardPass, BatchView, ForwardPass, Job, Op};
 use crate::compute::kernel;
-use crate::compute::matmul::MatrixMut;
+use crate::compute::matrix::MatrixMut;
 
 /// One learned vector per scenario, the same on all its rows.
 ///

@@ -1,0 +1,92 @@
+//! Memory for numbers, asked for in a way that lets the system say no: a slip of
+//! zeros in a size must end in a sentence.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed};
+
+use crate::error::{Error, Result};
+
+/// How many numbers a shape has; `None` if no memory could hold so many.
+pub(super) fn count(shape: &[usize]) -> Option<usize> {
+    let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size))?;
+    Layout::array::<f32>(count).ok().map(|_| count)
+}
+
+/// Zeros of a shape, row-major. What of them is never written takes no memory
+/// yet where the system gives pages as they are touched.
+///
+/// # Errors
+/// [`Error::Config`] that names `what` they are for and how much memory they
+/// would take, if there is not so much.
+pub fn zeros(what: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let none = || too_large(what, shape);
+    let count = count(shape).ok_or_else(none)?;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let layout = Layout::array::<f32>(count).map_err(|_| none())?;
+    // SAFETY: the layout is of more than no bytes.
+    let start = unsafe { alloc_zeroed(layout) }.cast::<f32>();
+    if start.is_null() {
+        return Err(none());
+    }
+    // SAFETY: the memory is the global allocator's, of the layout that a vector of
+    // this capacity has, and its bytes are all zero, which is 0.0
+    // (tests::zeros_are_a_vector_like_any_other).
+    Ok(unsafe { Vec::from_raw_parts(start, count, count) })
+}
+
+/// That there is no memory for numbers of a shape.
+pub(super) fn too_large(what: &str, shape: &[usize]) -> Error {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let bytes = shape.iter().map(|size| *size as f64).product::<f64>() * size_of::<f32>() as f64;
+    Error::Config(format!(
+        "{what}: {} numbers take {} of memory, more than there is; is a size too large?",
+        sizes.join(" × "),
+        in_words(bytes)
+    ))
+}
+
+/// Bytes, in the unit that leaves few digits.
+fn in_words(mut bytes: f64) -> String {
+    for unit in ["bytes", "kB", "MB", "GB", "TB", "PB"] {
+        if bytes < 1000.0 {
+            return format!("{bytes:.0} {unit}");
+        }
+        bytes /= 1000.0;
+    }
+    if bytes < 1000.0 { format!("{bytes:.0} EB") } else { "more than 1000 EB".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_a_vector_like_any_other() {
+        let mut numbers = zeros("numbers", &[3, 5]).unwrap();
+        assert_eq!(numbers, [0.0; 15]);
+        numbers[14] = 1.0;
+        numbers.extend_from_slice(&[2.0; 100]);
+        numbers.shrink_to(20);
+        assert_eq!((numbers.len(), numbers[14], numbers[114]), (115, 1.0, 2.0));
+        for empty in [&[0][..], &[7, 0]] {
+            assert!(zeros("numbers", empty).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_slip_of_zeros_is_told_by_a_sentence() {
+        let said = |shape: &[usize]| zeros("parameter `tower.0.weight`", shape).unwrap_err().to_string();
+        let petabytes = said(&[20, 10_000_000_000_000]);
+        assert!(
+            petabytes.contains("parameter `tower.0.weight`: 20 × 10000000000000 numbers take 800 TB"),
+            "{petabytes}"
+        );
+        let overflow = said(&[usize::MAX, usize::MAX]);
+        assert!(overflow.contains("more than 1000 EB"), "{overflow}");
+        let wraps_to_nothing = said(&[1 << 32, 1 << 32]);
+        assert!(wraps_to_nothing.contains("74 EB"), "{wraps_to_nothing}");
+    }
+}

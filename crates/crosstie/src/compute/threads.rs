@@ -1,0 +1,24 @@
+//! On which threads passes run.
+
+use rayon::prelude::*;
+
+/// On which threads passes run. The numbers are the same, to the bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// On the calling thread alone.
+    Inline,
+    /// On the rayon pool that the calling thread is in; outside of any, on the
+    /// global one.
+    #[default]
+    Pool,
+}
+
+impl Threads {
+    /// Does `work` on every item, each on one thread.
+    pub(super) fn each<T: Send>(self, items: &mut [T], work: impl Fn(&mut T) + Sync) {
+        match self {
+            Threads::Inline => items.iter_mut().for_each(work),
+            Threads::Pool => items.par_iter_mut().with_max_len(1).for_each(&work),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A model, its heads and its losses, assembled into one network.
+
+use super::declare::Model;
+use super::diagnostic::Diagnostic;
+use super::inputs::{Input, Inputs, LossTerm, Masks};
+use crate::batch::Layout;
+use crate::compute::{Graph, Node, Program};
+use crate::embedding::Columns;
+use crate::error::{Error, Result};
+use crate::layer::{Net, Style};
+use crate::objective::Objective;
+
+/// A model, its heads and its losses, ready to run.
+#[derive(Debug)]
+pub struct Network {
+    /// The compiled graph.
+    pub program: Program,
+    /// What each source of the graph holds, in order.
+    pub sources: Vec<Input>,
+    /// The nodes of the feature sets.
+    pub sets: Vec<Node>,
+    /// The logits, rows × heads.
+    pub logits: Node,
+    /// Whether scenarios have weights of their own, so that the rows of a
+    /// batch must be sorted by scenario.
+    pub routed: bool,
+    /// What the logits mean.
+    pub objective: Objective,
+    /// Losses beside those of the tasks; they follow them in the program.
+    pub terms: Vec<LossTerm>,
+    /// What the model shows of its inside.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The layers with a mask per task.
+    pub masks: Vec<Masks>,
+}
+
+/// What a network is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// The losses of all tasks.
+    Tasks,
+    /// The logits of all heads.
+    Heads,
+    /// The loss of one task.
+    Task(usize),
+}
+
+impl Network {
+    /// Declares and compiles a model for a layout and an objective.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings that make no sense.
+    pub fn new(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
+        Network::build(model, style, layout, objective, Question::Tasks)
+    }
+
+    /// The same parameters under another question: every head's logit, times
+    /// the row's weight, is a loss, and nothing else is. The gradients tell what
+    /// each head reads.
+    ///
+    /// # Errors
+    /// As of [`Network::new`].
+    pub fn of_heads(model: &dyn Model, style: &Style, layout: &Layout, objective: Objective) -> Result<Network> {
+        Network::build(model, style, layout, objective, Question::Heads)
+    }
+
+    /// The same parameters for the loss of one task: of a model that puts its
+    /// logits together by [`Inputs::logits`], what this loss does not ask is
+    /// neither computed nor learned. The losses and logits of other tasks are
+    /// there, and mean nothing.
+    ///
+    /// # Errors
+    /// As of [`Network::new`].
+    pub fn of_task(
+        model: &dyn Model,
+        style: &Style,
+        layout: &Layout,
+        objective: Objective,
+        task: usize,
+    ) -> Result<Network> {
+        Network::build(model, style, layout, objective, Question::Task(task))
+    }
+
+    fn build(
+        model: &dyn Model,
+        style: &Style,
+        layout: &Layout,
+        objective: Objective,
+        question: Question,
+    ) -> Result<Network> {
+        style.check()?;
+        let columns = Columns::new(layout);
+        if columns.main().is_empty() {
+            return Err(Error::Config("every field has the role `bias`: the model has nothing to read".into()));
+        }
+        let mut graph = Graph::new(layout.scenarios.len());
+        graph.set_products(style.products);
+        let labels = graph.source("labels", objective.funnel().tasks(), false);
+        let weights = graph.source("weights", 1, false);
+        let mut inputs = Inputs {
+            objective: &objective,
+            columns: &columns,
+            labels,
+            weights,
+            sets: Vec::new(),
+            sources: vec![Input::Labels, Input::Weights],
+            terms: Vec::new(),
+            diagnostics: Vec::new(),
+            masks: Vec::new(),
+            asked: match question {
+                Question::Tasks | Question::Heads => vec![true; objective.names().len()],
+                Question::Task(task) => objective.asked_by(task),
+            },
+        };
+        let mut net = Net::new(&mut graph, style);
+        let declared = model.declare(&mut net, &mut inputs)?;
+        // Last, and in both graphs, so that the model's parameters stand in the same places.
+        inputs.add_triplet(&mut net);
+        assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
+        let losses = match declared.losses {
+            _ if question == Question::Heads => net.multiply("weighted", declared.logits, weights),
+            Some(losses) => losses,
+            None => inputs.losses(&mut net, "loss", declared.logits, None),
+        };
+        let Inputs { sets, sources, terms, diagnostics, masks, .. } = inputs;
+        let (names, terms): (Vec<&String>, Vec<LossTerm>) = if question == Question::Heads {
+            (objective.heads().iter().map(|head| &head.name).collect(), Vec::new())
+        } else {
+            (objective.names().iter().collect(), terms)
+        };
+        graph.output(declared.logits);
+        for (index, name) in names.into_iter().enumerate() {
+            graph.loss(name, losses.columns(index, 1));
+        }
+        for term in &terms {
+            graph.loss(&term.name, term.node);
+        }
+        diagnostics.iter().for_each(|diagnostic| graph.diagnostic(diagnostic.node));
+        let (routed, logits) = (graph.routed(), declared.logits);
+        let program = graph.compile()?;
+        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics, masks })
+    }
+}
