@@ -247,6 +247,10 @@ impl Config {
         if train.batch_size == 0 || train.epochs == 0 {
             return wrong("train.batch_size and train.epochs must be at least 1".into());
         }
+        // The rows of a batch are counted in 32 bits.
+        if u32::try_from(train.batch_size).is_err() {
+            return wrong(format!("train.batch_size must be at most {}, found {}", u32::MAX, train.batch_size));
+        }
         let alternate = self.model.model().lottery().is_some_and(|lottery| lottery.alternate);
         if alternate && !matches!(self.balance, BalanceConfig::Fixed(_)) {
             return wrong(
@@ -342,6 +346,13 @@ mod tests {
         assert!(refused(&format!("{SMALL}exprets = 3\n"), &[]).contains("did you mean `experts`?"));
         assert!(refused(SMALL, &["train.epoch=3"]).contains("did you mean `epochs`?"));
         assert!(refused(SMALL, &["model.name=mmeo"]).contains("did you mean `mmoe`?"));
+    }
+
+    #[test]
+    fn a_batch_size_with_a_slip_of_zeros_is_refused() {
+        let said = refused(SMALL, &["train.batch_size=1000000000000"]);
+        assert!(said.contains("train.batch_size must be at most 4294967295, found 1000000000000"), "{said}");
+        assert!(Config::parse(SMALL, &["train.batch_size=1000000".into()]).is_ok());
     }
 
     #[test]

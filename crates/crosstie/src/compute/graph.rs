@@ -316,19 +316,28 @@ mod tests {
         };
         let init = Init::He { inputs: 1 };
         let most = 1_000_000_000_000_000_000;
-        let overflow = compile(&|graph| drop(graph.parameter("bottom.0.weight", &[1, 40, most], init)));
+        let parameters = |shapes: &[&[usize]]| {
+            compile(&|graph| {
+                for (name, shape) in ["bottom.0.weight", "bottom.0.bias"].into_iter().zip(shapes) {
+                    graph.parameter(name, shape, init);
+                }
+            })
+        };
+        let overflow = parameters(&[&[1, 40, most]]);
         let said = overflow.unwrap_err().to_string();
         assert!(
             said.contains("parameter `bottom.0.weight`: 1 × 40 × 1000000000000000000 numbers take 160 EB"),
             "{said}"
         );
         // Each fits, both together do not.
-        let sum = compile(&|graph| ["a", "b"].iter().for_each(|name| drop(graph.parameter(name, &[most * 2], init))));
+        let sum = parameters(&[&[most * 2], &[most * 2]]);
         assert!(sum.unwrap_err().to_string().contains("the parameters"));
-        let width = compile(&|graph| drop(graph.source("labels", most, false)));
+        let width = compile(&|graph| {
+            graph.source("labels", most, false);
+        });
         assert!(width.unwrap_err().to_string().contains("`labels` of a chunk of rows"));
         // A shape that could be, but is more than any machine has.
-        let large = compile(&|graph| drop(graph.parameter("table", &[1 << 50], init))).unwrap();
+        let large = parameters(&[&[1 << 50]]).unwrap();
         assert!(large.unwrap_err().to_string().contains("the parameters: 1125899906842624 numbers take 5 PB"));
     }
 }

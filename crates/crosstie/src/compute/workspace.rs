@@ -369,7 +369,10 @@ impl Workspace {
             // pieces it would promise every one.
             let (what, shape) = (ROOM, [rows - held, self.values.iter().chain(&self.gradients).sum()]);
             let count = memory::count(&shape).ok_or_else(|| memory::too_large(what, &shape))?;
-            Vec::<f32>::new().try_reserve_exact(count).map_err(|_| memory::too_large(what, &shape))?;
+            let mut all: Vec<f32> = Vec::new();
+            all.try_reserve_exact(count).map_err(|_| memory::too_large(what, &shape))?;
+            // Or the compiler would see that nobody writes there, and not ask.
+            std::hint::black_box(&all);
         }
         for first_row in (0..rows).step_by(CHUNK) {
             let index = first_row / CHUNK;

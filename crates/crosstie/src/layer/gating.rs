@@ -23,10 +23,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Net;
+use super::{Net, check_width};
 use crate::compute::Node;
 use crate::compute::op::Activation;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The `[network.gating]` section: gate units in the towers of any model.
 /// Networks over the fields of the role `bias` have none.
@@ -51,12 +51,8 @@ impl Gating {
     /// # Errors
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
-        for (key, found) in [("units", self.units), ("scenario_width", self.scenario_width)] {
-            if found == 0 {
-                return Err(Error::Config(format!("network.gating.{key} must be at least 1")));
-            }
-        }
-        Ok(())
+        check_width("network.gating.units", self.units)?;
+        check_width("network.gating.scenario_width", self.scenario_width)
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod gating;
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use gating::Gates;
@@ -14,6 +16,7 @@ use crate::compute::op::{
 };
 use crate::compute::{Graph, Init, Node, ParameterId, Products, op};
 use crate::error::{Error, Result};
+use crate::schema::WIDEST;
 
 /// The `[network]` section: what all hidden layers have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -440,7 +443,10 @@ fn initial(activation: Activation, inputs: usize, outputs: usize) -> Init {
     }
 }
 
-/// Refuses an empty list of layer widths, or a width of zero.
+/// Most experts that may be asked for, as [`WIDEST`] is the widest layer.
+const MOST: usize = 1 << 16;
+
+/// Refuses an empty list of layer widths, and widths that make no sense.
 ///
 /// # Errors
 /// [`Error::Config`] naming the key.
@@ -451,5 +457,60 @@ pub fn check_units(key: &str, units: &[usize], may_be_empty: bool) -> Result<()>
     if units.contains(&0) {
         return Err(Error::Config(format!("{key} has a layer of width 0: {units:?}")));
     }
+    match units.iter().find(|width| **width > WIDEST) {
+        Some(width) => Err(Error::Config(format!("{key} has a layer of width {width}, more than {WIDEST}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a width that makes no sense.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub fn check_width(key: &str, width: usize) -> Result<()> {
+    check_size(key, width, 1..=WIDEST)
+}
+
+/// Refuses a number of experts that makes no sense.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub fn check_experts(key: &str, experts: usize, least: usize) -> Result<()> {
+    check_size(key, experts, least..=MOST)
+}
+
+fn check_size(key: &str, found: usize, allowed: RangeInclusive<usize>) -> Result<()> {
+    let (least, most) = (allowed.start(), allowed.end());
+    if found < *least {
+        return Err(Error::Config(format!("{key} must be at least {least}")));
+    }
+    if found > *most {
+        return Err(Error::Config(format!("{key} must be at most {most}, found {found}")));
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_zeros_in_a_size_is_told_by_its_key() {
+        let slip = 1_000_000_000_000;
+        let said = |result: Result<()>| result.unwrap_err().to_string();
+        assert_eq!(
+            said(check_units("model.units", &[64, slip], false)),
+            "config: model.units has a layer of width 1000000000000, more than 16777216"
+        );
+        assert_eq!(
+            said(check_width("model.width", slip)),
+            "config: model.width must be at most 16777216, found 1000000000000"
+        );
+        assert_eq!(
+            said(check_experts("model.experts", slip, 1)),
+            "config: model.experts must be at most 65536, found 1000000000000"
+        );
+        assert_eq!(said(check_experts("model.experts", 0, 1)), "config: model.experts must be at least 1");
+        assert!(check_units("model.units", &[WIDEST], false).is_ok() && check_experts("model.experts", 0, 0).is_ok());
+    }
 }

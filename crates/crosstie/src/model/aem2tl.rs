@@ -56,7 +56,7 @@ use super::esm2;
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::{Error, Result};
-use crate::layer::{Gating, Net, check_units};
+use crate::layer::{Gating, Net, check_experts, check_units, check_width};
 use crate::objective::Space;
 use crate::schema::Schema;
 
@@ -138,16 +138,20 @@ impl Aem2tl {
         check_units("model.expert_units", &self.expert_units, false)?;
         check_units("model.task_expert_units", &self.task_expert_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
-        let positive = [
-            ("shared_experts or model.scenario_experts", self.shared_experts + self.scenario_experts),
-            ("task_experts or model.task_shared_experts", self.task_experts + self.task_shared_experts),
-            ("gate_units", self.gate_units),
-            ("scenario_width", self.scenario_width),
-        ];
-        match positive.iter().find(|(_, found)| *found == 0) {
-            Some((key, _)) => Err(Error::Config(format!("model.{key} must be at least 1"))),
-            None => Ok(()),
+        for (key, experts) in [
+            ("shared_experts", self.shared_experts),
+            ("scenario_experts", self.scenario_experts),
+            ("task_experts", self.task_experts),
+            ("task_shared_experts", self.task_shared_experts),
+        ] {
+            check_experts(&format!("model.{key}"), experts, 0)?;
         }
+        let (of_scenarios, of_tasks) =
+            (self.shared_experts + self.scenario_experts, self.task_experts + self.task_shared_experts);
+        check_experts("model.shared_experts or model.scenario_experts", of_scenarios, 1)?;
+        check_experts("model.task_experts or model.task_shared_experts", of_tasks, 1)?;
+        check_width("model.gate_units", self.gate_units)?;
+        check_width("model.scenario_width", self.scenario_width)
     }
 
     /// M_i: the experts of all scenarios beside those of the row's own.

@@ -80,7 +80,7 @@ pub struct Ektm {
     /// Hidden layers of each tower.
     pub tower_units: Vec<usize>,
     /// Whose embeddings the bottoms read.
-    pub tables: Tables,
+    pub tables: TableSharing,
     /// Who gets how much of whom.
     pub router: Router,
     /// Each conversion's translation of what it gets.
@@ -92,7 +92,7 @@ pub struct Ektm {
 /// Whose embeddings a task's bottoms read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tables {
+pub enum TableSharing {
     /// One set for all tasks.
     Shared,
     /// A set for each task: tasks meet in the router alone.
@@ -168,7 +168,7 @@ impl Default for Ektm {
         Ektm {
             bottom_units: vec![128, 64],
             tower_units: vec![32],
-            tables: Tables::Shared,
+            tables: TableSharing::Shared,
             router: Router::default(),
             transmitter: Transmitter::default(),
             enhanced: Enhanced::default(),
@@ -259,7 +259,7 @@ impl Ektm {
         first: Node,
         free: bool,
     ) -> Node {
-        if self.tables == Tables::Shared {
+        if self.tables == TableSharing::Shared {
             return net.experts(name, first, heads.len(), &self.bottom_units).node;
         }
         let mut own: Option<(usize, Node)> = None;
@@ -268,12 +268,12 @@ impl Ektm {
             let Head { task, name: head, .. } = inputs.heads()[*head].clone();
             let x = match own {
                 Some((of, x)) if of == task => x,
-                None if free && self.tables == Tables::Own => first,
+                None if free && self.tables == TableSharing::Own => first,
                 _ => inputs.further_fields(net).main(),
             };
             own = Some((task, x));
             let name = format!("{name}.{head}");
-            let x = if self.tables == Tables::Both { net.concat(&name, &[first, x]) } else { x };
+            let x = if self.tables == TableSharing::Both { net.concat(&name, &[first, x]) } else { x };
             bottoms.push(net.mlp(&name, x, &self.bottom_units));
         }
         net.concat(name, &bottoms)

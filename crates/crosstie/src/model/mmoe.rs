@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
 use super::inputs::Inputs;
-use crate::error::{Error, Result};
-use crate::layer::{Net, check_units};
+use crate::error::Result;
+use crate::layer::{Net, check_experts, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "mmoe",
@@ -45,9 +45,7 @@ impl Default for Mmoe {
 
 impl Model for Mmoe {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
-        if self.experts == 0 {
-            return Err(Error::Config("model.experts must be at least 1".into()));
-        }
+        check_experts("model.experts", self.experts, 1)?;
         check_units("model.expert_units", &self.expert_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
         let heads = inputs.heads().len();

@@ -28,7 +28,7 @@ pub use calibration::{Calibration, Structure};
 pub use cgc::Cgc;
 pub use declare::{About, Declared, Lottery, Model};
 pub use diagnostic::{Diagnosis, Diagnostic};
-pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, Tables, Transmitter};
+pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, TableSharing, Transmitter};
 pub use esm2::Esm2;
 pub use esmm::Esmm;
 pub use inputs::{Fields, Input, Inputs, LossTerm, Masks};

@@ -25,7 +25,7 @@ use super::declare::{About, Declared, Model};
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::{Error, Result};
-use crate::layer::{Experts, Net, check_units};
+use crate::layer::{Experts, Net, check_experts, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "ple",
@@ -55,9 +55,8 @@ impl Default for Ple {
 
 impl Model for Ple {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
-        if self.task_experts == 0 || self.shared_experts == 0 {
-            return Err(Error::Config("model.task_experts and model.shared_experts must be at least 1".into()));
-        }
+        check_experts("model.task_experts", self.task_experts, 1)?;
+        check_experts("model.shared_experts", self.shared_experts, 1)?;
         if self.levels.is_empty() {
             return Err(Error::Config("model.levels needs at least one level, for example [[128], [64]]".into()));
         }

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
 use crate::error::{Error, Result};
-use crate::schema::Funnel;
+use crate::schema::{Funnel, WIDEST};
 use crate::spelling;
 
 /// The parent did not happen; it did, but not the task; the task happened.
@@ -79,8 +79,8 @@ impl TripletConfig {
         if !(self.margin.is_finite() && self.margin > 0.0) {
             return wrong(format!(".margin must be above 0, found {}", self.margin));
         }
-        if self.width == 0 {
-            return wrong(".width must be at least 1".into());
+        if !(1..=WIDEST).contains(&self.width) {
+            return wrong(format!(".width must be from 1 to {WIDEST}, found {}", self.width));
         }
         let conversions: Vec<usize> = (0..names.len()).filter(|task| funnel.parents[*task].is_some()).collect();
         let Some(tasks) = &self.tasks else {

@@ -83,6 +83,10 @@ fn default_scenario_min_rows() -> u64 {
     500
 }
 
+/// Widest vector that may be asked for. No model needs nearly as much; a slip of
+/// zeros is told by its key, and sizes can be multiplied without care.
+pub const WIDEST: usize = 1 << 24;
+
 fn default_width() -> usize {
     16
 }
@@ -324,8 +328,8 @@ impl Schema {
         if self.fields.is_empty() {
             return wrong("there is no [[field]]: nothing to predict from".into());
         }
-        if self.width == 0 {
-            return wrong("`width` must be at least 1".into());
+        if !(1..=WIDEST).contains(&self.width) {
+            return wrong(format!("`width` must be from 1 to {WIDEST}, found {}", self.width));
         }
         let mut seen = BTreeSet::new();
         for task in &self.tasks {

@@ -103,3 +103,16 @@ fn labels_follow_the_funnel() {
     assert_eq!(funnel.from_impression(&[missing, 0.0, missing], 1), Some(false));
     assert_eq!(funnel.given_parent(&[missing, 1.0, 0.0], 2), None);
 }
+
+#[test]
+fn a_width_with_a_slip_of_zeros_or_none_at_all_is_refused() {
+    let task = "[[task]]\nname = \"click\"\n";
+    for width in ["0", "1000000000000000000"] {
+        let said = refused(&format!("width = {width}\n{task}{FIELD}"));
+        assert!(said.contains(&format!("`width` must be from 1 to 16777216, found {width}")), "{said}");
+        for kind in ["kind = \"multi\"", "kind = \"numeric\"\ntransform = \"quantile\""] {
+            let said = refused(&format!("{task}[[field]]\nname = \"x\"\n{kind}\nwidth = {width}\n"));
+            assert!(said.contains(&format!("field `x`: `width` must be from 1 to 16777216, found {width}")), "{said}");
+        }
+    }
+}

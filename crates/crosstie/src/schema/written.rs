@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform};
+use super::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform, WIDEST};
 use crate::spelling;
 
 /// A field as written: flat keys, of which each kind allows some.
@@ -89,9 +89,6 @@ impl RawField {
             (_, Some(buckets)) => Encoding::Hashed { buckets },
             (min_count, None) => Encoding::Vocabulary { min_count: min_count.unwrap_or(DEFAULT_MIN_COUNT).max(1) },
         };
-        if self.width == Some(0) {
-            return Err(format!("field `{}`: `width` must be at least 1", self.name));
-        }
         Ok(Categorical { encoding, width: self.width, table: self.table.clone() })
     }
 }
@@ -104,6 +101,9 @@ impl TryFrom<RawField> for Field {
         let Some(kind) = raw.kind.as_deref() else {
             return Err(format!("field `{name}` needs a `kind`: {}", KINDS.join(", ")));
         };
+        if let Some(width) = raw.width.filter(|width| !(1..=WIDEST).contains(width)) {
+            return Err(format!("field `{name}`: `width` must be from 1 to {WIDEST}, found {width}"));
+        }
         let kind = match kind {
             "categorical" => {
                 raw.refuse_all_but("a categorical field", &["column", "min_count", "buckets", "width", "table"])?;

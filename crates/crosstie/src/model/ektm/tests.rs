@@ -265,13 +265,13 @@ fn settings_out_of_range_are_named() {
 
 #[test]
 fn tasks_have_tables_of_their_own_if_told_so() {
-    let sets = |tables: Tables| {
+    let sets = |tables: TableSharing| {
         let trial = Trial::new(&Ektm { tables, ..small() }, CHAINS, None);
         (trial.network.sets.len(), trial.network.objective.names().len())
     };
-    let (shared, tasks) = sets(Tables::Shared);
+    let (shared, tasks) = sets(TableSharing::Shared);
     assert_eq!(shared, 1);
     // All heads of a task read its one set; the shared one comes on top.
-    assert_eq!(sets(Tables::Own).0, tasks);
-    assert_eq!(sets(Tables::Both).0, tasks + 1);
+    assert_eq!(sets(TableSharing::Own).0, tasks);
+    assert_eq!(sets(TableSharing::Both).0, tasks + 1);
 }
