@@ -49,7 +49,7 @@ impl Gating {
     /// Refuses settings that make no sense.
     ///
     /// # Errors
-    /// [`Error::Config`].
+    /// [`Error::Config`](crate::Error::Config).
     pub fn check(&self) -> Result<()> {
         check_width("network.gating.units", self.units)?;
         check_width("network.gating.scenario_width", self.scenario_width)

@@ -14,7 +14,7 @@ pub trait Model {
     /// Declares the network.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings that make no sense.
+    /// [`Error::Config`](crate::Error::Config) for settings that make no sense.
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared>;
 
     /// Where the paper counts the tasks' losses.
@@ -26,7 +26,7 @@ pub trait Model {
     /// sibling action, as in `[objective.via]`.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings that name no such tasks.
+    /// [`Error::Config`](crate::Error::Config) for settings that name no such tasks.
     fn via(&self, _schema: &Schema) -> Result<BTreeMap<String, String>> {
         Ok(BTreeMap::new())
     }
