@@ -5,8 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::batch::{self, Batch, Ids, Layout};
-use crate::compute::CHUNK;
 use crate::compute::kernel::{self, vectorised};
+use crate::compute::{CHUNK, zeros};
+use crate::error::Result;
 use crate::random::Stream;
 use crate::schema::{Pooling, Role, Side};
 
@@ -145,35 +146,38 @@ impl Tables {
     /// Tables with starting values: uniform with standard deviation `spread`,
     /// each number a function of (seed, table, row, column). The row of unknown
     /// values starts at zero: untrained, it adds nothing.
-    pub fn new(layout: &Layout, sets: usize, seed: u64, spread: f32) -> Tables {
-        Tables::with(layout, sets, |name, rows, width| {
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if there is no memory for them.
+    pub fn new(layout: &Layout, sets: usize, seed: u64, spread: f32) -> Result<Tables> {
+        Tables::with(layout, sets, |name, _, width, weights| {
             let stream = Stream::new(seed, name);
-            let mut weights = vec![0.0; rows * width];
             weights.par_chunks_mut(1 << 14).enumerate().for_each(|(piece, weights)| {
                 for (index, weight) in (piece << 14..).zip(weights) {
                     *weight = start(stream, index, width, spread);
                 }
             });
-            Ok(weights)
+            Ok(())
         })
-        .unwrap_or_else(|never: std::convert::Infallible| match never {})
     }
 
-    /// Tables with the weights, `rows × width`, that `weights` gives for a
-    /// tensor's name and its shape.
+    /// Tables whose weights, `rows × width` zeros, `fill` fills, given the name of
+    /// the tensor, the rows and the width.
     ///
     /// # Errors
-    /// Those of `weights`.
-    pub fn with<E>(
+    /// Those of `fill`; [`Error::Config`](crate::Error::Config) if there is no
+    /// memory for them.
+    pub fn with(
         layout: &Layout,
         sets: usize,
-        mut weights: impl FnMut(&str, usize, usize) -> Result<Vec<f32>, E>,
-    ) -> Result<Tables, E> {
+        mut fill: impl FnMut(&str, usize, usize, &mut [f32]) -> Result<()>,
+    ) -> Result<Tables> {
         let mut tables = Vec::with_capacity(sets * layout.tables.len());
         for set in 0..sets {
             for batch::Table { name, rows, width } in &layout.tables {
                 let (name, rows, width) = (tensor_name(name, set, sets), *rows, *width);
-                let weights = weights(&name, rows, width)?;
+                let mut weights = zeros(&format!("table `{name}`"), &[rows, width])?;
+                fill(&name, rows, width, &mut weights)?;
                 tables.push(Table { name, width, rows, weights });
             }
         }
@@ -413,7 +417,7 @@ mod tests {
 
     #[test]
     fn several_values_are_averaged_and_none_is_zero() {
-        let tables = Tables::new(&layout(), 1, 1, 0.1);
+        let tables = Tables::new(&layout(), 1, 1, 0.1).unwrap();
         let mut input = vec![f32::NAN; 16];
         tables.look_up(0, &rows(), 0..2, &mut input);
         let ids = &tables.all()[0].weights;
@@ -425,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_row_seen_by_two_fields_gets_both_gradients() {
-        let tables = Tables::new(&layout(), 1, 1, 0.1);
+        let tables = Tables::new(&layout(), 1, 1, 0.1).unwrap();
         let gradient: Vec<f32> = (0..16).map(|i| i as f32).collect();
         let mut found = Vec::new();
         tables.gather(&rows(), &[vec![&gradient]], &mut found);
@@ -454,7 +458,7 @@ mod tests {
 
     #[test]
     fn the_start_of_a_row_can_be_told_later() {
-        let tables = Tables::new(&layout(), 2, 3, 0.1);
+        let tables = Tables::new(&layout(), 2, 3, 0.1).unwrap();
         for (table, Table { rows, width, weights, .. }) in tables.all().iter().enumerate() {
             for row in 0..*rows {
                 assert_eq!(tables.start(table, row as u32, 3, 0.1), weights[row * width..][..*width]);
@@ -466,8 +470,8 @@ mod tests {
     fn a_start_depends_on_seed_table_and_row_alone() {
         let mut larger = layout();
         larger.tables[0].rows = 100;
-        let small = Tables::new(&layout(), 1, 9, 0.1);
-        let large = Tables::new(&larger, 1, 9, 0.1);
+        let small = Tables::new(&layout(), 1, 9, 0.1).unwrap();
+        let large = Tables::new(&larger, 1, 9, 0.1).unwrap();
         assert_eq!(small.all()[0].weights, large.all()[0].weights[..12]);
         assert_eq!(small.all()[0].weights[..2], [0.0, 0.0]);
     }

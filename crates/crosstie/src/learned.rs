@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Layout};
-use crate::compute::{Mode, Node, NotFinite, Parameters, Workspace};
+use crate::compute::{Mode, Node, NotFinite, Parameters, Workspace, zeros};
 use crate::embedding::{RowGradients, Tables};
 use crate::error::Result;
 use crate::metric::{Evaluation, Report};
@@ -74,30 +74,32 @@ impl Scores {
 impl Learned {
     /// A network at its start: every number is a function of the seed and of
     /// its own place. `spread` is the standard deviation of the tables' numbers.
-    pub fn new(network: Arc<Network>, layout: &Layout, seed: u64, spread: f32) -> Learned {
-        let tables = Tables::new(layout, network.sets.len(), seed, spread);
-        let parameters = network.program.initial(seed);
-        Learned { network, tables, parameters }
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if there is no memory for them.
+    pub fn new(network: Arc<Network>, layout: &Layout, seed: u64, spread: f32) -> Result<Learned> {
+        let tables = Tables::new(layout, network.sets.len(), seed, spread)?;
+        let parameters = network.program.initial(seed)?;
+        Ok(Learned { network, tables, parameters })
     }
 
     /// A network with stored numbers: `read` gives those of a tensor's name and
     /// shape. Nothing is drawn, and each number is held once.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// Those of `read`; [`Error::Config`](crate::Error::Config) if there is no
+    /// memory for them.
     pub fn from_tensors(
         network: Arc<Network>,
         layout: &Layout,
         mut read: impl FnMut(&str, &[usize], &mut [f32]) -> Result<()>,
     ) -> Result<Learned> {
-        let mut parameters = vec![0.0; network.program.length()];
+        let mut parameters = zeros("the parameters", &[network.program.length()])?;
         for parameter in network.program.parameters() {
             read(&parameter.name, &parameter.shape, &mut parameters[parameter.range()])?;
         }
-        let tables = Tables::with(layout, network.sets.len(), |name, rows, width| {
-            let mut weights = vec![0.0; rows * width];
-            read(name, &[rows, width], &mut weights).map(|()| weights)
-        })?;
+        let tables =
+            Tables::with(layout, network.sets.len(), |name, rows, width, weights| read(name, &[rows, width], weights))?;
         Ok(Learned { network, tables, parameters: parameters.into() })
     }
 

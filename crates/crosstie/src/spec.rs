@@ -116,6 +116,6 @@ impl ModelSpec {
     /// As of [`ModelSpec::network`].
     pub fn start(&self, schema: &Schema, layout: &Layout) -> Result<Learned> {
         let network = Arc::new(self.network(schema, layout)?);
-        Ok(Learned::new(network, layout, self.seed, self.embedding.spread))
+        Learned::new(network, layout, self.seed, self.embedding.spread)
     }
 }

@@ -42,7 +42,7 @@ impl Shared {
     pub fn find(heads: &Network, tables: usize) -> Result<Shared> {
         let program = &heads.program;
         let [inputs, weights, start] = ["inputs", "weights", "parameters"].map(|name| Stream::new(0, name));
-        let mut parameters = program.initial(0);
+        let mut parameters = program.initial(0)?;
         for range in program.parameters().iter().filter(|parameter| parameter.learned).map(|found| found.range()) {
             for index in range {
                 parameters[index] += 0.2 * start.uniform(index as u64) as f32 - 0.1;

@@ -80,7 +80,7 @@ impl State {
         while let Some(search) = &mut self.search {
             let task = search.masks.len();
             if search.epoch == 0 {
-                self.trainer.rewind();
+                self.trainer.rewind()?;
                 self.trainer.set_mask(task, &search.mask);
                 search.epoch = 1;
             }
@@ -147,7 +147,7 @@ impl State {
     pub fn end_search(&mut self, job: &Job<'_>) -> Result<()> {
         let Some(search) = self.search.take() else { return Ok(()) };
         if search.lottery.rounds > 0 {
-            self.trainer.rewind();
+            self.trainer.rewind()?;
         }
         for (task, mask) in search.masks.iter().enumerate() {
             self.trainer.set_mask(task, mask);
@@ -247,7 +247,7 @@ mod tests {
         let first = (parameters(&trainer, |_| true), tables(&trainer));
         trainer.step_alone(1, &batch).unwrap();
         trainer.set_mask(1, &vec![false; trainer.masked_weights().len()]);
-        trainer.rewind();
+        trainer.rewind().unwrap();
         assert!(start == (parameters(&trainer, |_| true), tables(&trainer)));
         trainer.step_alone(0, &batch).unwrap();
         assert!(first == (parameters(&trainer, |_| true), tables(&trainer)));

@@ -114,7 +114,7 @@ impl Trainer {
                     let network = spec.network_of_task(schema, layout, task)?;
                     let parameters = learned.network().program.parameters();
                     assert_eq!(network.program.parameters(), parameters, "one vector serves all networks");
-                    let workspace = network.program.workspace(config.train.batch_size, true);
+                    let workspace = network.program.workspace(0, true);
                     Ok(Turn { reached: network.program.reached(), network, workspace })
                 };
                 Steps::InTurns((0..schema.tasks.len()).map(turn).collect::<Result<_>>()?)
@@ -225,6 +225,7 @@ impl Trainer {
         let seeds = seeds.chain(network.terms.iter().map(|term| term.weight));
         let seeds: Vec<f32> = seeds.map(|weight| weight / rows as f32).collect();
         let mode = Mode::Train { seed: spec.seed, step: optimizer.steps() + 1 };
+        workspace.reserve(batch.rows)?;
         let passes = learned.passes();
         let mut losses = passes
             .losses(workspace, batch, &seeds, mode)
@@ -256,6 +257,7 @@ impl Trainer {
         let mut seeds = vec![0.0; network.program.losses().len()];
         seeds[task] = network.objective.weights()[task] / rows as f32;
         let mode = Mode::Train { seed: spec.seed, step: optimizer.steps() + 1 };
+        workspace.reserve(batch.rows)?;
         let passes = learned.passes_of(network);
         let mut losses = passes
             .losses(workspace, batch, &seeds, mode)
@@ -273,11 +275,15 @@ impl Trainer {
     /// Back to the start: parameters, masks, tables, what the optimizer
     /// remembers, the count of batches. The seed addresses the start, so nobody
     /// need have kept it.
-    pub(super) fn rewind(&mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is no memory for a second start.
+    pub(super) fn rewind(&mut self) -> Result<()> {
         let (network, seed, spread) = (self.learned.network().clone(), self.spec.seed, self.spec.embedding.spread);
-        self.learned = Learned::new(network, &self.layout, seed, spread);
+        self.learned = Learned::new(network, &self.layout, seed, spread)?;
         self.optimizer = Optimizer::new(self.optimizer.config(), &self.learned);
         self.batches = 0;
+        Ok(())
     }
 
     /// From now on one step is for all tasks.
@@ -399,7 +405,8 @@ impl Steps {
         let program = &learned.network().program;
         let setting =
             Setting { tasks: schema.tasks.len(), seed: spec.seed, parameters: program.parameters(), shared: &shared };
-        let workspace = program.workspace(config.train.batch_size, true);
+        // It grows with the batches: there may be fewer rows than `batch_size`.
+        let workspace = program.workspace(0, true);
         Ok(Steps::Together { workspace, balance: config.balance.start(&setting)? })
     }
 }
