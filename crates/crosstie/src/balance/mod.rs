@@ -7,6 +7,8 @@
 //! [terms](crate::model::LossTerm) keep their own weights and go with the sum. A
 //! task whose loss in a batch is 0 has nothing to say there, most often for
 //! want of labels: the batch leaves its weight as it is.
+//!
+//! "methods N" is section N of docs/methods.md.
 
 mod dwa;
 mod gradnorm;

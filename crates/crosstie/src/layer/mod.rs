@@ -1,5 +1,7 @@
 //! The pieces that papers speak of, in terms of the graph: networks, experts,
 //! gates, towers.
+//!
+//! "methods N" is section N of docs/methods.md.
 
 mod gating;
 

@@ -4,9 +4,9 @@
 //! 4.1; methods 5. The network is that of [PLE](super::Ple) with one level:
 //!
 //! ```text
-//! S_k     = [expert_k,1 .. expert_k,m ; shared_1 .. shared_n](e)    (2)
-//! f_k     = softmax(W_k e) S_k                                       (1), (3)
-//! logit_k = tower_k(f_k)                                             (4)
+//! S_k     = [expert_k,1 .. expert_k,m ; shared_1 .. shared_n](e)    (4)
+//! f_k     = softmax(W_k e) S_k                                       (2), (3)
+//! logit_k = tower_k(f_k)                                             (5)
 //! ```
 //!
 //! # Deviations and reconstructions

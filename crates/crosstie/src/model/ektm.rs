@@ -8,7 +8,7 @@
 //! head (cvr), i = 1..T:
 //!
 //! ```text
-//! f_ctr, f_i = Bottom(e)                                 one for every head; e_i with tables "own"
+//! f_ctr, f_i = Bottom(e)                                 one for every head; own e_i: tables "own", "both"
 //! s_ij       = <f_i, f_j> / (‖f_i‖ ‖f_j‖)                similarity "cosine", per row
 //! s          = a learned T × T matrix                    similarity "learned"
 //! ŝ_i        = softmax_j(s_ij / temperature)             both

@@ -1,6 +1,8 @@
 //! Models: one file per paper. A model declares its network in terms of
 //! [layers](crate::layer) over the embedded fields and returns one logit per
 //! head; what the heads mean is the [objective](crate::objective)'s business.
+//!
+//! "methods N" is section N of docs/methods.md.
 
 mod aem2tl;
 mod aitm;

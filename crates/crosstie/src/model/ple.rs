@@ -8,9 +8,9 @@
 //!
 //! ```text
 //! S_k^j   = [expert_k,1 .. expert_k,m (g_k^(j-1)) ; shared_1 .. shared_n (g_s^(j-1))]
-//! g_k^j   = softmax(W_k^j g_k^(j-1)) S_k^j                             (5)
+//! g_k^j   = softmax(W_k^j g_k^(j-1)) S_k^j                             (6)
 //! g_s^j   = softmax(W_s^j g_s^(j-1)) [all experts of the level]        not at the last level
-//! logit_k = tower_k(g_k^N)                                             (6)
+//! logit_k = tower_k(g_k^N)                                             (7)
 //! ```
 //!
 //! # Deviations and reconstructions

@@ -4,6 +4,8 @@
 //! A model puts out one logit per [`Head`]. Which heads there are, what each
 //! means, and how a row's loss follows from them is decided here, so that any
 //! model works with any forest of tasks.
+//!
+//! "methods N" is section N of docs/methods.md.
 
 mod beats;
 mod hard_example;

@@ -4,6 +4,8 @@
 //! [`train`] does all of it. [`Fit`] is its loop, as a value with a position that
 //! can be stored in a [`Checkpoint`] and gone on from; [`Trainer`] is one step, for
 //! those who bring their own batches.
+//!
+//! "methods N" is section N of docs/methods.md.
 
 mod checkpoint;
 mod exchange;
