@@ -1,0 +1,66 @@
+//! Artifacts of earlier formats load and score as they did when they were
+//! written; `compat/README.md` says what they are.
+
+use std::path::{Path, PathBuf};
+
+use crosstie::artifact;
+use crosstie::data::Source;
+use crosstie::feature::Purpose;
+
+/// Sums are added in another order on other processors.
+const TOLERANCE: f64 = 1e-6;
+
+fn compat() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
+}
+
+fn folders(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn source(path: &Path) -> Source {
+    Source::open(&[path.to_str().unwrap()]).unwrap()
+}
+
+fn input(directory: &Path) -> Source {
+    let csv = directory.join("input.csv");
+    source(&if csv.exists() { csv } else { directory.join("input.parquet") })
+}
+
+/// The columns `p_<task>` or `joint_<task>` of all tasks, row by row.
+fn expected(directory: &Path, kind: &str, tasks: &[String]) -> Vec<f64> {
+    let names: Vec<String> = tasks.iter().map(|task| format!("{kind}_{task}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rows = source(&directory.join("scores.csv")).rows(&names, 1000).next().unwrap().unwrap();
+    let columns: Vec<Vec<Option<f64>>> =
+        names.iter().map(|name| rows.column(name).unwrap().numbers().unwrap()).collect();
+    (0..rows.len()).flat_map(|row| columns.iter().map(move |column| column[row].unwrap())).collect()
+}
+
+/// Loading checks the golden rows, too.
+#[test]
+fn artifacts_of_every_format_load_and_score_as_they_did() {
+    let mut found = 0;
+    for directory in folders(&compat()).iter().flat_map(|format| folders(format)) {
+        let scorer = artifact::load(&directory.join("artifact")).unwrap();
+        let columns = scorer.features().columns(Purpose::Scoring);
+        let mut workspace = scorer.workspace();
+        let rows = input(&directory).rows(&columns, 1000).next().unwrap().unwrap();
+        let scores = scorer.score_rows(&mut workspace, &rows).unwrap();
+        for (kind, scores) in [("p", scores.given_parent), ("joint", scores.from_impression)] {
+            let expected = expected(&directory, kind, scorer.tasks());
+            assert!(expected.len() >= 30 * scorer.tasks().len(), "{}", directory.display());
+            assert_eq!(scores.len(), expected.len(), "{}", directory.display());
+            for (place, (score, expected)) in scores.iter().zip(&expected).enumerate() {
+                let (row, task) = (place / scorer.tasks().len(), &scorer.tasks()[place % scorer.tasks().len()]);
+                let said = format!("{}: row {row}, {kind}_{task}: {score}, was {expected}", directory.display());
+                assert!((score - expected).abs() <= TOLERANCE, "{said}");
+            }
+        }
+        found += 1;
+    }
+    assert!(found >= 5, "{found} artifacts");
+}
