@@ -1,0 +1,232 @@
+"""An artifact as docs/formats.md describes it: from its rows to the input of a model, the
+layers that models are made of, and from a model's logits to probabilities.
+
+Left out: products = "bfloat16", and cells that are dates or decimals.
+"""
+
+import json
+import tomllib
+
+import numpy as np
+import pyarrow.parquet
+from xxhash import xxh3_64_intdigest
+
+SIDES = ["user", "item", "context"]
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky-relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+}
+sigmoid = ACTIVATIONS["sigmoid"]
+
+
+def softmax(x):
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return x / x.sum(axis=-1, keepdims=True)
+
+
+def tensors(path):
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    read = lambda dtype, shape, data_offsets: np.frombuffer(
+        data[start + data_offsets[0] : start + data_offsets[1]], "<f4"
+    ).reshape(shape)
+    header = json.loads(data[8:start])
+    return {name: read(**entry) for name, entry in header.items() if name != "__metadata__"}
+
+
+def table(path):
+    """The columns of a Parquet file. Single precision stays so: its shortest text is another."""
+    columns = pyarrow.parquet.read_table(path)
+    single = lambda cells: [cell if cell is None else np.float32(cell) for cell in cells]
+    read = lambda column: single(column.to_pylist()) if column.type == "float" else column.to_pylist()
+    return {name: read(columns[name]) for name in columns.column_names}
+
+
+def text(cell):
+    """A cell's text; None where it is missing."""
+    if cell is None or cell == "" or cell != cell:
+        return None
+    if isinstance(cell, (float, np.floating)) and not float(cell).is_integer():
+        return np.format_float_positional(cell, trim="-")
+    return cell if isinstance(cell, str) else str(int(cell))
+
+
+def standard(x, scale):
+    return (x - scale["mean"]) / scale["standard_deviation"]
+
+
+class Artifact:
+    def __init__(self, path):
+        self.path, self.manifest = path, json.loads((path / "manifest.json").read_text())
+        config = path / ("config.toml" if self.manifest["format"] == 1 else "model.toml")
+        config = tomllib.loads(config.read_text())
+        self.model, self.network, self.heads = config["model"], config["network"], self.manifest["heads"]
+        self.schema = tomllib.loads((path / "features/schema.toml").read_text())
+        self.tasks = {task["name"]: task for task in self.schema["task"]}
+        self.learned = json.loads((path / "features/features.json").read_text())
+        self.weights = tensors(path / "dense.safetensors") | tensors(path / "embedding.safetensors")
+        self.cells = table(path / "golden.parquet")
+        self.rows = len(next(iter(self.cells.values())))
+        scenarios = {scenario["name"]: 1 + place for place, scenario in enumerate(self.learned["scenarios"])}
+        column = self.cells[self.schema["scenario"]] if "scenario" in self.schema else [None] * self.rows
+        self.scenario = [scenarios.get(text(cell), 0) for cell in column]
+        self.read_features(0)
+
+    # From a cell to the input.
+
+    def ids(self, field, values):
+        """Rows of a table."""
+        if "buckets" in field:
+            hashed = lambda value: 2 + xxh3_64_intdigest(value.encode()) % field["buckets"]
+            return [1 if value is None else hashed(value) for value in values]
+        known = table(self.path / f"features/vocabulary/{field.get('table', field['name'])}.parquet")["token"]
+        ids = {token: 2 + place for place, token in enumerate(known)} | {None: 1}
+        return [ids.get(value, 0) for value in values]
+
+    def pooled(self, field, cell, vectors):
+        values = cell if isinstance(cell, list) else (text(cell) or "").split(field["separator"])
+        values = [(text(value) or "").strip() for value in values]
+        values = [value for value in values if value]
+        total = vectors[self.ids(field, values)].sum(axis=0)
+        return total / len(values) if values and field["pooling"] == "mean" else total
+
+    def rates(self, field):
+        """The log-odds of every task, and ln(1 + rows)."""
+        learned = self.learned["rates"][field["name"]]
+        file = table(self.path / f"features/rate/{field['name']}.parquet")
+        keys = {key: place for place, key in enumerate(zip(*[file[f"key_{column}"] for column in field["key"]]))}
+        places = [keys.get(key) for key in zip(*[map(text, self.cells[column]) for column in field["key"]])]
+        count = lambda name: np.array([0 if place is None else file[name][place] for place in places])
+        columns, smoothing = [], field["smoothing"]
+        for task, mean in zip(self.tasks, learned["means"]):
+            labelled = count("rows") - count(f"missing_{task}")
+            rate = (count(f"positives_{task}") + smoothing * mean) / (labelled + smoothing)
+            columns.append(np.log(rate / (1 - rate)))
+        columns.append(np.log1p(count("rows")))
+        return np.stack([standard(x, scale) for x, scale in zip(columns, learned["scales"])], axis=1)
+
+    def columns(self, field, tables):
+        """The columns of a field, and whether they come from a table."""
+        name, kind, transform = field["name"], field["kind"], field.get("transform")
+        cells = self.cells.get(field.get("column", name))
+        if kind == "rate":
+            return self.rates(field), False
+        if kind == "numeric":
+            x = np.array([np.nan if text(cell) is None else float(cell) for cell in cells])
+            if transform == "quantile":
+                buckets = 2 + np.searchsorted(self.learned["cuts"][name], x, side="right")
+                return tables[name][np.where(np.isnan(x), 1, buckets)], True
+            if transform == "log1p":
+                x = np.sign(x) * np.log1p(np.abs(x))
+            x = x if transform == "none" else standard(x, self.learned["scales"][name])
+            return np.nan_to_num(x)[:, None], False
+        vectors = tables[field.get("table", name)]
+        if kind == "multi":
+            return np.array([self.pooled(field, cell, vectors) for cell in cells]), True
+        return vectors[self.ids(field, map(text, cells))], True
+
+    def read_features(self, number):
+        """The input, by set `number` of the tables: main fields, bias fields, what gate units read."""
+        several = any(name.startswith("embedding.0.") for name in self.weights)
+        prefix = f"embedding.{number}." if several else "embedding."
+        tables = {name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)}
+        place = lambda field: (field.get("role", "main"), field.get("side", "context"))
+        parts = [(*place(field), *self.columns(field, tables)) for field in self.schema["field"]]
+        parts.sort(key=lambda part: (SIDES.index(part[1]), not part[3]))
+        of = lambda role, sides: [x for its_role, side, x, _ in parts if its_role == role and side in sides]
+        side_by_side = lambda columns: np.concatenate([np.zeros((self.rows, 0)), *columns], axis=1)
+        self.x, self.bias = side_by_side(of("main", SIDES)), side_by_side(of("bias", SIDES))
+        self.vectors = [x for role, _, x, embedded in parts if role == "main" and embedded]
+        scenario = self.weights.get(f"scenario.{number}.weight" if number else "scenario.weight", np.zeros((9999, 0)))
+        self.priors = side_by_side([*of("main", ["user"]), *of("main", ["item"]), scenario[self.scenario], self.x])
+
+    # Layers.
+
+    def affine(self, name, x):
+        w, b = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias", 0)
+        w, b = (w[self.scenario], b if isinstance(b, int) else b[self.scenario]) if w.ndim == 4 else (w[None], b)
+        groups, inputs = w.shape[1:3]
+        x = x if x.shape[1] == groups * inputs else np.tile(x, groups)
+        return np.matmul(x.reshape(-1, groups, 1, inputs), w).reshape(self.rows, -1) + b
+
+    def finish(self, x, name, networks=1, moving=""):
+        """Norm and activation of a layer in which so many networks stand side by side."""
+        norm, weights = self.network["norm"], self.weights
+        if norm == "layer":
+            parts = x.reshape(self.rows, networks, -1)
+            mean, variance = (of(parts, axis=2, keepdims=True) for of in (np.mean, np.var))
+            x = ((parts - mean) / np.sqrt(variance + 1e-5)).reshape(self.rows, -1)
+        if norm == "batch":
+            mean, variance = weights[f"{name}.norm.{moving}mean"], weights[f"{name}.norm.{moving}variance"]
+            x = (x - mean) / np.sqrt(variance + 1e-5)
+        x = x if norm == "none" else weights[f"{name}.norm.scale"] * x + weights[f"{name}.norm.shift"]
+        return ACTIVATIONS[self.network["activation"]](x)
+
+    def depth(self, name):
+        return next(layer for layer in range(999) if f"{name}.{layer}.weight" not in self.weights)
+
+    def hidden(self, name, x, networks=1):
+        """Networks of hidden layers, side by side: rows × networks × width."""
+        x = x.reshape(self.rows, -1)
+        for layer in (f"{name}.{layer}" for layer in range(self.depth(name))):
+            x = self.finish(self.affine(layer, x), layer, networks)
+        return x.reshape(self.rows, networks, -1)
+
+    def gated(self, name, layer, x):
+        unit = f"personal_gate.{layer}" if name == "tower" else f"{name}.personal_gate.{layer}"
+        if f"{unit}.0.weight" not in self.weights:
+            return x
+        factors = 2 * sigmoid(self.affine(f"{unit}.1", np.maximum(self.affine(f"{unit}.0", self.priors), 0)))
+        return factors * np.tile(x, factors.shape[1] // x.shape[1])
+
+    def towers(self, name, x, heads, bias):
+        """A logit per head, with the bias network's: rows × heads."""
+        x, last = x.reshape(self.rows, -1), self.depth(name) - 1
+        for layer in range(last):
+            x = self.affine(f"{name}.{layer}", self.gated(name, layer, x))
+            x = self.finish(x, f"{name}.{layer}", heads)
+        x = self.affine(f"{name}.{last}", self.gated(name, last, x))
+        return x + self.towers(bias, self.bias, heads, None) if bias and self.bias.size else x
+
+    def mix(self, gate, x, experts, choices):
+        """Sums of the chosen experts, weighted by a softmax: rows × outputs × width."""
+        gates = self.affine(gate, x.reshape(self.rows, -1)).reshape(self.rows, len(choices), -1)
+        return np.einsum("nok,nokw->now", softmax(gates), experts[:, choices])
+
+    # From the logits to probabilities.
+
+    def depth_of(self, task):
+        return 1 + self.depth_of(self.tasks[task]["after"]) if "after" in self.tasks[task] else 0
+
+    def heads_of(self, task):
+        owner = lambda head: max((name for name in self.tasks if f"{head}_".startswith(f"{name}_")), key=len)
+        return [head for head in self.heads if owner(head) == task]
+
+    def probabilities(self, logits):
+        """Given the parent and from the impression, rows × tasks each."""
+        p, given, joint = dict(zip(self.heads, sigmoid(logits).T)), {}, {}
+
+        def of_parent(task):
+            for action in self.tasks:
+                if f"{task}_with_{action}" in p:
+                    way = of_parent(action)
+                    return way * p[f"{task}_with_{action}"] + (1 - way) * p[f"{task}_without_{action}"]
+            return p.get(task)
+
+        def of_impression(task):
+            parent = self.tasks[task].get("after")
+            if f"{task}_from_impression" in p:
+                return p[f"{task}_from_impression"]
+            if parent is None:
+                return of_parent(task)
+            happens = of_impression(parent)
+            return happens * of_parent(task) + (1 - happens) * p.get(f"{task}_without_parent", 0)
+
+        for task, about in self.tasks.items():
+            given[task], joint[task] = of_parent(task), of_impression(task)
+            if given[task] is None:
+                given[task] = np.minimum(joint[task] / of_impression(about["after"]), 1)
+        return {"given_parent": np.stack([*given.values()], 1), "from_impression": np.stack([*joint.values()], 1)}
