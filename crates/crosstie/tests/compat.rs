@@ -4,52 +4,46 @@
 use std::path::{Path, PathBuf};
 
 use crosstie::artifact;
-use crosstie::data::Source;
+use crosstie::data::{Rows, Source};
 use crosstie::feature::Purpose;
 
 /// Sums are added in another order on other processors.
 const TOLERANCE: f64 = 1e-6;
 
-fn compat() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
-}
-
 fn folders(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    let entries = std::fs::read_dir(directory).expect("the directory can be read").flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
 }
 
-fn source(path: &Path) -> Source {
-    Source::open(&[path.to_str().unwrap()]).unwrap()
-}
-
-fn input(directory: &Path) -> Source {
-    let csv = directory.join("input.csv");
-    source(&if csv.exists() { csv } else { directory.join("input.parquet") })
+/// All rows of a file.
+fn rows(path: &Path, columns: &[&str]) -> Rows {
+    let source = Source::open(&[path.to_string_lossy()]).expect("the file opens");
+    source.rows(columns, 1000).next().expect("the file has rows").expect("the rows can be read")
 }
 
 /// The columns `p_<task>` or `joint_<task>` of all tasks, row by row.
 fn expected(directory: &Path, kind: &str, tasks: &[String]) -> Vec<f64> {
     let names: Vec<String> = tasks.iter().map(|task| format!("{kind}_{task}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let rows = source(&directory.join("scores.csv")).rows(&names, 1000).next().unwrap().unwrap();
-    let columns: Vec<Vec<Option<f64>>> =
-        names.iter().map(|name| rows.column(name).unwrap().numbers().unwrap()).collect();
-    (0..rows.len()).flat_map(|row| columns.iter().map(move |column| column[row].unwrap())).collect()
+    let rows = rows(&directory.join("scores.csv"), &names);
+    let numbers = |name: &&str| rows.column(name).and_then(|column| column.numbers()).expect("the scores are numbers");
+    let columns: Vec<Vec<Option<f64>>> = names.iter().map(numbers).collect();
+    (0..rows.len()).flat_map(|row| columns.iter().filter_map(move |column| column[row])).collect()
 }
 
 /// Loading checks the golden rows, too.
 #[test]
 fn artifacts_of_every_format_load_and_score_as_they_did() {
     let mut found = 0;
-    for directory in folders(&compat()).iter().flat_map(|format| folders(format)) {
+    let compat = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat");
+    for directory in folders(&compat).iter().flat_map(|format| folders(format)) {
         let scorer = artifact::load(&directory.join("artifact")).unwrap();
         let columns = scorer.features().columns(Purpose::Scoring);
-        let mut workspace = scorer.workspace();
-        let rows = input(&directory).rows(&columns, 1000).next().unwrap().unwrap();
-        let scores = scorer.score_rows(&mut workspace, &rows).unwrap();
+        let input =
+            ["input.csv", "input.parquet"].map(|name| directory.join(name)).into_iter().find(|path| path.exists());
+        let scores = scorer.score_rows(&mut scorer.workspace(), &rows(&input.unwrap(), &columns)).unwrap();
         for (kind, scores) in [("p", scores.given_parent), ("joint", scores.from_impression)] {
             let expected = expected(&directory, kind, scorer.tasks());
             assert!(expected.len() >= 30 * scorer.tasks().len(), "{}", directory.display());

@@ -1,0 +1,108 @@
+//! The documents of the repository hold together: what they link to is there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Files of an extension below a directory, but what is hidden or made.
+fn files(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    let made = ["target", "runs", "data"].map(|name| root().join(name));
+    for entry in std::fs::read_dir(directory).expect("the directory can be read") {
+        let entry = entry.expect("the directory can be read");
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().starts_with('.') || made.contains(&path) {
+            continue;
+        }
+        if path.is_dir() {
+            files(&path, extension, found);
+        } else if path.extension().is_some_and(|other| other == extension) {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines outside of fenced code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    text.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+/// The anchors of a document's headings.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let heading = |line: &str| line.starts_with('#').then(|| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    prose(text)
+        .filter_map(heading)
+        .map(|text| text.chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+/// What a line's links point to.
+fn links(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let mut documents = Vec::new();
+    files(&root(), "md", &mut documents);
+    let mut followed = 0;
+    for document in &documents {
+        let text = std::fs::read_to_string(document).unwrap();
+        for link in prose(&text).flat_map(links).filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link} is not there", document.display());
+            if !anchor.is_empty() {
+                let anchors = anchors(&std::fs::read_to_string(&target).unwrap());
+                assert!(anchors.contains(anchor), "{}: {link}: the headings are {anchors:?}", document.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 10, "{followed} links in {} documents", documents.len());
+}
+
+#[test]
+fn every_section_that_code_cites_is_a_section_of_the_methods() {
+    let page = std::fs::read_to_string(root().join("docs/methods.md")).unwrap();
+    let number =
+        |line: &str| Some(line.strip_prefix('#')?.trim_start_matches('#').split_whitespace().next()?.to_string());
+    let sections: BTreeSet<String> =
+        prose(&page).filter_map(number).map(|name| name.trim_end_matches('.').into()).collect();
+    let mut sources = Vec::new();
+    files(&root().join("crates"), "rs", &mut sources);
+    let mut cited = 0;
+    for source in sources {
+        let text = std::fs::read_to_string(&source).unwrap();
+        // Citations may go on in the next line of a comment.
+        let words: Vec<&str> = text.split_whitespace().filter(|word| !word.starts_with("//")).collect();
+        for (place, _) in words.iter().enumerate().filter(|(_, word)| word.trim_start_matches('(') == "methods") {
+            for word in &words[place + 1..] {
+                let section = word.trim_end_matches(|c: char| !c.is_ascii_digit());
+                if !section.starts_with(|c: char| c.is_ascii_digit()) {
+                    break;
+                }
+                assert!(sections.contains(section), "{}: there is no methods {section}", source.display());
+                cited += 1;
+                if !word.ends_with(',') {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(cited > 20, "{cited} citations");
+}
+
+#[test]
+fn headings_become_anchors() {
+    let text = "# From a cell to the input\n```\n# no heading\n```\n## 1.4 What, `p_x`?\n";
+    assert_eq!(anchors(text).into_iter().collect::<Vec<_>>(), ["14-what-p_x", "from-a-cell-to-the-input"]);
+}
