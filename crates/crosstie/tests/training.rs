@@ -408,3 +408,11 @@ fn ektm_shows_how_alike_conversions_are_and_how_often_the_transfer_helps() {
     }
     assert_eq!(diagnosis.len(), tasks.len() + 1);
 }
+
+#[test]
+fn what_scores_goes_between_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Scorer>();
+    check::<crosstie::feature::Features>();
+    check::<crosstie::Error>();
+}

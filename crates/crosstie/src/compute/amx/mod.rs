@@ -158,3 +158,30 @@ impl Unit {
         kernel::product(self, c, accumulate, operands, parts);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// All other tests of the unit pass where there is none. So it must be found
+    /// where the system lists what it takes, unless somebody says that it may not
+    /// be used there.
+    #[test]
+    fn the_unit_is_found_where_there_is_one() {
+        let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let listed = |flag: &str| processor.split_whitespace().any(|word| word == flag);
+        let there = ["amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512vl", "avx512_bf16"].into_iter().all(listed);
+        if Unit::find().is_none() {
+            // Not through a macro: those are silent in tests that pass.
+            let said = b"skipped: all tests of the matrix unit, which this processor does not have\n";
+            std::io::stderr().write_all(said).unwrap();
+        }
+        let refused = std::env::var_os("CROSSTIE_NO_AMX").is_some();
+        assert!(
+            Unit::find().is_some() || !there || refused,
+            "the processor has a matrix unit, but it cannot be used; set CROSSTIE_NO_AMX where that is meant so"
+        );
+    }
+}
