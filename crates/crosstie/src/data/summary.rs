@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
-use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::source::{Rows, Source};
@@ -19,7 +18,7 @@ const TOO_MANY_SCENARIOS: usize = 100_000;
 const LIMIT: usize = 1 << 15;
 
 /// What is in the files of a [`Source`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Number of files.
     pub files: usize,
@@ -37,7 +36,7 @@ pub struct Summary {
 }
 
 /// What is in a column.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ColumnSummary {
     /// Its name.
     pub name: String,
@@ -56,7 +55,7 @@ pub struct ColumnSummary {
 }
 
 /// What is in a column of numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NumberSummary {
     /// The least finite number.
     pub min: f64,
@@ -69,7 +68,7 @@ pub struct NumberSummary {
 }
 
 /// The label of a task, counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSummary {
     /// The task's name.
     pub task: String,
@@ -87,7 +86,7 @@ pub struct TaskSummary {
 }
 
 /// How often a label is 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LabelCount {
     /// Rows that count: those of the sample space whose label is known.
     pub rows: u64,
@@ -108,7 +107,7 @@ impl LabelCount {
 }
 
 /// A scenario, counted.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScenarioSummary {
     /// Value of the scenario column, `None` where it is missing.
     pub scenario: Option<String>,

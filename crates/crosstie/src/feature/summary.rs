@@ -1,7 +1,5 @@
 //! What was learned, for people to read.
 
-use serde::Serialize;
-
 use super::{Encoder, Features, Lookup};
 use crate::schema::{FieldKind, Side};
 
@@ -9,7 +7,7 @@ use crate::schema::{FieldKind, Side};
 const FREQUENT: usize = 10;
 
 /// What was learned from the training files.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Number of training rows.
     pub rows: u64,
@@ -22,7 +20,7 @@ pub struct Summary {
 }
 
 /// One field and what was learned about it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FieldSummary {
     /// The field's name.
     pub name: String,

@@ -9,8 +9,8 @@ use crate::schema::Funnel;
 
 /// Collects scores batch by batch, then reports. Its memory grows with the
 /// rows (about 16 bytes each and 18 more per task, and while reporting 64 per
-/// thread): an exact AUC needs all of them. The report depends neither on the order of the rows nor on how they
-/// were cut into batches.
+/// thread): an exact AUC needs all of them. The report depends neither on the
+/// order of the rows nor on how they were cut into batches.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     tasks: Vec<String>,

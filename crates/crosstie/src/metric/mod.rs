@@ -34,7 +34,7 @@ mod tests;
 pub use calibration::{ECE_BINS, ece, log_loss, normalized_entropy, pcoc};
 pub use evaluation::Evaluation;
 pub use likeness::{Directions, adjusted_rand, clusters, neighbour_overlap};
-pub use name::{FigureName, higher_is_better};
+pub use name::FigureName;
 pub use rank::{Grouped, auc, grouped_auc};
 pub use report::{Figures, Meaning, Meanings, Report, Scenario};
 pub use truth::{Divergence, divergence};

@@ -126,22 +126,6 @@ impl Display for FigureName {
     }
 }
 
-/// Whether a higher value of the named figure (as in [`FigureName`]) is a
-/// better one.
-///
-/// # Errors
-/// [`Error::Config`] for an unknown figure, and for `pcoc`, which is best
-/// at 1.
-pub fn higher_is_better(name: &str) -> Result<bool> {
-    let wrong = |message: String| Error::Config(format!("figure `{name}`: {message}"));
-    let figure = name.rsplit('.').next().unwrap_or_default();
-    kind(figure).map_err(wrong)?.higher_is_better.ok_or_else(|| {
-        let others: Vec<&str> =
-            KINDS.iter().filter(|kind| kind.higher_is_better.is_some()).map(|kind| kind.name).collect();
-        wrong(format!("`{figure}` is best at 1, so neither high nor low is good; choose one of {}", others.join(", ")))
-    })
-}
-
 fn kind(figure: &str) -> Result<&'static Kind, String> {
     KINDS
         .iter()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, write_schema};
 use super::{PrepareReport, find, need};
 use crate::arrow::array::{ArrayRef, Float64Array, Int8Array, Int64Array, StringArray};
+use crate::data::format::Compression;
 use crate::error::{Error, Result};
 use crate::random::Stream;
 
@@ -165,11 +166,8 @@ impl Table {
 }
 
 fn read(path: &Path) -> Result<Table> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
-    let file: Box<dyn std::io::Read> = match path.extension().is_some_and(|extension| extension == "gz") {
-        true => Box::new(flate2::read::MultiGzDecoder::new(std::io::BufReader::new(file))),
-        false => Box::new(file),
-    };
+    let compressed = path.extension().is_some_and(|extension| extension == "gz");
+    let file = if compressed { Compression::Gzip } else { Compression::None }.open(path)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
