@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crosstie::artifact;
 use crosstie::data::{Rows, Source};
 use crosstie::feature::Purpose;
-use crosstie::learned::ROWS;
 
 /// Sums are added in another order on other processors.
 const TOLERANCE: f64 = 1e-6;
@@ -44,7 +43,8 @@ fn artifacts_of_every_format_load_and_score_as_they_did() {
         let columns = scorer.features().columns(Purpose::Scoring);
         let input =
             ["input.csv", "input.parquet"].map(|name| directory.join(name)).into_iter().find(|path| path.exists());
-        let scores = scorer.score_rows(&mut scorer.workspace(ROWS), &rows(&input.unwrap(), &columns)).unwrap();
+        let rows = rows(&input.unwrap(), &columns);
+        let scores = scorer.score_rows(&mut scorer.workspace(rows.len()), &rows).unwrap();
         for (kind, scores) in [("p", scores.given_parent), ("joint", scores.from_impression)] {
             let expected = expected(&directory, kind, scorer.tasks());
             assert!(expected.len() >= 30 * scorer.tasks().len(), "{}", directory.display());
