@@ -1,9 +1,11 @@
 //! Damaged files are refused by name; whatever they hold, nothing panics.
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crosstie::artifact::{self, Manifest};
+use crosstie::data::Source;
 use crosstie::schema::Schema;
 use proptest::prelude::*;
 
@@ -69,6 +71,42 @@ fn damaged(model: usize, file: f64, damage: &Damage) -> (tempfile::TempDir, Stri
     damage.apply(&mut bytes);
     fs::write(directory.path().join(&name), bytes).expect("there is room");
     (directory, name)
+}
+
+/// An artifact as this version writes it, and the names of its files.
+fn sound(directory: &Path) -> Vec<String> {
+    let from = compat("ncs4cvr").join("artifact");
+    let scorer = artifact::load(&from).expect("it is sound");
+    let rows = Source::open(&[from.join("golden.parquet").to_string_lossy()]).expect("it is sound");
+    artifact::save(&scorer, &rows, directory).expect("there is room");
+    let manifest = Manifest::read(&directory.join("manifest.json")).expect("it is sound");
+    manifest.files.into_keys().chain(["manifest.json".into()]).collect()
+}
+
+#[test]
+fn a_byte_flipped_or_missing_at_any_offset_of_an_artifact_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("artifact");
+    for name in sound(&path) {
+        let refused = || artifact::load(&path).err().is_some_and(|error| error.to_string().contains(&name));
+        let bytes = fs::read(path.join(&name)).unwrap();
+        // Changed in place: some systems force a file that is written anew to the disk.
+        let mut file = fs::File::options().write(true).open(path.join(&name)).unwrap();
+        let mut write = |place: usize, byte: u8| {
+            file.seek(SeekFrom::Start(place as u64)).and_then(|_| file.write_all(&[byte])).unwrap();
+        };
+        for (place, byte) in bytes.iter().enumerate() {
+            write(place, byte ^ (1 << (place % 8)));
+            assert!(refused(), "{name}: byte {place} flipped");
+            write(place, *byte);
+        }
+        for place in (0..bytes.len()).rev() {
+            file.set_len(place as u64).unwrap();
+            assert!(refused(), "{name}: {place} bytes left");
+        }
+        fs::write(path.join(&name), bytes).unwrap();
+    }
+    assert!(artifact::load(&path).is_ok());
 }
 
 proptest! {
