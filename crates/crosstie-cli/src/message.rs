@@ -49,11 +49,14 @@ impl Visit for Message {
 }
 
 /// An error and its causes, one per line; a cause that the line before has
-/// said already is left out.
+/// said already is left out. An error of the library says itself what its
+/// causes say.
 pub fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     let mut last = text.clone();
-    for cause in error.chain().skip(1) {
+    let whole = error.chain().position(|cause| cause.is::<crosstie::Error>());
+    let told = whole.map_or(usize::MAX, |whole| whole + 1);
+    for cause in error.chain().take(told).skip(1) {
         let cause = cause.to_string();
         if !last.contains(&cause) {
             text.push_str("\n  because ");
@@ -92,6 +95,14 @@ mod tests {
     fn a_cause_is_told_once() {
         let error: anyhow::Result<()> = Err(anyhow!("no such file")).context("a.toml: no such file").context("no run");
         assert_eq!(chain(&error.unwrap_err()), "no run\n  because a.toml: no such file");
+    }
+
+    #[test]
+    fn a_cause_that_the_library_reworded_is_not_told_again() {
+        let error = crosstie::schema::Schema::parse("grop = 1").unwrap_err();
+        let whole = error.to_string();
+        assert!(whole.contains("did you mean `group`?"), "{whole}");
+        assert_eq!(chain(&anyhow::Error::from(error).context("no run")), format!("no run\n  because {whole}"));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::model::ModelConfig;
 use crate::objective::ObjectiveConfig;
 use crate::optim::OptimizerConfig;
 use crate::spec::ModelSpec;
-use crate::spelling;
 
 /// A whole configuration.
 ///
@@ -162,22 +161,20 @@ impl Config {
     /// Reads a file and applies overrides such as `train.epochs=3`.
     ///
     /// # Errors
-    /// [`Error::File`] naming the key, its place and the nearest spelling.
+    /// [`Error::Unfit`] naming the key, its place and the nearest spelling,
+    /// [`Error::Io`].
     pub fn read(path: impl AsRef<Path>, overrides: &[String]) -> Result<Config> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Config::parse(&text, overrides).map_err(|error| match error {
-            Error::Config(message) => Error::file(path, message),
-            other => other,
-        })
+        Config::parse(&text, overrides).map_err(|error| error.within(path))
     }
 
     /// Parses a text and applies overrides.
     ///
     /// # Errors
-    /// [`Error::Config`].
+    /// [`Error::Toml`], [`Error::Config`].
     pub fn parse(text: &str, overrides: &[String]) -> Result<Config> {
-        let wrong = |error: toml::de::Error| Error::Config(spelling::explain(&error.to_string()));
+        let wrong = |error: toml::de::Error| Error::toml("config", error);
         // Without overrides the text itself is parsed, so that errors name the line.
         let mut config: Config = if overrides.is_empty() {
             toml::from_str(text).map_err(wrong)?

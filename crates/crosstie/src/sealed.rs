@@ -64,7 +64,9 @@ pub fn verify(directory: &Path, files: &BTreeMap<String, FileEntry>) -> Result<(
     for (name, entry) in files {
         let path = directory.join(name);
         let found = FileEntry::of(&path).map_err(|error| match error {
-            Error::Io { source, .. } => Error::artifact(&path, format!("listed in the manifest, but {source}")),
+            Error::Io { source, .. } => {
+                Error::artifact(&path, format!("listed in the manifest, but {source}")).because(source)
+            }
             other => other,
         })?;
         if found.bytes != entry.bytes {

@@ -13,7 +13,6 @@ use crate::learned::Learned;
 use crate::model::{ModelConfig, Network};
 use crate::objective::{Objective, ObjectiveConfig};
 use crate::schema::Schema;
-use crate::spelling;
 
 /// All that decides what a model is: with a schema it gives the network, and
 /// with the seed every number of its start. Of a training's configuration this
@@ -59,9 +58,9 @@ impl ModelSpec {
     /// Reads a text as [`ModelSpec::to_toml`] writes it.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, its place and the nearest spelling.
+    /// [`Error::Toml`] naming the key, its place and the nearest spelling.
     pub fn parse(text: &str) -> Result<ModelSpec> {
-        toml::from_str(text).map_err(|error: toml::de::Error| Error::Config(spelling::explain(&error.to_string())))
+        toml::from_str(text).map_err(|error| Error::toml("config", error))
     }
 
     /// Every key, as TOML.

@@ -169,7 +169,8 @@ impl TensorFile {
         }
         let mut header = vec![0; size as usize];
         file.read_exact(&mut header).map_err(Error::io(path))?;
-        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()).because(error))?;
         let start = 8 + size;
         let expected = start + metadata.data_len() as u64;
         if length != expected {

@@ -64,7 +64,7 @@ impl Manifest {
             }
             read => read?,
         };
-        let damaged = |error: serde_json::Error| Error::artifact(path, format!("damaged: {error}"));
+        let damaged = |error: serde_json::Error| Error::artifact(path, format!("damaged: {error}")).because(error);
         let version: Version = serde_json::from_str(&text).map_err(damaged)?;
         if version.format > FORMAT {
             return Err(Error::artifact(

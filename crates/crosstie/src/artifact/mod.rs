@@ -70,8 +70,8 @@ struct Golden {
 /// golden rows; it needs the feature columns only.
 ///
 /// # Errors
-/// [`Error::Io`] of a full disk and the like; an existing directory is
-/// replaced as a whole.
+/// [`Error::Io`] of a full disk and the like, [`Error::Unfit`] without an
+/// example; an existing directory is replaced as a whole.
 pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> {
     replace_directory(directory, |temporary| {
         let features = temporary.join(FEATURES);
@@ -90,7 +90,7 @@ pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> 
 fn write_golden(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> {
     let columns = scorer.features().columns(Purpose::Scoring);
     let Some(rows) = examples.rows(&columns, GOLDEN).next() else {
-        return Err(Error::Config("there is not a single row to check the artifact with".into()));
+        return Err(Error::unfit(&examples.files()[0], "there is not a single row to check the artifact with"));
     };
     let rows = rows?;
     let path = directory.join(GOLDEN_ROWS);
@@ -101,7 +101,7 @@ fn write_golden(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<
     let Scores { given_parent, from_impression, .. } = score_golden(scorer, &path)?;
     let golden = Golden { tasks: scorer.tasks().to_vec(), given_parent, from_impression };
     let path = directory.join(GOLDEN_SCORES);
-    let text = serde_json::to_string_pretty(&golden).map_err(|error| Error::artifact(&path, error.to_string()))?;
+    let text = serde_json::to_string_pretty(&golden).map_err(|error| Error::unwritten(&path, error))?;
     fs::write(&path, text).map_err(Error::io(&path))
 }
 
@@ -161,17 +161,18 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
     let path = directory.join(if manifest.format == 1 { CONFIG } else { MODEL });
     let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
     if manifest.format > 1 {
-        return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()));
+        return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error));
     }
     let Config { train, model, network, embedding, objective } =
-        toml::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()))?;
+        toml::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error))?;
     Ok(ModelSpec { seed: train.seed, model, network, embedding, objective })
 }
 
 fn check_golden(scorer: &Scorer, directory: &Path) -> Result<()> {
     let path = directory.join(GOLDEN_SCORES);
     let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let golden: Golden = serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()))?;
+    let golden: Golden =
+        serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error))?;
     let found = score_golden(scorer, &directory.join(GOLDEN_ROWS))?;
     let tolerance = tolerance(scorer.spec().network.products);
     let pairs = [(&golden.given_parent, &found.given_parent), (&golden.from_impression, &found.from_impression)];

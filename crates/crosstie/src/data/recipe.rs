@@ -66,8 +66,9 @@ impl PrepareReport {
 ///
 /// # Errors
 /// [`Error::Config`] for an unknown recipe, with the nearest name;
-/// [`Error::File`] where an input is missing, with the names looked for, or is
-/// not what it should be; [`Error::Cell`]; [`Error::Io`].
+/// [`Error::Unfit`] where an input is missing, with the names looked for;
+/// [`Error::File`] where one is not what it should be; [`Error::Cell`];
+/// [`Error::Io`].
 pub fn prepare(recipe: &str, from: &Path, to: &Path, seed: u64) -> Result<PrepareReport> {
     let work = match recipe {
         "kuairand-pure" => kuairand::prepare,
@@ -80,7 +81,7 @@ pub fn prepare(recipe: &str, from: &Path, to: &Path, seed: u64) -> Result<Prepar
         }
     };
     if !from.is_dir() {
-        return Err(Error::file(from, "is no directory; name the one that holds the downloaded files"));
+        return Err(Error::unfit(from, "is no directory; name the one that holds the downloaded files"));
     }
     std::fs::create_dir_all(to).map_err(Error::io(to))?;
     let mut report = PrepareReport::default();
@@ -99,7 +100,7 @@ fn find(from: &Path, name: &str) -> Option<PathBuf> {
 
 /// As [`find`], for a file that must be there.
 fn need(from: &Path, name: &str) -> Result<PathBuf> {
-    find(from, name).ok_or_else(|| Error::file(from, format!("looked for {name} and {name}.gz, found neither")))
+    find(from, name).ok_or_else(|| Error::unfit(from, format!("looked for {name} and {name}.gz, found neither")))
 }
 
 /// All CSV files whose names hold `word` and whose header has these columns,
@@ -124,7 +125,7 @@ fn find_all(from: &Path, word: &str, columns: &[&str]) -> Result<Vec<PathBuf>> {
         let columns = columns.join(", ");
         others.sort();
         let but = if others.is_empty() { String::new() } else { format!("; without them: {}", others.join(", ")) };
-        return Err(Error::file(
+        return Err(Error::unfit(
             from,
             format!("looked for *{word}*.csv and *{word}*.csv.gz with the columns {columns}, found none{but}"),
         ));

@@ -210,7 +210,7 @@ pub(super) fn learn(
             files[rows.file].1 += rows.len() as u64;
             if has_rates && learned.statistics.rows > u64::from(u32::MAX) {
                 let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
-                return Err(Error::file(&*rows.path, message));
+                return Err(Error::unfit(&rows.path, message));
             }
             let labels = read_labels(schema, &rows)?;
             outcomes.clear();
@@ -246,5 +246,5 @@ fn no_rows(source: &Source) -> Error {
         0 | 1 => String::new(),
         files => format!(", nor in the {} other training files", files - 1),
     };
-    Error::file(path, format!("there are no rows to learn from{others}"))
+    Error::unfit(path, format!("there are no rows to learn from{others}"))
 }

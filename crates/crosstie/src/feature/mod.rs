@@ -271,7 +271,7 @@ impl Features {
     ///
     /// # Errors
     /// [`Error::Schema`](crate::Error::Schema) for a schema that contradicts
-    /// itself; [`Error::File`](crate::Error::File) where a column is missing
+    /// itself; [`Error::Unfit`](crate::Error::Unfit) where a column is missing
     /// or there are no rows; [`Error::Cell`](crate::Error::Cell) for a cell
     /// that its column does not allow.
     pub fn learn(schema: &Schema, source: &Source) -> Result<TrainingFeatures> {
@@ -329,7 +329,7 @@ impl Features {
     /// Encodes rows. A row's ids and numbers depend on that row alone.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) where a column is missing,
+    /// [`Error::Unfit`](crate::Error::Unfit) where a column is missing,
     /// [`Error::Cell`](crate::Error::Cell) for a cell that its column does not
     /// allow.
     pub fn encode(&self, rows: &Rows, purpose: Purpose) -> Result<Batch> {
@@ -342,7 +342,7 @@ impl Features {
     /// missing labels) into an existing directory.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) or [`Error::File`](crate::Error::File)
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Unfit`](crate::Error::Unfit)
     /// where a file cannot be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
         save::save(self, directory)

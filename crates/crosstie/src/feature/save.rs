@@ -29,10 +29,7 @@ pub(super) fn save(features: &Features, directory: &Path) -> Result<()> {
     };
     write("schema.toml", features.schema.to_toml())?;
     let json = serde_json::to_string_pretty(&statistics(features));
-    write(
-        "features.json",
-        json.map_err(|error| Error::file(directory.join("features.json"), error.to_string()))? + "\n",
-    )?;
+    write("features.json", json.map_err(|error| Error::unwritten(directory.join("features.json"), error))? + "\n")?;
     for (lookup, table) in features.tables.iter().zip(&features.layout.tables) {
         if let Lookup::Vocabulary(known) = lookup {
             write_vocabulary(&path_of(directory, "vocabulary", &table.name)?, known)?;
@@ -91,7 +88,7 @@ fn write_table(
         let columns = piece(start as u32..(start + PIECE).min(rows) as u32);
         // Key columns must be nullable even where the first piece has no null.
         let columns = columns.into_iter().map(|(name, array)| (name, array, true));
-        RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::file(path, error.to_string()))
+        RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::unwritten(path, error))
     };
     let first = batch(0)?;
     let mut writer = Writer::create(path, first.schema())?;
@@ -147,7 +144,7 @@ pub(super) fn load(directory: &Path) -> Result<Features> {
     let path = directory.join("features.json");
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let mut statistics: Statistics =
-        serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error))?;
     let mut learned = Learned::default();
     for scenario in statistics.scenarios.drain(..) {
         learned.scenarios.add_many(scenario.name.as_bytes(), scenario.rows);

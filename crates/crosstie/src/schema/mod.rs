@@ -288,24 +288,21 @@ impl Schema {
     /// Reads and checks a schema.
     ///
     /// # Errors
-    /// [`Error::File`] with the place of a syntax error or unknown key,
-    /// [`Error::Schema`] for contradictions.
+    /// [`Error::Unfit`] with the place of a syntax error, an unknown key or a
+    /// contradiction, [`Error::Io`].
     pub fn read(path: impl AsRef<Path>) -> Result<Schema> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Schema::parse(&text).map_err(|error| match error {
-            Error::Schema(message) => Error::file(path, message),
-            other => other,
-        })
+        Schema::parse(&text).map_err(|error| error.within(path))
     }
 
     /// Parses and checks a schema.
     ///
     /// # Errors
-    /// [`Error::Schema`].
+    /// [`Error::Toml`] for a syntax error or an unknown key, [`Error::Schema`]
+    /// for contradictions.
     pub fn parse(text: &str) -> Result<Schema> {
-        let schema: Schema =
-            toml::from_str(text).map_err(|error| Error::Schema(spelling::explain(&error.to_string())))?;
+        let schema: Schema = toml::from_str(text).map_err(|error| Error::toml("schema", error))?;
         schema.check()?;
         Ok(schema)
     }

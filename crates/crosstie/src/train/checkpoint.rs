@@ -298,13 +298,13 @@ impl Checkpoint {
         let file = path.join(NOTE);
         let damaged = |what: String| Error::artifact(&file, what);
         let sealed::Sealed { text, sealed } = sealed::read(&file).map_err(|error| match error {
-            Error::Io { source, .. } => damaged(source.to_string()),
+            Error::Io { source, .. } => damaged(source.to_string()).because(source),
             other => other,
         })?;
         if !sealed {
             return Err(damaged("damaged: it has no checksum".into()));
         }
-        let note: Note = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let note: Note = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()).because(error))?;
         if note.format != FORMAT {
             let message = format!(
                 "of format {}; this is crosstie {}, which reads {FORMAT}",
@@ -389,7 +389,10 @@ impl Checkpoint {
             }
         }
         fill(&mut file, state.trainer.numbers())?;
-        state.trainer.set_counts(counts).map_err(|error| Error::artifact(path.join(NOTE), error.to_string()))?;
+        state
+            .trainer
+            .set_counts(counts)
+            .map_err(|error| Error::artifact(path.join(NOTE), error.to_string()).because(error))?;
         state.trainer.prepare();
         state.best = match best {
             Some(BestNote { evaluation, has_weights }) => {

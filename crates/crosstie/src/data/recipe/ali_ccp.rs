@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::table::{
-    Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, open, typed, write_schema,
+    Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, open, typed, write_schema,
 };
 use super::{PrepareReport, find_all};
 use crate::error::Result;
@@ -48,13 +48,13 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         for rows in open(&files)?.rows(&names, PIECE) {
             let rows = rows?;
             count += rows.len();
-            splits.write(&batch(&schema, typed(&rows, &wanted)?)?, &vec![Some(split); rows.len()])?;
+            splits.write(&batch_of(&rows.path, &schema, typed(&rows, &wanted)?)?, &vec![Some(split); rows.len()])?;
         }
         let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
         report.say(format!("read {count} rows from {}", files.join(", ")));
     }
     report.say("split: as published, into training, validation and test files".into());
-    splits.finish(to, report)?;
+    splits.finish(report)?;
 
     let text = format!(
         "scenario = \"{SCENARIO}\"\ngroup = \"101\"\n\n[[task]]\nname = \"click\"\n\n\

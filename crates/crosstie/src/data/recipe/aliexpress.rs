@@ -6,7 +6,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::table::{
-    Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, open, typed, write_schema,
+    Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, open, typed, write_schema,
 };
 use super::{PrepareReport, find_all};
 use crate::error::Result;
@@ -48,13 +48,13 @@ pub(super) fn prepare(from: &Path, to: &Path, seed: u64, report: &mut PrepareRep
                     chosen[row] = Some(if valid { Split::Valid } else { Split::Train });
                 })?;
             }
-            splits.write(&batch(&schema, typed(&rows, &wanted)?)?, &chosen)?;
+            splits.write(&batch_of(&rows.path, &schema, typed(&rows, &wanted)?)?, &chosen)?;
         }
         let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
         report.say(format!("read {count} rows from {}", files.join(", ")));
     }
     report.say(format!("split: a tenth of the training file's searches, drawn with seed {seed}, validate"));
-    splits.finish(to, report)?;
+    splits.finish(report)?;
 
     let text = format!(
         "group = \"search_id\"\n\n[[task]]\nname = \"click\"\n\n[[task]]\nname = \"conversion\"\nafter = \"click\"\n{}{}",

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch, columns, fields, write_schema};
+use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, write_schema};
 use super::{PrepareReport, find, need};
 use crate::arrow::array::{ArrayRef, Float64Array, Int8Array, Int64Array, StringArray};
 use crate::data::format::Compression;
@@ -100,7 +100,7 @@ pub(super) fn prepare(from: &Path, to: &Path, seed: u64, report: &mut PrepareRep
              a tenth of the first part validates"
         ));
     }
-    splits.finish(to, report)?;
+    splits.finish(report)?;
     write_schema(to, "schema.toml", &schema_text(), report)
 }
 
@@ -176,7 +176,7 @@ fn read(path: &Path) -> Result<Table> {
         .from_reader(file);
     let mut columns = vec![Vec::new(); COLUMNS.len()];
     for (row, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| Error::file(path, format!("row {}: {error}", row + 1)))?;
+        let record = record.map_err(|error| Error::file(path, format!("row {}: {error}", row + 1)).because(error))?;
         if record.len() != COLUMNS.len() {
             let message = format!("row {}: found {} cells, expected {}", row + 1, record.len(), COLUMNS.len());
             return Err(Error::file(path, message));
@@ -201,7 +201,7 @@ fn deal(splits: &mut Splits, table: &Table, wanted: &[Column], chosen: &[Split])
             _ => Arc::new(StringArray::from_iter_values(table.column(name))),
         });
     }
-    let batch = batch(&arrow_schema(wanted), arrays)?;
+    let batch = batch_of(&table.path, &arrow_schema(wanted), arrays)?;
     for start in (0..batch.num_rows()).step_by(PIECE) {
         let length = PIECE.min(batch.num_rows() - start);
         let chosen: Vec<Option<Split>> = chosen[start..start + length].iter().copied().map(Some).collect();

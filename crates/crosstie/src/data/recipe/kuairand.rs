@@ -9,7 +9,8 @@ use arrow_select::take::take;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::table::{
-    Column, Kind, PIECE, Split, Splits, arrow_schema, columns, fields, open, read_all, typed, write_schema,
+    Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, open, read_all, typed, write_schema,
+    wrong,
 };
 use super::{PrepareReport, find, need};
 use crate::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
@@ -120,8 +121,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         let rows = rows?;
         count += rows.len() as u64;
         let arrays = typed(&rows, &wanted)?;
-        let batch =
-            RecordBatch::try_new(arrow_schema(&wanted), arrays).map_err(|error| Error::Schema(error.to_string()))?;
+        let batch = batch_of(&rows.path, &arrow_schema(&wanted), arrays)?;
         let fresh: Vec<bool> = fingerprints(&rows, &every)?.into_iter().map(|print| seen.insert(print)).collect();
         duplicates += fresh.iter().filter(|fresh| !**fresh).count() as u64;
 
@@ -132,7 +132,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         }
         let (user, video) = (users.take(&user)?, videos.take(&video)?);
         let integers = |name: &str| -> Result<Int64Array> {
-            let array = batch.column_by_name(name).ok_or_else(|| Error::Schema(format!("no column `{name}`")))?;
+            let array = batch.column(batch.schema_ref().index_of(name).map_err(|error| wrong(&rows.path, error))?);
             Ok(array.as_primitive::<Int64Type>().clone())
         };
         let dates = integers("date")?;
@@ -140,7 +140,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         let chosen: Vec<Option<Split>> =
             (0..rows.len()).map(|row| if fresh[row] { Some(days.split(dates.value(row))) } else { None }).collect();
         let all = [batch.columns(), &derived, &user, &video].concat();
-        let batch = RecordBatch::try_new(schema.clone(), all).map_err(|error| Error::Schema(error.to_string()))?;
+        let batch = batch_of(&rows.path, &schema, all)?;
         splits.write(&batch, &chosen)?;
     }
     let files: Vec<String> = logs.iter().map(|path| path.display().to_string()).collect();
@@ -151,7 +151,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         report.say(format!("{count} rows have a {what} without features, which are left missing"));
     }
     report.say(days.sentence());
-    splits.finish(to, report)?;
+    splits.finish(report)?;
     write_schema(to, "schema.toml", &schema_text(true), report)?;
     write_schema(to, "schema-ids.toml", &schema_text(false), report)
 }
@@ -165,11 +165,11 @@ fn logs(from: &Path) -> Result<Vec<PathBuf>> {
         if let [found] = &found[..] {
             let missing = names.iter().find(|name| find(from, name).is_none()).copied().unwrap_or_default();
             let message = format!("found {}, but neither {missing} nor {missing}.gz beside it", found.display());
-            return Err(Error::file(from, message));
+            return Err(Error::unfit(from, message));
         }
     }
     let names = LOGS.map(|names| names.join(" with "));
-    Err(Error::file(from, format!("looked for the log, plain or .gz, found neither {}", names.join(" nor "))))
+    Err(Error::unfit(from, format!("looked for the log, plain or .gz, found neither {}", names.join(" nor "))))
 }
 
 fn user_columns() -> Vec<Column> {
@@ -231,17 +231,13 @@ impl Joined {
 
     /// Those rows' columns, without the key.
     fn take(&self, rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
-        let wrong = |error: crate::arrow::error::ArrowError| Error::file(&self.path, error.to_string());
+        let wrong = |error| wrong(&self.path, error);
         self.batch.columns()[1..].iter().map(|column| take(column, rows, None).map_err(wrong)).collect()
     }
 
     /// The day of `upload_dt` (2022-04-10) among columns taken from this table.
     fn upload_days(&self, taken: &[ArrayRef]) -> Result<Vec<Option<i64>>> {
-        let index = self
-            .batch
-            .schema_ref()
-            .index_of("upload_dt")
-            .map_err(|error| Error::file(&self.path, error.to_string()))?;
+        let index = self.batch.schema_ref().index_of("upload_dt").map_err(|error| wrong(&self.path, error))?;
         let texts = taken[index - 1].as_string::<i32>();
         texts
             .iter()
@@ -317,7 +313,7 @@ impl Days {
         if days.0.len() <= TEST_DAYS + VALID_DAYS {
             let message =
                 format!("the log has {} days, too few to keep {} apart", days.0.len(), TEST_DAYS + VALID_DAYS);
-            return Err(Error::file(&log.files()[0], message));
+            return Err(Error::unfit(&log.files()[0], message));
         }
         Ok(days)
     }

@@ -9,6 +9,7 @@ use arrow_select::filter::filter_record_batch;
 use super::PrepareReport;
 use crate::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringBuilder};
 use crate::arrow::datatypes::{DataType, Field, SchemaRef};
+use crate::arrow::error::ArrowError;
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
 use crate::schema::Schema;
@@ -50,7 +51,7 @@ pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
 pub(super) fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Source> {
     let paths: Result<Vec<&str>> = paths
         .iter()
-        .map(|path| path.as_ref().to_str().ok_or_else(|| Error::file(path, "the path is not UTF-8; rename it")))
+        .map(|path| path.as_ref().to_str().ok_or_else(|| Error::unfit(path, "the path is not UTF-8; rename it")))
         .collect();
     Source::open(&paths?)
 }
@@ -93,6 +94,7 @@ pub(super) enum Split {
 
 /// The three files while they are written.
 pub(super) struct Splits {
+    to: PathBuf,
     writers: Vec<Writer>,
     rows: [u64; 3],
 }
@@ -104,7 +106,7 @@ impl Splits {
             .iter()
             .map(|name| Writer::create(&to.join(name), schema.clone()))
             .collect::<Result<_>>()?;
-        Ok(Splits { writers, rows: [0; 3] })
+        Ok(Splits { to: to.to_path_buf(), writers, rows: [0; 3] })
     }
 
     /// Deals rows to the files; those without a split are left out.
@@ -112,7 +114,7 @@ impl Splits {
         for (index, split) in [Split::Train, Split::Valid, Split::Test].into_iter().enumerate() {
             let chosen: BooleanArray = splits.iter().map(|other| Some(*other == Some(split))).collect();
             if chosen.true_count() > 0 {
-                let rows = filter_record_batch(batch, &chosen).map_err(|error| Error::Schema(error.to_string()))?;
+                let rows = filter_record_batch(batch, &chosen).map_err(|error| wrong(&self.to, error))?;
                 self.rows[index] += rows.num_rows() as u64;
                 self.writers[index].write(&rows)?;
             }
@@ -123,12 +125,12 @@ impl Splits {
     /// Completes the files and tells their sizes.
     ///
     /// # Errors
-    /// [`Error::File`] where one of them would have no rows.
-    pub fn finish(self, to: &Path, report: &mut PrepareReport) -> Result<()> {
+    /// [`Error::Unfit`] where one of them would have no rows.
+    pub fn finish(self, report: &mut PrepareReport) -> Result<()> {
         let [train, valid, test] = self.rows;
         if self.rows.contains(&0) {
             let sizes = format!("train {train}, valid {valid}, test {test} rows");
-            return Err(Error::file(to, format!("the input has too few rows for three files: {sizes}")));
+            return Err(Error::unfit(&self.to, format!("the input has too few rows for three files: {sizes}")));
         }
         self.writers.into_iter().try_for_each(Writer::finish)?;
         report.say(format!(
@@ -158,11 +160,17 @@ pub(super) fn read_all(path: &PathBuf, wanted: &[Column]) -> Result<RecordBatch>
     let schema = arrow_schema(wanted);
     let mut pieces = Vec::new();
     for rows in open(&[path])?.rows(&names, PIECE) {
-        pieces.push(batch(&schema, typed(&rows?, wanted)?)?);
+        pieces.push(batch_of(path, &schema, typed(&rows?, wanted)?)?);
     }
-    concat_batches(&schema, &pieces).map_err(|error| Error::file(path, error.to_string()))
+    concat_batches(&schema, &pieces).map_err(|error| wrong(path, error))
 }
 
-pub(super) fn batch(schema: &SchemaRef, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
-    RecordBatch::try_new(schema.clone(), arrays).map_err(|error| Error::Schema(error.to_string()))
+/// Columns made of what was read from a file, as a table.
+pub(super) fn batch_of(path: &Path, schema: &SchemaRef, arrays: Vec<ArrayRef>) -> Result<RecordBatch> {
+    RecordBatch::try_new(schema.clone(), arrays).map_err(|error| wrong(path, error))
+}
+
+/// What was read from a file does not fit together.
+pub(super) fn wrong(path: &Path, error: ArrowError) -> Error {
+    Error::file(path, error.to_string()).because(error)
 }
