@@ -14,6 +14,7 @@ pub mod comparison;
 pub mod compute;
 pub mod config;
 pub mod data;
+pub mod durable;
 pub mod embedding;
 pub mod error;
 pub mod feature;

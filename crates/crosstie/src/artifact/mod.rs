@@ -6,7 +6,6 @@
 //! the manifest with its size and checksum, and a few rows with their expected
 //! scores are scored anew whenever it is loaded.
 
-mod durable;
 mod manifest;
 
 use std::fs;
@@ -15,12 +14,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use durable::replace_directory;
 pub use manifest::{FORMAT, Manifest};
 
 use crate::compute::Products;
 use crate::config::EmbeddingConfig;
 use crate::data::{Rows, Source, Writer};
+use crate::durable::{recover, replace_directory};
 use crate::error::{Error, Result};
 use crate::feature::{Features, Purpose};
 use crate::layer::Style;
@@ -126,6 +125,9 @@ fn score_golden(scorer: &Scorer, path: &Path) -> Result<Scores> {
 /// [`Error::Artifact`] naming the file that is damaged, missing, or of a newer
 /// version.
 pub fn load(directory: &Path) -> Result<Scorer> {
+    if !directory.exists() {
+        recover(directory)?;
+    }
     let manifest = Manifest::read(&directory.join(MANIFEST))?;
     sealed::verify(directory, &manifest.files)?;
     let spec = read_spec(&manifest, directory)?;

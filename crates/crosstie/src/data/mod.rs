@@ -39,7 +39,6 @@ pub use ahead::ahead;
 pub use column::Column;
 pub use source::{Block, Rows, Source};
 pub use write::Writer;
-pub(crate) use write::write_text;
 
 #[cfg(test)]
 mod tests;

@@ -151,6 +151,7 @@ impl Synth {
     pub fn write(&self, directory: &Path) -> Result<SynthReport> {
         self.check()?;
         std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        FILES.iter().try_for_each(|file| Writer::check(&directory.join(file)))?;
         let world = self.world();
         let mut tasks: Vec<SynthTask> = TASKS
             .iter()
@@ -168,7 +169,7 @@ impl Synth {
             }
             writer.finish()?;
         }
-        super::write_text(&directory.join("schema.toml"), &self.schema().to_toml())?;
+        crate::durable::write_file(&directory.join("schema.toml"), self.schema().to_toml())?;
         Ok(SynthReport {
             rows: [ends[0], ends[1] - ends[0], ends[2] - ends[1]],
             users: world.users.len(),

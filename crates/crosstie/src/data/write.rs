@@ -8,12 +8,12 @@ use arrow_ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tempfile::NamedTempFile;
 
 use super::format::{Compression, Format};
 use super::source::Rows;
 use crate::arrow::array::{Array, RecordBatch, StringArray, StringBuilder};
 use crate::arrow::datatypes::SchemaRef;
+use crate::durable::NewFile;
 use crate::error::{Error, Result};
 
 /// Rows of a Parquet row group, the unit of shuffling and of memory.
@@ -25,7 +25,7 @@ const ROW_GROUP: usize = 1 << 17;
 pub struct Writer {
     path: PathBuf,
     schema: SchemaRef,
-    file: NamedTempFile,
+    file: NewFile,
     sink: Sink,
 }
 
@@ -42,6 +42,15 @@ enum Compressed {
 }
 
 impl Writer {
+    /// Refuses a path where no table can be written, before there is a table.
+    ///
+    /// # Errors
+    /// As of [`Writer::create`].
+    pub fn check(path: &Path) -> Result<()> {
+        Format::of(path)?;
+        NewFile::create(path).map(drop)
+    }
+
     /// Begins a file: Parquet (zstd, row groups of 131,072 rows), Arrow IPC, or
     /// CSV with a header, `1` and `0` for booleans, nothing for missing values,
     /// and the elements of a list joined by commas.
@@ -50,8 +59,8 @@ impl Writer {
     /// [`Error::File`] for an unknown extension, [`Error::Io`].
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Writer> {
         let format = Format::of(path)?;
-        let file = temporary(path)?;
-        let handle = file.reopen().map_err(Error::io(path))?;
+        let file = NewFile::create(path)?;
+        let handle = file.handle()?;
         let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {error}"));
         let sink = match format {
             Format::Parquet => {
@@ -132,45 +141,8 @@ impl Writer {
                 compressed.finish().map_err(Error::io(&path))?;
             }
         }
-        persist(file, &path)
+        file.finish()
     }
-}
-
-/// Writes a text file as [`Writer`] writes tables: under its name only when
-/// complete and on the disk.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
-    let mut file = temporary(path)?;
-    file.write_all(text.as_bytes()).map_err(Error::io(path))?;
-    persist(file, path)
-}
-
-/// A temporary file beside the one that it will become.
-fn temporary(path: &Path) -> Result<NamedTempFile> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".unfinished-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory).map_err(Error::io(directory))
-}
-
-/// Waits until the file is on the disk and gives it its name.
-fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
-    file.as_file().sync_all().map_err(Error::io(path))?;
-    let directory = file.path().parent().map(Path::to_path_buf);
-    file.persist(path).map_err(|error| Error::Io { path: path.to_path_buf(), source: error.error })?;
-    // The name itself must survive a crash, too. Where a directory cannot
-    // be opened as a file, as on Windows, there is no such call.
-    if let Some(directory) = directory.and_then(|directory| File::open(directory).ok()) {
-        directory.sync_all().map_err(Error::io(path))?;
-    }
-    Ok(())
 }
 
 /// Every cell of every column as it stands in a CSV file.

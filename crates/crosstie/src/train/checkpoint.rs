@@ -18,7 +18,7 @@ use super::fit::{Best, Evaluation, Job, Progress, State};
 use super::loader::{Cursor, Window};
 use super::search::Search;
 use super::trainer::{Counts, Weights};
-use crate::artifact::replace_directory;
+use crate::durable::replace_directory;
 use crate::batch::{Batch, Ids};
 use crate::config::Config;
 use crate::data::Source;

@@ -92,6 +92,9 @@ pub(super) enum Split {
     Test,
 }
 
+/// The files of the three.
+pub(super) const FILES: [&str; 3] = ["train.parquet", "valid.parquet", "test.parquet"];
+
 /// The three files while they are written.
 pub(super) struct Splits {
     to: PathBuf,
@@ -102,10 +105,7 @@ pub(super) struct Splits {
 impl Splits {
     /// Begins `train.parquet`, `valid.parquet` and `test.parquet`.
     pub fn create(to: &Path, schema: &SchemaRef) -> Result<Splits> {
-        let writers = ["train.parquet", "valid.parquet", "test.parquet"]
-            .iter()
-            .map(|name| Writer::create(&to.join(name), schema.clone()))
-            .collect::<Result<_>>()?;
+        let writers = FILES.iter().map(|name| Writer::create(&to.join(name), schema.clone())).collect::<Result<_>>()?;
         Ok(Splits { to: to.to_path_buf(), writers, rows: [0; 3] })
     }
 
@@ -143,7 +143,7 @@ impl Splits {
 /// Writes a schema under the given name, once it is sure to be a valid one.
 pub(super) fn write_schema(to: &Path, name: &str, text: &str, report: &mut PrepareReport) -> Result<()> {
     let schema = Schema::parse(text)?;
-    crate::data::write_text(&to.join(name), text)?;
+    crate::durable::write_file(&to.join(name), text)?;
     let tasks: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
     report.say(format!("wrote {name} with the tasks {} and {} fields", tasks.join(", "), schema.fields.len()));
     Ok(())
