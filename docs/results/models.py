@@ -99,8 +99,8 @@ ABLATIONS = {
     },
     "calibration": {
         "ctr": ["model.structure=ctr"],
-        "ctr_scaled": ["model.structure=ctr_scaled"],
-        "cvr_concat": ["model.structure=cvr_concat"],
+        "ctr-scaled": ["model.structure=ctr-scaled"],
+        "cvr-concat": ["model.structure=cvr-concat"],
         "mix 1:1": ["train.mix.parent_rows=1.0"],
         "mix 1:2": ["train.mix.parent_rows=2.0"],
         "mix 2:1": ["train.mix.parent_rows=0.5"],

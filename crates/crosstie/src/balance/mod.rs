@@ -43,7 +43,9 @@ pub enum BalanceConfig {
     Fixed(Fixed),
     Uncertainty(Uncertainty),
     Dwa(Dwa),
+    #[serde(alias = "grad-norm", alias = "grad_norm")]
     GradNorm(GradNorm),
+    #[serde(alias = "pc-grad", alias = "pc_grad")]
     PcGrad(PcGrad),
 }
 

@@ -18,9 +18,9 @@
 //!
 //! ```text
 //! ctr          [h ; f(f(g W1 + b1) W2 + b2)]                     (1)
-//! ctr_scaled   [h ; s · f(g W1 + b1)],  s = sigmoid(g w + b)     (2)
+//! ctr-scaled   [h ; s · f(g W1 + b1)],  s = sigmoid(g w + b)     (2)
 //! cvr          v ⊙ h,  v = sigmoid(f(g W1 + b1) W2 + b2)         (3)
-//! cvr_concat   [h ; v ⊙ h],  v as in (3)                         (4)
+//! cvr-concat   [h ; v ⊙ h],  v as in (3)                         (4)
 //! none         h
 //! ```
 //!
@@ -65,17 +65,19 @@ pub(super) const ABOUT: About = About {
 
 /// How the parent's network calibrates the child's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Structure {
     /// Not at all.
     None,
     /// (1): a network of two layers over the parent's, beside the child's.
     Ctr,
     /// (2): one layer over the parent's, scaled as a whole, beside the child's.
+    #[serde(alias = "ctr_scaled")]
     CtrScaled,
     /// (3): a factor for every unit of the child's.
     Cvr,
     /// (4): as (3), beside the child's own.
+    #[serde(alias = "cvr_concat")]
     CvrConcat,
 }
 

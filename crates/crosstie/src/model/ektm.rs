@@ -22,7 +22,7 @@
 //! The loss of a click task is its cross-entropy ℓ; that of a conversion task
 //!
 //! ```text
-//! ℓ(ŷ°_i) + (1 + beta |y - sg(ŷ°_i)|^gamma) ℓ(ŷ_i)               loss "hard_example"
+//! ℓ(ŷ°_i) + (1 + beta |y - sg(ŷ°_i)|^gamma) ℓ(ŷ_i)               loss "hard-example"
 //! ℓ(ŷ°_i) + ℓ(ŷ_i) + lambda max(0, ℓ(ŷ_i) - sg(ℓ(ŷ°_i)))         loss "guard"
 //! ```
 //!
@@ -48,7 +48,7 @@
 //!   the parent, or from the impression, by the objective's space. Through the
 //!   products of ŷ° no gradient reaches the click heads, which learn from the
 //!   click and from the score.
-//! - Weighted by `hard_example` a score is no calibrated probability; `guard`
+//! - Weighted by `hard-example` a score is no calibrated probability; `guard`
 //!   leaves it nearer to one.
 //!
 //! # Diagnosis
@@ -91,7 +91,7 @@ pub struct Ektm {
 
 /// Whose embeddings a task's bottoms read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum TableSharing {
     /// One set for all tasks.
     Shared,
@@ -115,7 +115,7 @@ pub struct Router {
 
 /// How alike two conversions are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Similarity {
     /// By the cosine of their representations of a row.
     Cosine,
@@ -145,9 +145,9 @@ pub struct Enhanced {
     pub enabled: bool,
     /// What holds the enhanced head against the original one.
     pub loss: EnhancedLoss,
-    /// Of `hard_example`: most that is added to a row's weight.
+    /// Of `hard-example`: most that is added to a row's weight.
     pub beta: f32,
-    /// Of `hard_example`: the greater, the more only the hardest rows gain.
+    /// Of `hard-example`: the greater, the more only the hardest rows gain.
     pub gamma: f32,
     /// Of `guard`: weight of the hinge.
     pub lambda: f32,
@@ -155,9 +155,10 @@ pub struct Enhanced {
 
 /// The loss of enhanced heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum EnhancedLoss {
     /// Rows weigh more where the original head errs.
+    #[serde(alias = "hard_example")]
     HardExample,
     /// Rows cost more where the enhanced head is worse than the original one.
     Guard,

@@ -8,7 +8,7 @@ use crate::trial::{self, Instance, Trial};
 /// after click with and without it.
 const HEADS: usize = 5;
 
-const STRUCTURES: [&str; 4] = ["ctr", "ctr_scaled", "cvr", "cvr_concat"];
+const STRUCTURES: [&str; 4] = ["ctr", "ctr-scaled", "cvr", "cvr-concat"];
 
 fn calibrated(instance: &Instance, structure: &str) -> Trial {
     let settings = "units = [5, 4]\nlayers = [0, 1]\nbias_units = [16]\nreduction = 2";
@@ -83,7 +83,7 @@ fn a_calibration_that_says_nothing_changes_nothing() {
             let Some((_, layer)) = parameter.name.split_once(".calibration.") else { continue };
             let says = match (structure, layer) {
                 ("ctr", "1.bias") => -1.0,
-                ("ctr_scaled", "scale.bias") | ("cvr_concat", "1.bias") => -200.0,
+                ("ctr-scaled", "scale.bias") | ("cvr-concat", "1.bias") => -200.0,
                 ("cvr", "1.bias") => 200.0,
                 (_, "1.weight" | "scale.weight") => 0.0,
                 _ => continue,
