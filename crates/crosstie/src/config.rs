@@ -1,5 +1,12 @@
 //! The configuration of a training: one TOML file, every key of which has a
 //! default but the data and the model's name.
+//!
+//! Keys are written in snake_case, values in kebab-case; the name of a method is
+//! one word, as in `gradnorm`.
+
+mod setting;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::layer::Style;
 use crate::model::ModelConfig;
 use crate::objective::ObjectiveConfig;
-use crate::optim::OptimizerConfig;
+use crate::optim::{self, OptimizerConfig};
 use crate::spec::ModelSpec;
 
 /// A whole configuration.
@@ -51,6 +58,10 @@ pub struct Config {
     /// The loop.
     #[serde(default)]
     pub train: TrainConfig,
+    /// What the user should know about the text and the settings it was made of,
+    /// one sentence each: old spellings, and what was left out.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// The `[data]` section. Paths are relative to the working directory; files
@@ -58,8 +69,8 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A directory with schema.toml, train.parquet, valid.parquet and
-    /// test.parquet, for those of the keys below that are absent.
+    /// A directory with schema.toml, train.parquet, valid.parquet and, if there
+    /// is one, test.parquet, for those of the keys below that are absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// The schema.
@@ -69,9 +80,14 @@ pub struct DataConfig {
     pub train: Vec<String>,
     /// Files that early stopping looks at.
     pub valid: Vec<String>,
-    /// Files that are looked at once, at the end. May be empty.
+    /// Files that are looked at once, at the end. May be empty, also where
+    /// `dir` has some.
     pub test: Vec<String>,
 }
+
+/// What is in the directory `data.dir`, by the key that may name it otherwise.
+const IN_DIR: [(&str, &str); 4] =
+    [("schema", "schema.toml"), ("train", "train.parquet"), ("valid", "valid.parquet"), ("test", "test.parquet")];
 
 /// The `[embedding]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,34 +174,40 @@ impl Default for TrainConfig {
 }
 
 impl Config {
-    /// Reads a file and applies overrides such as `train.epochs=3`.
+    /// Reads a file and applies settings such as `train.epochs=3`.
     ///
     /// # Errors
     /// [`Error::Unfit`] naming the key, its place and the nearest spelling,
     /// [`Error::Io`].
-    pub fn read(path: impl AsRef<Path>, overrides: &[String]) -> Result<Config> {
+    pub fn read(path: impl AsRef<Path>, settings: &[String]) -> Result<Config> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Config::parse(&text, overrides).map_err(|error| error.within(path))
+        Config::parse(&text, settings).map_err(|error| error.within(path))
     }
 
-    /// Parses a text and applies overrides.
+    /// Parses a text and applies settings, in whatever order they come: each
+    /// replaces what the text says for its key. A value is taken by the type of
+    /// its key, so `data.dir=2024-01-01` is a path and no date. A new name of a
+    /// section whose settings depend on it, such as `model.name`, leaves out what
+    /// the text says for the old one, and a new `data.dir` the text's other paths.
     ///
     /// # Errors
     /// [`Error::Toml`], [`Error::Config`].
-    pub fn parse(text: &str, overrides: &[String]) -> Result<Config> {
+    pub fn parse(text: &str, settings: &[String]) -> Result<Config> {
         let wrong = |error: toml::de::Error| Error::toml("config", error);
-        // Without overrides the text itself is parsed, so that errors name the line.
-        let mut config: Config = if overrides.is_empty() {
-            toml::from_str(text).map_err(wrong)?
-        } else {
-            let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
-            for setting in overrides {
-                set(&mut table, setting)?;
-            }
-            table.try_into().map_err(wrong)?
-        };
-        config.data.resolve()?;
+        let written: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let (mut table, mut warnings) = (written.clone(), Vec::new());
+        leave_out_other_rules(&mut table, &mut warnings);
+        setting::apply(&mut table, settings, &mut warnings)?;
+        // Where nothing was changed the text itself is parsed, so that errors name the line.
+        let config = if table == written { toml::from_str(text) } else { table.clone().try_into() };
+        let mut config: Config = config.map_err(wrong)?;
+        if let Ok(now) = toml::Table::try_from(&config) {
+            find_old_spellings(&table, &now, "", &mut warnings);
+        }
+        config.warnings = warnings;
+        let tests = table["data"].get("test").is_some();
+        config.data.resolve(tests)?;
         config.check()?;
         Ok(config)
     }
@@ -202,6 +224,7 @@ impl Config {
             balance: BalanceConfig::default(),
             optimizer: OptimizerConfig::default(),
             train: TrainConfig::default(),
+            warnings: Vec::new(),
         }
     }
 
@@ -273,13 +296,19 @@ impl Config {
 }
 
 impl DataConfig {
-    fn resolve(&mut self) -> Result<()> {
+    /// Puts the files of `dir` in the place of those that are absent. `tests`
+    /// tells whether test files were named, be it none.
+    fn resolve(&mut self, tests: bool) -> Result<()> {
         if let Some(dir) = self.dir.take() {
-            self.schema.get_or_insert_with(|| dir.join("schema.toml"));
-            for (files, name) in [(&mut self.train, "train"), (&mut self.valid, "valid"), (&mut self.test, "test")] {
+            let [schema, train, valid, test] = IN_DIR.map(|(_, name)| dir.join(name));
+            self.schema.get_or_insert(schema);
+            for (files, path) in [(&mut self.train, train), (&mut self.valid, valid)] {
                 if files.is_empty() {
-                    files.push(dir.join(format!("{name}.parquet")).to_string_lossy().into_owned());
+                    files.push(path.to_string_lossy().into_owned());
                 }
+            }
+            if !tests && test.exists() {
+                self.test.push(test.to_string_lossy().into_owned());
             }
         }
         for (key, missing) in
@@ -301,108 +330,31 @@ impl DataConfig {
     }
 }
 
-/// Sets one `key.path=value`. The value is TOML, or text if it is none.
-fn set(table: &mut toml::Table, setting: &str) -> Result<()> {
-    let Some((path, value)) = setting.split_once('=') else {
-        return Err(Error::Config(format!("`{setting}` is not of the form key.path=value")));
-    };
-    let value = format!("value = {}", value.trim());
-    let value = match toml::from_str::<toml::Table>(&value) {
-        Ok(mut parsed) => parsed.remove("value").expect("the line above names it"),
-        Err(_) => toml::Value::String(setting[path.len() + 1..].trim().to_string()),
-    };
-    let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let last = keys.pop().unwrap_or_default();
-    let mut at = table;
-    for key in keys {
-        let next = at.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        at = next.as_table_mut().ok_or_else(|| Error::Config(format!("`{setting}`: `{key}` is not a section")))?;
+/// Leaves out what stands in a file that crosstie wrote before version 0.2 and
+/// belongs to other rules than the file's: it acted nowhere then either.
+fn leave_out_other_rules(table: &mut toml::Table, warnings: &mut Vec<String>) {
+    let Some(optimizer) = table.get_mut("optimizer").and_then(toml::Value::as_table_mut) else { return };
+    for (key, default) in [("dense", optim::DENSE), ("rows", optim::ROWS)] {
+        let Some(section) = optimizer.get_mut(key).and_then(toml::Value::as_table_mut) else { continue };
+        let strange = optim::of_other_rules(section, default);
+        if !strange.is_empty() {
+            strange.iter().for_each(|setting| drop(section.remove(*setting)));
+            let strange = strange.join(", ");
+            warnings.push(format!("optimizer.{key}: {strange} belong to other rules and do nothing; leave them out"));
+        }
     }
-    // Another model's, or method's, settings do not fit this one's.
-    if ["model.name", "balance.name"].contains(&path.trim()) && at.get("name") != Some(&value) {
-        at.clear();
-    }
-    at.insert(last.to_string(), value);
-    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: &str = "[data]\ndir = \"d\"\n[model]\nname = \"mmoe\"\n";
-
-    fn refused(text: &str, overrides: &[&str]) -> String {
-        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-        Config::parse(text, &overrides).expect_err("the configuration should be refused").to_string()
-    }
-
-    #[test]
-    fn misspelt_keys_are_refused_with_the_nearest() {
-        assert!(refused(&format!("{SMALL}[train]\nepoch = 3\n"), &[]).contains("did you mean `epochs`?"));
-        assert!(refused(&format!("{SMALL}exprets = 3\n"), &[]).contains("did you mean `experts`?"));
-        assert!(refused(SMALL, &["train.epoch=3"]).contains("did you mean `epochs`?"));
-        assert!(refused(SMALL, &["model.name=mmeo"]).contains("did you mean `mmoe`?"));
-    }
-
-    #[test]
-    fn a_batch_size_with_a_slip_of_zeros_is_refused() {
-        let said = refused(SMALL, &["train.batch_size=1000000000000"]);
-        assert!(said.contains("train.batch_size must be at most 4294967295, found 1000000000000"), "{said}");
-        assert!(Config::parse(SMALL, &["train.batch_size=1000000".into()]).is_ok());
-    }
-
-    #[test]
-    fn overrides_reach_every_depth() {
-        let overrides = ["optimizer.rows.learning_rate=0.5", "objective.spaces.buy=product", "train.monitor=click.auc"];
-        let config = Config::parse(SMALL, &overrides.map(String::from)).unwrap();
-        assert_eq!(config.optimizer.rows.learning_rate, 0.5);
-        assert_eq!(config.objective.spaces["buy"], crate::objective::Space::Product);
-        assert_eq!(config.train.monitor, "click.auc");
-    }
-
-    #[test]
-    fn the_printed_configuration_is_the_configuration() {
-        for overrides in [vec![], vec!["train.mix.parent_rows=0.5".into()], vec!["network.gating={}".into()]] {
-            let config = Config::parse(SMALL, &overrides).unwrap();
-            assert_eq!(Config::parse(&config.to_toml(), &[]).unwrap(), config);
-        }
-    }
-
-    #[test]
-    fn every_example_is_a_config_of_the_model_in_its_name() {
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-        let mut found = 0;
-        for entry in std::fs::read_dir(examples).unwrap() {
-            let path = entry.unwrap().path();
-            let config = Config::read(&path, &[]).unwrap();
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let model = toml::Value::try_from(&config.model).unwrap()["name"].as_str().unwrap().to_string();
-            assert!(name.ends_with(&format!("-{model}")) || name.contains(&format!("-{model}-")), "{name}: {model}");
-            found += 1;
-        }
-        assert!(found >= 18, "{found} examples");
-    }
-
-    #[test]
-    fn settings_out_of_range_are_named() {
-        assert!(refused(SMALL, &["network.dropout=1.0"]).contains("network.dropout"));
-        assert!(refused(SMALL, &["network.gating.units=0"]).contains("network.gating.units"));
-        assert!(refused(SMALL, &["network.gating.unit=3"]).contains("did you mean `units`?"));
-        assert!(refused(SMALL, &["balance.name=dwa", "balance.temperature=0"]).contains("balance.temperature"));
-        assert!(refused(SMALL, &["balance.name=gradnorm", "balance.every=0"]).contains("balance.every"));
-        assert!(refused(SMALL, &["balance.name=pcgrad", "balance.alpha=1"]).contains("unknown field `alpha`"));
-        assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
-        assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
-        assert!(refused(SMALL, &["train.mix.parent_rows=-1"]).contains("train.mix.parent_rows"));
-        let turns = ["model.name=ncs4cvr", "balance.name=pcgrad"];
-        let said = refused(SMALL, &turns);
-        assert!(said.contains("balance.name") && said.contains("model.alternate"), "{said}");
-        let said = refused(SMALL, &[turns[0], "objective.triplet={}"]);
-        assert!(said.contains("objective.triplet") && said.contains("model.alternate"), "{said}");
-        for other in [turns[1], "objective.triplet={}"] {
-            let overrides = [turns[0], other, "model.alternate=false"].map(String::from);
-            assert!(Config::parse(SMALL, &overrides).is_ok());
+/// Warns of values that are spelt otherwise today.
+fn find_old_spellings(written: &toml::Table, now: &toml::Table, path: &str, warnings: &mut Vec<String>) {
+    use toml::Value::{String, Table};
+    for (key, value) in written {
+        match (value, now.get(key)) {
+            (Table(value), Some(Table(now))) => find_old_spellings(value, now, &format!("{path}{key}."), warnings),
+            (String(value), Some(String(now))) if value != now => {
+                warnings.push(format!("{path}{key}: `{value}` is spelt `{now}` now"));
+            }
+            _ => {}
         }
     }
 }

@@ -5,12 +5,21 @@
 mod optimizer;
 mod rule;
 mod schedule;
+mod written;
 
 pub use optimizer::Optimizer;
 pub use rule::{Kind, Moments, Rule, SeenRows};
 pub use schedule::Schedule;
+pub(crate) use written::of_other_rules;
 
 use serde::{Deserialize, Serialize};
+
+/// The rule of the dense parameters where a config names none.
+pub const DENSE: Kind = Kind::Adam;
+
+/// The rule of the rows of embedding tables where a config names none. Rows
+/// differ by orders of magnitude in how often they are seen.
+pub const ROWS: Kind = Kind::Adagrad;
 
 /// The `[optimizer]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +29,10 @@ pub struct OptimizerConfig {
     /// scaled down to it. 0 means no limit.
     pub clip: f32,
     /// For the dense parameters.
+    #[serde(deserialize_with = "written::dense")]
     pub dense: Rule,
     /// For the rows of embedding tables.
+    #[serde(deserialize_with = "written::rows")]
     pub rows: Rule,
     /// How the learning rates change with the steps.
     pub schedule: Schedule,
@@ -29,12 +40,7 @@ pub struct OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> OptimizerConfig {
-        OptimizerConfig {
-            clip: 0.0,
-            dense: Rule { kind: Kind::Adam, learning_rate: 1e-3, ..Rule::default() },
-            rows: Rule { kind: Kind::Adagrad, learning_rate: 0.01, ..Rule::default() },
-            schedule: Schedule::default(),
-        }
+        OptimizerConfig { clip: 0.0, dense: Rule::of(DENSE), rows: Rule::of(ROWS), schedule: Schedule::default() }
     }
 }
 

@@ -24,9 +24,9 @@ pub enum Kind {
     Adagrad,
 }
 
-/// An update rule with its settings. A setting that a kind does not use is
-/// ignored by it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// An update rule with its settings. Those that do not belong to its kind
+/// ([`Kind::settings`]) act nowhere; a config that sets one is refused.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
     /// The family.
@@ -141,6 +141,13 @@ struct Now {
 }
 
 impl Rule {
+    /// A rule with the default settings of its kind: Adagrad's rate is 0.01,
+    /// that of all others 0.001.
+    pub fn of(kind: Kind) -> Rule {
+        let learning_rate = if kind == Kind::Adagrad { 0.01 } else { 1e-3 };
+        Rule { kind, learning_rate, ..Rule::default() }
+    }
+
     /// Refuses settings that make no sense.
     ///
     /// # Errors
