@@ -18,6 +18,7 @@
 //! Learning keeps every distinct value of the vocabularies' columns and every
 //! distinct key of the rates in memory, and for rates with `time` every row.
 
+mod check;
 mod encode;
 mod key;
 mod learn;
@@ -44,6 +45,7 @@ use crate::data::{Rows, Source};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Schema, Transform};
 
+pub use check::check;
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
 

@@ -93,6 +93,11 @@ impl FigureName {
         }
     }
 
+    /// What the probabilities mean that it speaks of.
+    pub fn meaning(&self) -> Meaning {
+        self.meaning
+    }
+
     /// The same figure of one task, with a meaning.
     pub fn of_task(&self, task: &str, meaning: Meaning) -> FigureName {
         FigureName { task: Some(task.into()), meaning, kind: self.kind }

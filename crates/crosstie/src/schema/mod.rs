@@ -32,6 +32,7 @@
 //! ```
 
 mod funnel;
+mod name;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -333,7 +334,7 @@ impl Schema {
             if !seen.insert(task.name.as_str()) {
                 return wrong(format!("two tasks are called `{}`", task.name));
             }
-            check_name("task", &task.name)?;
+            name::check("task", &task.name)?;
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 return wrong(format!("task `{}`: `weight` must be 0 or more, found {}", task.name, task.weight));
             }
@@ -367,7 +368,7 @@ impl Schema {
             if !seen.insert(field.name.as_str()) {
                 return wrong(format!("two fields are called `{}`", field.name));
             }
-            check_name("field", &field.name)?;
+            name::check("field", &field.name)?;
             for column in field.columns() {
                 if labels.contains(column) {
                     return wrong(format!("field `{}` reads `{column}`, the label of a task", field.name));
@@ -377,6 +378,7 @@ impl Schema {
                 }
             }
         }
+        name::check_files(&self.fields)?;
         self.check_tables()
     }
 
@@ -388,7 +390,7 @@ impl Schema {
                 continue;
             };
             let Some(table) = categorical.table.as_deref() else { continue };
-            check_name("table", table)?;
+            name::check("table", table)?;
             let width = categorical.width.unwrap_or(self.width);
             match tables.iter().find(|(name, ..)| *name == table) {
                 Some((_, first, other)) if *other != width => {
@@ -480,15 +482,4 @@ fn table_of(field: &Field) -> Option<&str> {
         }
         _ => None,
     }
-}
-
-/// Names become file and tensor names, so they hold nothing that would not do there.
-fn check_name(what: &str, name: &str) -> Result<()> {
-    let fine = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '+');
-    if name.is_empty() || !name.chars().all(fine) {
-        return Err(Error::Schema(format!(
-            "{what} name `{name}`: letters, digits, `_`, `-`, `+` and spaces only (use `column` or `label` for the data's own name)"
-        )));
-    }
-    Ok(())
 }

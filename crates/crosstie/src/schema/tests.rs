@@ -49,6 +49,26 @@ fn a_table_name_cannot_leave_the_directory() {
 }
 
 #[test]
+fn a_name_that_cannot_be_a_file_is_told_at_once() {
+    let of = |name: &str, more: &str| format!("[[task]]\nname = \"click\"\n[[field]]\nname = \"{name}\"\n{more}");
+    let categorical = "kind = \"categorical\"\n";
+    assert!(Schema::parse(&of(&"a".repeat(247), categorical)).is_ok());
+    let said = refused(&of(&"é".repeat(124), categorical));
+    assert!(said.contains("has 248 bytes, at most 247") && said.contains("`column`"), "{said}");
+    for bad in ["a/b", "a\\u0000b", ""] {
+        assert!(refused(&of(bad, categorical)).contains("letters, digits"), "{bad:?}");
+    }
+    let second = "[[field]]\nname = \"item\"\nkind = \"categorical\"\n";
+    let said = refused(&of("Item", &format!("{categorical}{second}")));
+    assert!(said.contains("tables `Item` and `item` differ in capitals only"), "{said}");
+    let hashed = "kind = \"categorical\"\nbuckets = 9\n";
+    assert!(Schema::parse(&of("Item", &format!("{hashed}{second}"))).is_ok(), "a hashed table is no file");
+    let rate = "[[field]]\nname = \"Past\"\nkind = \"rate\"\nkey = [\"x\"]\n";
+    let said = refused(&of("x", &format!("{categorical}{rate}{}", rate.replace("Past", "past"))));
+    assert!(said.contains("fields `Past` and `past`"), "{said}");
+}
+
+#[test]
 fn a_schema_survives_writing_and_reading() {
     let text = r#"
         scenario = "tab"
