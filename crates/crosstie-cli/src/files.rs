@@ -1,50 +1,51 @@
 //! Data files and directories as the command line names them.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crosstie::data::Source;
 
 /// Makes a directory that must not hold anything yet.
 pub fn make_empty(directory: &Path, advice: &str) -> Result<()> {
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    if !is_empty(directory)? {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let mut entries = fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    if entries.next().is_some() {
         bail!("{} is not empty{advice}", directory.display());
     }
     Ok(())
 }
 
-/// Whether nothing would be lost by using this directory.
-pub fn is_empty(directory: &Path) -> Result<bool> {
-    match std::fs::read_dir(directory) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", directory.display())),
+/// Makes a directory that was not there, so that of several processes each has
+/// its own: the one that is named, else the first of `name-2`, `name-3` and so
+/// on that is free.
+pub fn claim(directory: &Path) -> Result<PathBuf> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }
-}
-
-/// The directory itself if it is free, else the first of `name-2`, `name-3`
-/// and so on that is.
-pub fn free(directory: PathBuf) -> Result<PathBuf> {
-    let mut candidate = directory.clone();
+    let mut candidate = directory.to_path_buf();
     let mut number = 1;
-    while !is_empty(&candidate)? {
+    loop {
+        match fs::create_dir(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot make {}", candidate.display())),
+        }
         number += 1;
-        let mut name = directory.clone().into_os_string();
+        let mut name = directory.as_os_str().to_os_string();
         name.push(format!("-{number}"));
         candidate = name.into();
     }
-    Ok(candidate)
 }
 
-/// Writes a text file, complete or not at all.
-pub fn write(path: &Path, text: &str) -> Result<()> {
-    let attempt = || {
-        let mut unfinished = path.to_path_buf().into_os_string();
-        unfinished.push(".unfinished");
-        std::fs::write(&unfinished, text)?;
-        std::fs::rename(&unfinished, path)
-    };
-    attempt().with_context(|| format!("cannot write {}", path.display()))
+/// Refuses to write over a file that is read.
+pub fn refuse_input(out: &Path, source: &Source) -> Result<()> {
+    let same = |file: &Path| matches!((file.canonicalize(), out.canonicalize()), (Ok(file), Ok(out)) if file == out);
+    if source.files().iter().any(|file| same(file)) {
+        bail!("{} is among the files to score; name another to write", out.display());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -52,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_free_directory_is_found_beside_full_ones() {
+    fn a_directory_is_claimed_beside_those_that_are_there() {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let wanted = root.path().join("run");
-        assert_eq!(free(wanted.clone()).expect("free"), wanted);
-        std::fs::create_dir_all(wanted.join("artifact")).expect("made");
-        assert_eq!(free(wanted.clone()).expect("free"), root.path().join("run-2"));
+        let wanted = root.path().join("runs").join("run");
+        let claimed: Vec<PathBuf> = (0..3).map(|_| claim(&wanted).expect("claimed")).collect();
+        assert_eq!(claimed, ["run", "run-2", "run-3"].map(|name| root.path().join("runs").join(name)));
+        fs::write(wanted.join("thesis.txt"), "precious").expect("written");
         assert!(make_empty(&wanted, "").is_err());
-        assert!(make_empty(&root.path().join("run-2"), "").is_ok());
+        assert!(make_empty(&claimed[1], "").is_ok());
     }
 }

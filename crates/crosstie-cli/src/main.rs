@@ -4,6 +4,8 @@
 //! stderr. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped by
 //! Ctrl-C.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod command;
 mod environment;

@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
-use crosstie::metric::Report;
+use crosstie::durable::write_file;
+use crosstie::feature::{Purpose, check, check_training};
+use crosstie::metric::{FigureName, Report};
 use crosstie::schema::Schema;
 use crosstie::scorer::Scorer;
 use crosstie::train::{Event, Next, Reason, train};
@@ -20,7 +22,7 @@ use serde::Serialize;
 use crate::environment::Environment;
 use crate::run::{Run, write_json};
 use crate::session::Session;
-use crate::{files, interrupt, message, table};
+use crate::{interrupt, message, table};
 
 /// The files of a config, opened: what is wrong with them is told before a run
 /// directory is made.
@@ -37,14 +39,20 @@ impl Data {
     }
 
     pub fn open(config: &Config) -> Result<Data> {
-        let data = &config.data;
-        let test = if data.test.is_empty() { None } else { Some(Source::open(&data.test)?) };
-        Ok(Data {
-            schema: Schema::read(data.schema())?,
-            train: Source::open(&data.train)?,
-            valid: Source::open(&data.valid)?,
-            test,
-        })
+        let schema = Schema::read(config.data.schema())?;
+        let labelled = |files: &[String]| -> Result<Source> {
+            let source = Source::open(files)?;
+            check(&schema, &source, Purpose::Evaluation)?;
+            Ok(source)
+        };
+        let train = Source::open(&config.data.train)?;
+        check_training(&schema, &train)?;
+        let valid = labelled(&config.data.valid)?;
+        let test = match &config.data.test[..] {
+            [] => None,
+            test => Some(labelled(test)?),
+        };
+        Ok(Data { schema, train, valid, test })
     }
 }
 
@@ -60,7 +68,7 @@ pub struct Finished {
 /// evaluated and saved as if training had ended by itself.
 pub fn run(session: &Session, config: &Config, data: &Data, run: &Run) -> Result<Finished> {
     session.log_to(&run.log())?;
-    files::write(&run.config(), &config.to_toml())?;
+    write_file(&run.config(), config.to_toml())?;
     let mut environment = Environment::at_start(config.train.seed, config.train.threads);
     run.write_environment(&environment)?;
 
@@ -79,7 +87,8 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run) -> Result
     let (report, on) = match &data.test {
         Some(test) => {
             let bar = session.spinner("evaluating on the test files");
-            let report = trained.scorer.evaluate(test)?;
+            let report = trained.scorer.evaluate(test);
+            let report = report.with_context(|| format!("the model is saved in {}", run.artifact().display()))?;
             bar.finish_and_clear();
             (report, "test")
         }
@@ -148,6 +157,7 @@ fn write_line(file: &mut File, line: &impl Serialize) -> std::io::Result<()> {
 struct Story<'a> {
     session: &'a Session,
     monitor: &'a str,
+    figure: FigureName,
     epochs: u64,
     tasks: Vec<&'a str>,
     history: File,
@@ -172,13 +182,15 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     fn new(session: &'a Session, config: &'a Config, data: &'a Data, run: &'a Run) -> Result<Story<'a>> {
+        let tasks: Vec<&str> = data.schema.tasks.iter().map(|task| task.name.as_str()).collect();
         let history =
             File::create(run.history()).with_context(|| format!("cannot write {}", run.history().display()))?;
         Ok(Story {
             session,
             monitor: &config.train.monitor,
+            figure: FigureName::parse(&config.train.monitor, tasks.iter().copied())?,
             epochs: config.train.epochs,
-            tasks: data.schema.tasks.iter().map(|task| task.name.as_str()).collect(),
+            tasks,
             history,
             mask_history: None,
             masks: config.model.model().lottery().is_some_and(|lottery| lottery.rounds > 0),
@@ -205,6 +217,7 @@ impl<'a> Story<'a> {
                 tracing::info!(rows, "{} training rows", table::count(*rows));
             }
             Event::Started { parameters, table_rows, table_weights } => {
+                self.failed = self.failed.take().or(self.run.take_place().err());
                 let [dense, rows, weights] =
                     [*parameters, *table_rows, *table_weights].map(|number| table::count(number as u64));
                 tracing::info!(
@@ -305,7 +318,9 @@ impl<'a> Story<'a> {
         let tasks: Vec<String> = self
             .tasks
             .iter()
-            .map(|task| format!("{task} {}", table::figure(report.figure(&self.figure_of(task)).ok().flatten())))
+            .map(|task| {
+                format!("{task} {}", table::figure(self.figure.of_task(task, self.figure.meaning()).of(report)))
+            })
             .collect();
         tracing::info!(
             epoch,
@@ -331,12 +346,6 @@ impl<'a> Story<'a> {
         let written = write_line(&mut self.history, line);
         self.failed = self.failed.take().or(written.err());
         self.since = Instant::now();
-    }
-
-    /// The monitored kind of figure, of a task.
-    fn figure_of(&self, task: &str) -> String {
-        let meaning = if self.monitor.contains("from_impression.") { "from_impression" } else { "given_parent" };
-        format!("{task}.{meaning}.{}", self.monitor.rsplit('.').next().unwrap_or_default())
     }
 
     fn clear(&mut self) {

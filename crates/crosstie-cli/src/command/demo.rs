@@ -10,6 +10,7 @@ use clap::Args;
 use crosstie::config::Config;
 use crosstie::data::Source;
 use crosstie::data::synth::Synth;
+use crosstie::durable::write_file;
 use crosstie::metric::Divergence;
 
 use crate::command::{predict, synth};
@@ -55,10 +56,12 @@ impl Demo {
     pub fn execute(&self, session: &Session) -> Result<()> {
         interrupt::listen()?;
         let directory = match &self.out {
-            Some(out) => out.clone(),
-            None => files::free(Path::new("runs").join("demo"))?,
+            Some(out) => {
+                files::make_empty(out, "; name another directory with --out")?;
+                out.clone()
+            }
+            None => files::claim(&Path::new("runs").join("demo"))?,
         };
-        files::make_empty(&directory, "; name another directory with --out")?;
 
         let data = directory.join("data");
         tracing::info!("making a log of {} impressions in {}", table::count(self.rows), data.display());
@@ -74,7 +77,7 @@ impl Demo {
             tracing::info!("training {model}");
             let start = SystemTime::now();
             let config = directory.join(format!("{model}.toml"));
-            files::write(&config, &self.config(model, &data))?;
+            write_file(&config, self.config(model, &data))?;
             let settings = Config::read(&config, &[])?;
             let run = Run::create(Some(&directory.join(model)), &config, model, false)?;
             let finished = training::run(session, &settings, &training::Data::open(&settings)?, &run)?;

@@ -7,10 +7,11 @@ use clap::Args;
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
+use crosstie::durable::NewFile;
 
-use crate::run::{self, Run, write_json};
+use crate::run;
 use crate::session::Session;
-use crate::{output, table};
+use crate::{files, output, table};
 
 /// Evaluate a trained model on its test files, or on other labelled files
 ///
@@ -34,9 +35,10 @@ pub struct Evaluate {
 impl Evaluate {
     /// The files that the run's config names. An artifact alone knows of none.
     fn files_of_run(&self) -> Result<Vec<String>> {
-        let run = Run::find(&self.path).or_else(|| Run::find(self.path.parent()?));
-        let Some(run) = run else { bail!("{} is no run: name the files by --data", self.path.display()) };
-        let data = Config::read(run.config(), &[])?.data;
+        let Some(config) = run::config(&self.path) else {
+            bail!("{} is of no run: name the files by --data", self.path.display());
+        };
+        let data = Config::read(config, &[])?.data;
         if data.test.is_empty() {
             tracing::warn!("the run's config names no test files; these are its validation files");
             return Ok(data.valid);
@@ -45,16 +47,18 @@ impl Evaluate {
     }
 
     pub fn execute(&self, session: &Session) -> Result<()> {
+        let json = self.json.as_deref().map(NewFile::create).transpose()?;
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
-        let files = if self.data.is_empty() { self.files_of_run()? } else { self.data.clone() };
-        let source = Source::open(&files)?;
+        let named = if self.data.is_empty() { self.files_of_run()? } else { self.data.clone() };
+        let source = Source::open(&named)?;
+        self.json.iter().try_for_each(|json| files::refuse_input(json, &source))?;
         let bar = session.spinner("scoring");
         let report = scorer.evaluate(&source)?;
         bar.finish_and_clear();
-        if let Some(path) = &self.json {
-            write_json(path, &report)?;
+        if let Some(json) = json {
+            json.write(run::json(&report)?)?;
         }
-        output::print(format!("{} rows of {}:", table::count(report.rows), files.join(", ")))?;
+        output::print(format!("{} rows of {}:", table::count(report.rows), named.join(", ")))?;
         output::print(table::report(&report))?;
         if !report.scenarios.is_empty() {
             output::print(format!("\nAUC given the parent, by scenario:\n{}", table::scenarios(&report)))?;

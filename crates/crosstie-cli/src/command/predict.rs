@@ -15,7 +15,7 @@ use crosstie::learned::Scores;
 use crosstie::scorer::Scorer;
 
 use crate::session::Session;
-use crate::{interrupt, message, run, table};
+use crate::{files, interrupt, message, run, table};
 
 /// Rows read, scored and written at a time.
 const ROWS: usize = 1 << 14;
@@ -50,6 +50,7 @@ impl Predict {
     pub fn execute(&self, session: &Session) -> Result<()> {
         interrupt::listen()?;
         let start = std::time::SystemTime::now();
+        Writer::check(&self.out)?;
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
         let source = Source::open(&self.data)?;
         let rows = predict(session, &scorer, &source, &self.keep, &self.out)?;
@@ -61,10 +62,7 @@ impl Predict {
 
 /// Scores everything, a piece at a time, and gives the number of rows.
 pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[String], out: &Path) -> Result<u64> {
-    let same = |file: &Path| matches!((file.canonicalize(), out.canonicalize()), (Ok(file), Ok(out)) if file == out);
-    if source.files().iter().any(|file| same(file)) {
-        bail!("{} is among the files to score; name another to write", out.display());
-    }
+    files::refuse_input(out, source)?;
     let predictions: Vec<String> =
         scorer.tasks().iter().flat_map(|task| [format!("p_{task}"), format!("joint_{task}")]).collect();
     if let Some(taken) = keep.iter().find(|column| predictions.contains(column)) {

@@ -32,10 +32,13 @@ pub struct Train {
     /// The run directory [default: runs/<config>-<model>, numbered if taken]
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
-    /// Replace the run in the directory of --out
+    /// Replace the run in the directory of --out, once the new one has begun
+    /// well: its data were read, its network stands
     #[arg(long, requires = "out")]
     pub overwrite: bool,
-    /// Set a key of the config, as in train.epochs=3
+    /// Set a key of the config, as in train.epochs=3; the order does not matter,
+    /// and of one key the last counts. A new model.name leaves out the file's
+    /// settings of the old one, a new data.dir its paths
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
     /// Print the config with every default, and train nothing
@@ -46,6 +49,7 @@ pub struct Train {
 impl Train {
     pub fn execute(&self, session: &Session) -> Result<()> {
         let config = Config::read(&self.config, &self.set)?;
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if self.print_config {
             return output::print(config.to_toml().trim_end());
         }
@@ -53,7 +57,11 @@ impl Train {
         let data = training::Data::open(&config)?;
         train::check(&config, data.schema())?;
         let run = Run::create(self.out.as_deref(), &self.config, config.model.name(), self.overwrite)?;
-        let finished = training::run(session, &config, &data, &run)?;
+        let finished = training::run(session, &config, &data, &run).inspect_err(|_| {
+            if run.replaces() {
+                tracing::warn!("the run that was in {} is left as it was", run.path().display());
+            }
+        })?;
         output::print(format!("On the {} files:", finished.on))?;
         output::print(table::report(&finished.report))
     }

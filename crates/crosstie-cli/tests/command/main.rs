@@ -3,8 +3,11 @@
 // A helper of a test may panic as the test may.
 #![allow(clippy::unwrap_used)]
 
+mod beforehand;
+mod directory;
 mod inspect;
 mod place;
 mod score;
+mod settings;
 mod train;
 mod usage;

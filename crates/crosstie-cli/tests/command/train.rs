@@ -39,14 +39,15 @@ fn a_misspelt_key_is_refused_with_the_nearest() {
 #[test]
 fn bad_training_data_is_refused_with_its_place() {
     let place = Place::new();
-    place.write("log.csv", "user,click\na,1\nb,0\nc,2\n");
+    // Far enough down that it is found while learning, and not by a look at the first rows.
+    place.write("log.csv", &format!("user,click\n{}c,2\n", "a,1\nb,0\n".repeat(1000)));
     place.write("schema.toml", "[[task]]\nname = \"click\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\n");
     let config =
         "[data]\nschema = \"schema.toml\"\ntrain = [\"log.csv\"]\nvalid = [\"log.csv\"]\n[model]\nname = \"esmm\"\n";
     place.write("ads.toml", config);
-    place.run("train ads.toml --out run").exit(1).says(&["log.csv: row 3, column `click`", "2"]);
+    place.run("train ads.toml --out run").exit(1).says(&["log.csv: row 2001, column `click`", "2"]);
     // What went wrong is in the run's log, too, and the run is no model.
-    assert!(place.read("run/train.log").contains("row 3, column `click`"));
+    assert!(place.read("run/train.log").contains("row 2001, column `click`"));
     place.run("evaluate run").exit(1).says(&["its training did not end"]);
     place.write("other.csv", "usr,click\na,1\n");
     place.run("train ads.toml --set data.train=['other.csv']").exit(1).says(&["`user`", "`usr`"]);

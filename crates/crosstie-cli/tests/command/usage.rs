@@ -69,6 +69,21 @@ fn a_closed_stdout_is_no_error() {
 
 #[test]
 fn models_are_listed() {
-    let names = ["single-task", "shared-bottom", "esmm", "mmoe", "cgc", "ple"];
-    Place::new().ok("models").prints(&names);
+    let names = [
+        "single-task",
+        "shared-bottom",
+        "esmm",
+        "mmoe",
+        "cgc",
+        "ple",
+        "esm2",
+        "aitm",
+        "calibration",
+        "aem2tl",
+        "ektm",
+        "ncs4cvr",
+    ];
+    let listed = Place::new().ok("models").stdout;
+    let lines = listed.lines().filter(|line| !line.starts_with(' '));
+    assert_eq!(lines.filter_map(|line| line.split(' ').next()).collect::<Vec<_>>(), names);
 }

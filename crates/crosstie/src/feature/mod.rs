@@ -45,7 +45,7 @@ use crate::data::{Rows, Source};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Schema, Transform};
 
-pub use check::check;
+pub use check::{check, check_training};
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
 

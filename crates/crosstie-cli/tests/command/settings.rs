@@ -1,0 +1,135 @@
+//! From a config and `--set` to what is trained.
+
+use crate::place::Place;
+
+const CONFIG: &str = "[data]\ndir = \"day1\"\n[model]\nname = \"shared-bottom\"\nbottom_units = [8]\n\
+                      [train]\nepochs = 1\nbatch_size = 256\n";
+
+/// A day of many rows and one of few, and a config of the first.
+fn place() -> Place {
+    let place = Place::new();
+    place.ok("synth --rows 2000 --scenarios 2 --out day1");
+    place.ok("synth --rows 1000 --scenarios 2 --out 2024-01-02");
+    place.write("ads.toml", CONFIG);
+    place
+}
+
+#[test]
+fn a_run_is_trained_again_on_another_days_data() {
+    let place = place();
+    place.ok("train ads.toml --out run").says(&["1,600 training rows"]);
+    let again = place.ok("train run/config.toml --set data.dir=2024-01-02 --out again");
+    again.says(&["warning: data.dir = \"2024-01-02\" takes the place of", "day1/train.parquet", "\n800 training rows"]);
+    let config = place.read("again/config.toml");
+    assert!(config.contains("train = [\"2024-01-02/train.parquet\"]") && !config.contains("day1"), "{config}");
+    // What is said for a file stays.
+    let set = "--set data.test=['day1/test.parquet'] --set data.dir=2024-01-02";
+    let printed = place.ok(&format!("train run/config.toml {set} --print-config")).stdout;
+    let expected = "schema = \"2024-01-02/schema.toml\"\ntrain = [\"2024-01-02/train.parquet\"]\n\
+                    valid = [\"2024-01-02/valid.parquet\"]\ntest = [\"day1/test.parquet\"]\n";
+    assert!(printed.contains(expected), "{printed}");
+}
+
+#[test]
+fn a_directory_without_a_test_file_is_trained_on() {
+    let place = place();
+    std::fs::remove_file(place.path("day1/test.parquet")).expect("removed");
+    place.ok("train ads.toml --out run").prints(&["On the validation files"]);
+    place
+        .ok("train ads.toml --set data.dir=2024-01-02 --set data.test=[] --out run2")
+        .prints(&["On the validation files"]);
+    assert!(place.read("run2/config.toml").contains("test = []"));
+}
+
+#[test]
+fn what_a_config_says_in_an_old_way_is_taken_and_told() {
+    let place = place();
+    let config = CONFIG.replace("\"shared-bottom\"\nbottom_units = [8]", "\"calibration\"\nstructure = \"cvr_concat\"");
+    place.write("old.toml", &config);
+    let said = "warning: model.structure: `cvr_concat` is spelt `cvr-concat` now";
+    let printed = place.ok("train old.toml --print-config").says(&[said]).stdout;
+    assert!(printed.contains("structure = \"cvr-concat\""), "{printed}");
+    place.write("new.toml", &printed);
+    assert_eq!(place.ok("train new.toml --print-config").stderr, "");
+}
+
+#[test]
+fn a_setting_that_its_rule_does_not_use_is_refused() {
+    let place = place();
+    let set = "--set optimizer.dense.beta1=0.8 --set optimizer.dense.name=sgd";
+    let said = ["optimizer.dense", "`sgd` has no `beta1`, which belongs to `adam` and `adamw`"];
+    place.run(&format!("train ads.toml {set}")).exit(1).says(&said);
+    place.write("rows.toml", &format!("{CONFIG}[optimizer.rows]\nbeta1 = 0.8\n"));
+    place.run("train rows.toml").exit(1).says(&["rows.toml", "optimizer.rows", "`adagrad` has no `beta1`"]);
+    assert!(!place.path("runs").exists());
+}
+
+/// Every default of a model, as a user reads it.
+#[test]
+fn the_whole_config_is_printed() {
+    let place = Place::new();
+    place.write(
+        "ads.toml",
+        "[data]\nschema = \"s.toml\"\ntrain = [\"a.csv\"]\nvalid = [\"b.csv\"]\n[model]\nname = \"mmoe\"\n",
+    );
+    let expected = "\
+[data]
+schema = \"s.toml\"
+train = [\"a.csv\"]
+valid = [\"b.csv\"]
+test = []
+
+[model]
+name = \"mmoe\"
+experts = 6
+expert_units = [128, 64]
+tower_units = [32]
+
+[network]
+activation = \"relu\"
+dropout = 0.1
+norm = \"none\"
+products = \"float32\"
+
+[embedding]
+spread = 0.01
+
+[objective]
+
+[balance]
+name = \"fixed\"
+
+[optimizer]
+clip = 0.0
+
+[optimizer.dense]
+name = \"adam\"
+learning_rate = 0.001
+beta1 = 0.9
+beta2 = 0.999
+epsilon = 0.00000001
+l2 = 0.0
+
+[optimizer.rows]
+name = \"adagrad\"
+learning_rate = 0.01
+epsilon = 0.00000001
+initial = 0.00000001
+l2 = 0.0
+
+[optimizer.schedule]
+name = \"constant\"
+
+[train]
+seed = 1
+threads = 0
+batch_size = 1024
+epochs = 20
+eval_every = 0
+monitor = \"auc\"
+patience = 3
+shuffle_rows = 262144
+cache_mib = 2048
+";
+    assert_eq!(place.ok("train ads.toml --print-config").stdout, expected);
+}
