@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::message::now;
 
@@ -30,7 +30,39 @@ pub struct Environment {
     pub ended: Option<String>,
     /// Why the training ended.
     pub reason: Option<String>,
+    /// When it went on from a checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumed>,
 }
+
+/// A training that was interrupted went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// From the checkpoint of this step.
+    pub step: u64,
+    /// When, in UTC.
+    pub at: String,
+}
+
+/// What is read of the environment of a run that goes on.
+#[derive(Debug, Default, Deserialize)]
+pub struct Before {
+    started: Option<String>,
+    ended: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    resumed: Vec<Resumed>,
+}
+
+impl Before {
+    /// Whether the training came to its own end.
+    pub fn is_finished(&self) -> bool {
+        self.ended.is_some() && self.reason.as_deref() != Some(STOPPED)
+    }
+}
+
+/// The reason of a training that somebody ended.
+pub const STOPPED: &str = "stopped by Ctrl-C";
 
 impl Environment {
     /// The environment at the start of a run.
@@ -46,7 +78,15 @@ impl Environment {
             started: now(),
             ended: None,
             reason: None,
+            resumed: Vec::new(),
         }
+    }
+
+    /// Goes on with what was before.
+    pub fn go_on(&mut self, before: Before, step: u64) {
+        self.resumed = before.resumed;
+        self.resumed.push(Resumed { step, at: self.started.clone() });
+        self.started = before.started.unwrap_or_else(|| self.started.clone());
     }
 }
 

@@ -15,6 +15,7 @@ mod message;
 mod output;
 mod run;
 mod session;
+mod story;
 mod table;
 mod training;
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crosstie::durable::{self, write_file};
 use serde::Serialize;
 
-use crate::environment::Environment;
+use crate::environment::{Before, Environment};
 use crate::files;
 
 /// Where runs go that are given no place.
@@ -23,9 +23,10 @@ const DIAGNOSTICS: &str = "diagnostics.json";
 const ENVIRONMENT: &str = "env.json";
 const LOG: &str = "train.log";
 const ARTIFACT: &str = "artifact";
+const CHECKPOINT: &str = "checkpoint";
 
 /// All that a run may leave.
-const FILES: [&str; 8] = [CONFIG, HISTORY, MASKS, METRICS, DIAGNOSTICS, ENVIRONMENT, LOG, ARTIFACT];
+const FILES: [&str; 9] = [CONFIG, HISTORY, MASKS, METRICS, DIAGNOSTICS, ENVIRONMENT, LOG, ARTIFACT, CHECKPOINT];
 
 /// Held by the process that writes a run; holds its number.
 const LOCK: &str = ".lock";
@@ -64,6 +65,16 @@ impl Run {
         let made = remove(&aside).and_then(|()| if replaces { fs::create_dir(&aside) } else { Ok(()) });
         made.with_context(|| format!("cannot make {}", aside.display()))?;
         Ok(Run { directory, aside: replaces.into(), _lock: lock })
+    }
+
+    /// Opens the run that is in a directory, to go on with it.
+    pub fn reopen(directory: &Path) -> Result<Run> {
+        if !Run::is_in(directory) {
+            bail!("{} is no run: there is no {CONFIG} in it", directory.display());
+        }
+        let lock = lock(directory)?;
+        durable::recover(&directory.join(ARTIFACT))?;
+        Ok(Run { directory: directory.to_path_buf(), aside: false.into(), _lock: lock })
     }
 
     /// Removes the old run and takes its place.
@@ -141,6 +152,22 @@ impl Run {
     /// The finished model.
     pub fn artifact(&self) -> PathBuf {
         self.file(ARTIFACT)
+    }
+
+    /// The checkpoints that the training can go on from. An old run's are gone
+    /// before the first one is written.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.directory.join(CHECKPOINT)
+    }
+
+    /// What is known of where and when the run took place so far.
+    pub fn environment(&self) -> Result<Before> {
+        let path = self.file(ENVIRONMENT);
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Before::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
     }
 
     /// Notes where and when the run takes place.

@@ -81,9 +81,11 @@ impl Session {
         self.progress.add(bar).with_style(style.with_key("speed", speed)).with_prefix(what)
     }
 
-    /// Writes all further messages into this file, too.
-    pub fn log_to(&self, path: &Path) -> Result<()> {
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    /// Writes all further messages into this file, too, in place of what it holds
+    /// or behind it.
+    pub fn log_to(&self, path: &Path, behind: bool) -> Result<()> {
+        let file = File::options().create(true).write(true).append(behind).truncate(!behind).open(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         self.log.set(Some(file));
         Ok(())
     }

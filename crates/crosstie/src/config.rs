@@ -128,9 +128,61 @@ pub struct TrainConfig {
     /// Encoded training and validation rows are kept in memory between epochs
     /// up to this many MiB; beyond, they are read and encoded again.
     pub cache_mib: usize,
+    /// How often a training writes a checkpoint that it can go on from: `10 minutes`,
+    /// `30 seconds`, `500 steps` (batches), or `never`. Unless it is `never` there
+    /// is one at the end, too.
+    pub checkpoint_every: CheckpointEvery,
     /// Rows that batches hold beside the impressions; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mix: Option<MixConfig>,
+}
+
+/// How often a training writes a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum CheckpointEvery {
+    /// Not at all.
+    Never,
+    /// After so many batches.
+    Steps(u64),
+    /// After the first batch that ends so many seconds after the last one.
+    Seconds(u64),
+}
+
+impl Default for CheckpointEvery {
+    fn default() -> CheckpointEvery {
+        CheckpointEvery::Seconds(600)
+    }
+}
+
+impl TryFrom<String> for CheckpointEvery {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<CheckpointEvery, String> {
+        let wrong = || format!("found `{text}`, expected `never` or as in `10 minutes`, `30 seconds`, `500 steps`");
+        if text.trim() == "never" {
+            return Ok(CheckpointEvery::Never);
+        }
+        let (number, unit) = text.trim().split_once(' ').ok_or_else(wrong)?;
+        let number: u64 = number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?;
+        match unit.trim() {
+            "step" | "steps" => Ok(CheckpointEvery::Steps(number)),
+            "second" | "seconds" => Ok(CheckpointEvery::Seconds(number)),
+            "minute" | "minutes" => Ok(CheckpointEvery::Seconds(number.checked_mul(60).ok_or_else(wrong)?)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl From<CheckpointEvery> for String {
+    fn from(every: CheckpointEvery) -> String {
+        match every {
+            CheckpointEvery::Never => "never".into(),
+            CheckpointEvery::Steps(steps) => format!("{steps} steps"),
+            CheckpointEvery::Seconds(seconds) if seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+            CheckpointEvery::Seconds(seconds) => format!("{seconds} seconds"),
+        }
+    }
 }
 
 /// The `[train.mix]` section: batches mixed of impressions and of rows drawn
@@ -168,6 +220,7 @@ impl Default for TrainConfig {
             patience: 3,
             shuffle_rows: 262_144,
             cache_mib: 2048,
+            checkpoint_every: CheckpointEvery::default(),
             mix: None,
         }
     }

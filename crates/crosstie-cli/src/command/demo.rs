@@ -80,7 +80,7 @@ impl Demo {
             write_file(&config, self.config(model, &data))?;
             let settings = Config::read(&config, &[])?;
             let run = Run::create(Some(&directory.join(model)), &config, model, false)?;
-            let finished = training::run(session, &settings, &training::Data::open(&settings)?, &run)?;
+            let finished = training::run(session, &settings, &training::Data::open(&settings)?, &run, None)?;
             let aucs = finished.report.tasks.values().map(|meanings| meanings.given_parent.auc).collect();
             let divergences = truth.divergences(&finished.scorer, &source)?;
             lines.push(Line { model, aucs, divergences, took: message::since(start) });

@@ -1,14 +1,15 @@
 //! `crosstie train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use crosstie::config::Config;
-use crosstie::train;
+use crosstie::train::{self, Checkpoint};
 
 use crate::run::Run;
 use crate::session::Session;
+use crate::training::Finished;
 use crate::{interrupt, output, table, training};
 
 /// Train a model as a config says, and write a run directory
@@ -21,14 +22,25 @@ use crate::{interrupt, output, table, training};
 /// Ctrl-C ends the training with what was reached: the best state is evaluated
 /// and saved as always, and the exit code is 130, so that a script does not
 /// take a stopped training for a finished one. A second Ctrl-C ends at once.
+///
+/// A training writes checkpoints into the run directory (train.checkpoint_every).
+/// However it ended, --resume goes on from the last one to the same result, to the
+/// bit, as if it had never been interrupted; with --set train.epochs or
+/// train.patience a finished training goes on for longer. Settings, schema and data
+/// must be those of before; what has changed is told.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  crosstie train examples/kuairand-mmoe.toml\n  \
                         crosstie train ads.toml --set model.name=ple --set train.epochs=3 --out runs/ads-ple\n  \
-                        crosstie train ads.toml --print-config")]
+                        crosstie train ads.toml --print-config\n  \
+                        crosstie train --resume runs/ads-mmoe\n  \
+                        crosstie train --resume runs/ads-mmoe --set train.epochs=30")]
 pub struct Train {
     /// The config: a TOML file with at least [data] dir and [model] name
-    #[arg(value_name = "CONFIG.toml")]
-    pub config: PathBuf,
+    #[arg(value_name = "CONFIG.toml", required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
+    /// Go on with the training of this run directory
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "out", "overwrite"])]
+    pub resume: Option<PathBuf>,
     /// The run directory [default: runs/<config>-<model>, numbered if taken]
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
@@ -48,21 +60,68 @@ pub struct Train {
 
 impl Train {
     pub fn execute(&self, session: &Session) -> Result<()> {
-        let config = Config::read(&self.config, &self.set)?;
-        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        if self.print_config {
-            return output::print(config.to_toml().trim_end());
+        match (&self.config, &self.resume) {
+            (Some(path), _) => self.start(session, path),
+            (None, Some(run)) => self.resume(session, run),
+            (None, None) => bail!("name a config, or a run by --resume"),
         }
+    }
+
+    fn start(&self, session: &Session, path: &Path) -> Result<()> {
+        let Some(config) = self.read(path)? else { return Ok(()) };
         interrupt::listen()?;
         let data = training::Data::open(&config)?;
         train::check(&config, data.schema())?;
-        let run = Run::create(self.out.as_deref(), &self.config, config.model.name(), self.overwrite)?;
-        let finished = training::run(session, &config, &data, &run).inspect_err(|_| {
+        let run = Run::create(self.out.as_deref(), path, config.model.name(), self.overwrite)?;
+        let finished = training::run(session, &config, &data, &run, None).inspect_err(|_| {
             if run.replaces() {
                 tracing::warn!("the run that was in {} is left as it was", run.path().display());
             }
         })?;
-        output::print(format!("On the {} files:", finished.on))?;
-        output::print(table::report(&finished.report))
+        tell(&finished)
     }
+
+    fn resume(&self, session: &Session, directory: &Path) -> Result<()> {
+        let run = Run::reopen(directory)?;
+        let Some(config) = self.read(&run.config())? else { return Ok(()) };
+        if self.set.is_empty() && run.environment()?.is_finished() {
+            tracing::info!(
+                "{} is finished; --set train.epochs=N or train.patience=N lets it go on for longer",
+                directory.display()
+            );
+            return Ok(());
+        }
+        interrupt::listen()?;
+        let (checkpoint, damaged) = Checkpoint::newest(&run.checkpoint())?;
+        match (&checkpoint, damaged.is_empty()) {
+            (Some(found), _) => damaged
+                .iter()
+                .for_each(|error| tracing::warn!("{error}: going on from the one before, {}", found.path().display())),
+            (None, false) => {
+                let said: Vec<String> = damaged.iter().map(ToString::to_string).collect();
+                bail!("{} has no checkpoint that is whole: {}", directory.display(), said.join("; "));
+            }
+            (None, true) => tracing::warn!("{} has no checkpoint: starting from its beginning", directory.display()),
+        }
+        let data = training::Data::open(&config)?;
+        train::check(&config, data.schema())?;
+        tell(&training::run(session, &config, &data, &run, checkpoint)?)
+    }
+
+    /// The config with the settings of the command line; nothing if that was all
+    /// that was asked for.
+    fn read(&self, path: &Path) -> Result<Option<Config>> {
+        let config = Config::read(path, &self.set)?;
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        if self.print_config {
+            output::print(config.to_toml().trim_end())?;
+            return Ok(None);
+        }
+        Ok(Some(config))
+    }
+}
+
+fn tell(finished: &Finished) -> Result<()> {
+    output::print(format!("On the {} files:", finished.on))?;
+    output::print(table::report(&finished.report))
 }

@@ -7,6 +7,7 @@ mod beforehand;
 mod directory;
 mod inspect;
 mod place;
+mod resume;
 mod score;
 mod settings;
 mod train;

@@ -276,3 +276,21 @@ fn old_spellings_are_taken_and_the_new_ones_named() {
         assert!(parsed(&config.to_toml(), &[]).warnings.is_empty());
     }
 }
+
+#[test]
+fn how_often_checkpoints_are_written_is_said_in_words() {
+    for (text, every) in [
+        ("never", CheckpointEvery::Never),
+        ("500 steps", CheckpointEvery::Steps(500)),
+        ("90 seconds", CheckpointEvery::Seconds(90)),
+        ("1 minutes", CheckpointEvery::Seconds(60)),
+    ] {
+        let config = Config::parse(SMALL, &[format!("train.checkpoint_every={text}")]).unwrap();
+        assert_eq!(config.train.checkpoint_every, every);
+        assert!(config.to_toml().contains(&format!("checkpoint_every = \"{text}\"")), "{}", config.to_toml());
+    }
+    for text in ["10", "0 steps", "ten minutes", "3 hours"] {
+        let said = refused(SMALL, &[&format!("train.checkpoint_every={text}")]);
+        assert!(said.contains("10 minutes") && said.contains(text), "{said}");
+    }
+}

@@ -1,0 +1,348 @@
+//! What a training tells while it is under way: messages, a bar, and the lines of
+//! its history.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use crosstie::config::{CheckpointEvery, Config};
+use crosstie::durable::write_file;
+use crosstie::metric::{FigureName, Report};
+use crosstie::schema::Schema;
+use crosstie::train::{Checkpoint, Event, Next};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::run::Run;
+use crate::session::Session;
+use crate::training::reason;
+use crate::{interrupt, table};
+
+/// A line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct Line<'a> {
+    epoch: u64,
+    step: u64,
+    /// Since the start of the run.
+    seconds: f64,
+    monitor: &'a str,
+    figure: Option<f64>,
+    best: bool,
+    /// Mean training loss per row since the last line.
+    losses: BTreeMap<&'a str, f64>,
+    /// Weight that balancing gave each task in the last step.
+    weights: BTreeMap<&'a str, f64>,
+    report: &'a Report,
+}
+
+/// A line of `masks.jsonl`.
+#[derive(Serialize)]
+struct Tried<'a> {
+    task: &'a str,
+    round: u64,
+    /// Share of the connections.
+    kept: f64,
+    /// Since the start of the run.
+    seconds: f64,
+    monitor: &'a str,
+    figure: Option<f64>,
+    best: bool,
+}
+
+/// A file of JSON lines that a training adds to.
+struct History {
+    file: File,
+}
+
+impl History {
+    /// A new file, or of one that is there the first `kept` lines: what follows
+    /// them was told after the checkpoint that the training goes on from.
+    fn open(path: &Path, kept: u64) -> Result<History> {
+        let cannot = || format!("cannot write {}", path.display());
+        let text = match fs::read_to_string(path) {
+            Err(error) if kept == 0 || error.kind() == ErrorKind::NotFound => String::new(),
+            read => read.with_context(cannot)?,
+        };
+        let lines: Vec<&str> = text.split_inclusive('\n').take(kept as usize).collect();
+        if (lines.len() as u64) < kept {
+            tracing::warn!("{} has {} lines, {kept} were told: the others are lost", path.display(), lines.len());
+        }
+        write_file(path, lines.concat())?;
+        let file = File::options().append(true).open(path).with_context(cannot)?;
+        Ok(History { file })
+    }
+
+    /// Adds a line, on the disk before a checkpoint says that it was told.
+    fn add(&mut self, line: &impl Serialize) -> io::Result<()> {
+        writeln!(self.file, "{}", serde_json::to_string(line)?)?;
+        self.file.sync_data()
+    }
+}
+
+/// When the next checkpoint is due.
+struct Due {
+    every: CheckpointEvery,
+    batches: u64,
+    last: Instant,
+}
+
+impl Due {
+    fn new(every: CheckpointEvery) -> Due {
+        Due { every, batches: 0, last: Instant::now() }
+    }
+
+    /// Counts a batch; whether a checkpoint comes after it.
+    fn after_batch(&mut self) -> bool {
+        self.batches += 1;
+        match self.every {
+            CheckpointEvery::Never => false,
+            CheckpointEvery::Steps(steps) => self.batches >= steps,
+            CheckpointEvery::Seconds(seconds) => self.last.elapsed() >= Duration::from_secs(seconds),
+        }
+    }
+
+    fn written(&mut self) {
+        (self.batches, self.last) = (0, Instant::now());
+    }
+}
+
+/// Tells a training's events: as messages, as a bar, in `metrics.jsonl` and in
+/// `masks.jsonl`.
+pub struct Story<'a> {
+    session: &'a Session,
+    monitor: &'a str,
+    figure: FigureName,
+    epochs: u64,
+    tasks: Vec<&'a str>,
+    history: History,
+    /// Of a model whose masks are to be found first.
+    masks: Option<History>,
+    due: Due,
+    start: Instant,
+    bar: Option<ProgressBar>,
+    /// Rows of an epoch, once known.
+    epoch_rows: Option<u64>,
+    epoch: u64,
+    since: Instant,
+    /// Whether it was said that training is asked to stop.
+    stopping: bool,
+    /// Whether it was said that the monitored figure is not defined.
+    undefined: bool,
+    /// What went wrong with the history, told at the end.
+    failed: Option<std::io::Error>,
+    run: &'a Run,
+}
+
+impl<'a> Story<'a> {
+    /// Begins the story, or goes on with that of a checkpoint.
+    pub fn new(
+        session: &'a Session,
+        config: &'a Config,
+        schema: &'a Schema,
+        run: &'a Run,
+        from: Option<&Checkpoint>,
+    ) -> Result<Story<'a>> {
+        let tasks: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
+        let finds_masks = config.model.model().lottery().is_some_and(|lottery| lottery.rounds > 0);
+        let masks = finds_masks.then(|| History::open(&run.masks(), from.map_or(0, Checkpoint::tried)));
+        Ok(Story {
+            session,
+            monitor: &config.train.monitor,
+            figure: FigureName::parse(&config.train.monitor, tasks.iter().copied())?,
+            epochs: config.train.epochs,
+            tasks,
+            history: History::open(&run.history(), from.map_or(0, Checkpoint::evaluations))?,
+            masks: masks.transpose()?,
+            due: Due::new(config.train.checkpoint_every),
+            start: Instant::now(),
+            bar: Some(session.spinner("learning vocabularies and statistics")),
+            epoch_rows: None,
+            epoch: 0,
+            since: Instant::now(),
+            stopping: false,
+            undefined: false,
+            failed: None,
+            run,
+        })
+    }
+
+    /// Tells an event, and says what is next.
+    pub fn follow(&mut self, event: &Event) -> Next {
+        self.tell(event);
+        let batch = matches!(event, Event::Step { .. } | Event::Trial { .. });
+        if interrupt::stop().load(Ordering::Relaxed) {
+            Next::Stop
+        } else if batch && self.due.after_batch() {
+            Next::Checkpoint
+        } else {
+            Next::GoOn
+        }
+    }
+
+    /// Keeps what went wrong first, to be told at the end.
+    pub fn note(&mut self, done: io::Result<()>) {
+        self.failed = self.failed.take().or(done.err());
+    }
+
+    fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Learned { rows, warnings } => {
+                self.clear();
+                self.epoch_rows = Some(*rows);
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!(rows, "{} training rows", table::count(*rows));
+            }
+            Event::Started { parameters, table_rows, table_weights } => {
+                let placed = self.run.take_place();
+                self.note(placed);
+                let [dense, rows, weights] =
+                    [*parameters, *table_rows, *table_weights].map(|number| table::count(number as u64));
+                tracing::info!(
+                    parameters,
+                    table_rows,
+                    table_weights,
+                    "{dense} dense parameters; {weights} weights in {rows} embedding rows"
+                );
+                if self.masks.is_some() {
+                    self.bar = Some(self.session.spinner("looking for the tasks' masks"));
+                }
+                (self.since, self.due.last) = (Instant::now(), Instant::now());
+            }
+            Event::Tried { task, round, kept, monitor, figure, best } => {
+                let tried = Tried {
+                    task: self.tasks[*task],
+                    round: *round,
+                    kept: *kept,
+                    seconds: self.start.elapsed().as_secs_f64(),
+                    monitor,
+                    figure: *figure,
+                    best: *best,
+                };
+                self.tried(&tried);
+            }
+            Event::Learning { .. } | Event::Trial { .. } | Event::Scored { .. } => self.heed_interrupt(),
+            Event::Saved { path } => {
+                tracing::debug!("{} is written", path.display());
+                self.due.written();
+            }
+            Event::NotSaved { message } => {
+                tracing::warn!("no checkpoint was written: {message}; training goes on");
+                self.due.written();
+            }
+            Event::Step { epoch, rows, .. } => {
+                if *epoch != self.epoch {
+                    self.clear();
+                    self.epoch = *epoch;
+                    let what = format!("epoch {epoch} of at most {}", self.epochs);
+                    self.bar = Some(self.session.bar(self.epoch_rows, what));
+                }
+                if let Some(bar) = &self.bar {
+                    bar.inc(*rows as u64);
+                }
+                self.heed_interrupt();
+            }
+            Event::Evaluated { epoch, step, report, figure, best, losses, weights, rows } => {
+                let by_task = |values: &[f64]| self.tasks.iter().copied().zip(values.iter().copied()).collect();
+                let line = Line {
+                    epoch: *epoch,
+                    step: *step,
+                    seconds: self.start.elapsed().as_secs_f64(),
+                    monitor: self.monitor,
+                    figure: *figure,
+                    best: *best,
+                    losses: by_task(losses),
+                    weights: by_task(weights),
+                    report,
+                };
+                self.evaluated(&line, *rows);
+            }
+            Event::Stopped { reason: why, best_step } => {
+                self.clear();
+                let step = table::count(*best_step);
+                tracing::info!(best_step, "{}; the weights of step {step} are kept", reason(*why));
+            }
+        }
+    }
+
+    /// Says once that Ctrl-C was heard.
+    fn heed_interrupt(&mut self) {
+        if interrupt::stop().load(Ordering::Relaxed) && !self.stopping {
+            self.stopping = true;
+            tracing::warn!("stopping with what was reached; Ctrl-C once more ends at once");
+        }
+    }
+
+    fn tried(&mut self, tried: &Tried<'_>) {
+        let Tried { task, round, kept, monitor, figure, best, .. } = *tried;
+        tracing::info!(
+            task,
+            round,
+            kept,
+            figure,
+            best,
+            "{task}, round {round}: {} of the connections, {monitor} {}{}",
+            table::percent(Some(kept)),
+            table::figure(figure),
+            if best { ", the best so far" } else { "" }
+        );
+        let written = self.masks.as_mut().map_or(Ok(()), |masks| masks.add(tried));
+        self.note(written);
+        self.since = Instant::now();
+        self.heed_interrupt();
+    }
+
+    fn evaluated(&mut self, line: &Line<'_>, rows: u64) {
+        let Line { epoch, step, figure, best, report, .. } = *line;
+        let speed = (rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
+        let tasks: Vec<String> = self
+            .tasks
+            .iter()
+            .map(|task| {
+                format!("{task} {}", table::figure(self.figure.of_task(task, self.figure.meaning()).of(report)))
+            })
+            .collect();
+        tracing::info!(
+            epoch,
+            step,
+            figure,
+            best,
+            "epoch {epoch}, step {}: {} {}{} ({}), {} rows/s",
+            table::count(step),
+            self.monitor,
+            table::figure(figure),
+            if best { ", the best so far" } else { "" },
+            tasks.join(", "),
+            table::count(speed)
+        );
+        if figure.is_none() && !self.undefined {
+            self.undefined = true;
+            tracing::warn!(
+                "{} is not defined on the validation files: a class is missing in them; the latest weights are kept, \
+                 and training goes on to its last epoch",
+                self.monitor
+            );
+        }
+        let written = self.history.add(line);
+        self.note(written);
+        self.since = Instant::now();
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Ends the story, and says what of it could not be written.
+    pub fn end(mut self) -> Result<()> {
+        self.clear();
+        let history = self.run.history();
+        self.failed.map_or(Ok(()), Err).with_context(|| format!("{} is not whole", history.display()))
+    }
+}
