@@ -13,7 +13,7 @@ pub struct Batch {
     /// Numbers, `rows × Layout::dense_width()`.
     pub dense: Vec<f32>,
     /// Labels, `rows × tasks`: 0, 1, or NaN where missing; of rows drawn for
-    /// training also [`GIVEN`](crate::schema::GIVEN). Empty when rows are
+    /// training also [`GIVEN`]. Empty when rows are
     /// encoded for scoring only.
     pub labels: Vec<f32>,
     /// Weight per row. Empty means 1 everywhere.
@@ -141,7 +141,7 @@ impl Ids {
 impl Batch {
     /// Checks that these rows fit a layout: lengths, and that every id and
     /// scenario is one that the layout has. Labels, weights and groups may be
-    /// absent; labels are 0, 1, NaN or [`GIVEN`](crate::schema::GIVEN).
+    /// absent; labels are 0, 1, NaN or [`GIVEN`].
     ///
     /// # Errors
     /// [`Error::Batch`] naming the field, the row, what was found and what was

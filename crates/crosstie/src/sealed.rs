@@ -101,7 +101,7 @@ fn checksum(body: &str) -> String {
     blake3::hash(body.as_bytes()).to_hex().to_string()
 }
 
-/// The text of a file as [`write`] writes it.
+/// The text of a file as [`write()`] writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
     /// The whole text.

@@ -115,7 +115,7 @@ impl TrainingFeatures {
     /// known by its file and number.
     ///
     /// # Errors
-    /// As of [`Features::encode`]; [`Error::File`](crate::Error::File) for rows
+    /// As of [`Features::encode`]; [`Error::File`] for rows
     /// of another source, whose rates would hold their own labels.
     pub fn encode(&self, rows: &Rows) -> Result<Batch> {
         let end = rows.first_row + rows.len() as u64;
@@ -272,9 +272,9 @@ impl Features {
     /// Learns from the training files, in one streaming pass.
     ///
     /// # Errors
-    /// [`Error::Schema`](crate::Error::Schema) for a schema that contradicts
-    /// itself; [`Error::Unfit`](crate::Error::Unfit) where a column is missing
-    /// or there are no rows; [`Error::Cell`](crate::Error::Cell) for a cell
+    /// [`Error::Schema`] for a schema that contradicts
+    /// itself; [`Error::Unfit`] where a column is missing
+    /// or there are no rows; [`Error::Cell`] for a cell
     /// that its column does not allow.
     pub fn learn(schema: &Schema, source: &Source) -> Result<TrainingFeatures> {
         Features::learn_watched(schema, source, &mut |_| ControlFlow::Continue(()))
@@ -331,8 +331,8 @@ impl Features {
     /// Encodes rows. A row's ids and numbers depend on that row alone.
     ///
     /// # Errors
-    /// [`Error::Unfit`](crate::Error::Unfit) where a column is missing,
-    /// [`Error::Cell`](crate::Error::Cell) for a cell that its column does not
+    /// [`Error::Unfit`] where a column is missing,
+    /// [`Error::Cell`] for a cell that its column does not
     /// allow.
     pub fn encode(&self, rows: &Rows, purpose: Purpose) -> Result<Batch> {
         encode::encode(self, rows, purpose, None)
@@ -344,7 +344,7 @@ impl Features {
     /// missing labels) into an existing directory.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) or [`Error::Unfit`](crate::Error::Unfit)
+    /// [`Error::Io`] or [`Error::Unfit`]
     /// where a file cannot be written.
     pub fn save(&self, directory: &Path) -> Result<()> {
         save::save(self, directory)
@@ -353,8 +353,8 @@ impl Features {
     /// Reads what [`Features::save`] wrote.
     ///
     /// # Errors
-    /// [`Error::Artifact`](crate::Error::Artifact) or
-    /// [`Error::File`](crate::Error::File) naming the file that is missing or
+    /// [`Error::Artifact`] or
+    /// [`Error::File`] naming the file that is missing or
     /// damaged.
     pub fn load(directory: &Path) -> Result<Features> {
         save::load(directory)
