@@ -314,7 +314,7 @@ impl Schema {
     }
 
     /// Checks what the types alone do not: names, parents, cycles, and that
-    /// no feature reads a label or a never-feature.
+    /// neither a feature nor the scenario reads a label or a `never` column.
     ///
     /// # Errors
     /// [`Error::Schema`].
@@ -363,6 +363,19 @@ impl Schema {
             }
         }
         let labels: BTreeSet<&str> = self.tasks.iter().map(Task::column).collect();
+        let known_afterwards = |who: &str, column: &str| {
+            if labels.contains(column) {
+                return wrong(format!("{who} reads `{column}`, the label of a task"));
+            }
+            if self.never.iter().any(|never| never == column) {
+                return wrong(format!("{who} reads `{column}`, which is listed under `never`"));
+            }
+            Ok(())
+        };
+        // A model is told the scenario as it is told the fields.
+        if let Some(scenario) = &self.scenario {
+            known_afterwards("`scenario`", scenario)?;
+        }
         let mut seen = BTreeSet::new();
         for field in &self.fields {
             if !seen.insert(field.name.as_str()) {
@@ -370,12 +383,7 @@ impl Schema {
             }
             name::check("field", &field.name)?;
             for column in field.columns() {
-                if labels.contains(column) {
-                    return wrong(format!("field `{}` reads `{column}`, the label of a task", field.name));
-                }
-                if self.never.iter().any(|never| never == column) {
-                    return wrong(format!("field `{}` reads `{column}`, which is listed under `never`", field.name));
-                }
+                known_afterwards(&format!("field `{}`", field.name), column)?;
             }
         }
         name::check_files(&self.fields)?;

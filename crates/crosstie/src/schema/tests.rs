@@ -42,6 +42,14 @@ fn a_label_or_a_never_column_is_no_feature() {
 }
 
 #[test]
+fn a_label_or_a_never_column_is_no_scenario() {
+    let said = refused(&format!("scenario = \"click\"\n[[task]]\nname = \"click\"\n{FIELD}"));
+    assert!(said.contains("`scenario` reads `click`, the label of a task"), "{said}");
+    let said = refused(&format!("scenario = \"truth\"\nnever = [\"truth\"]\n[[task]]\nname = \"click\"\n{FIELD}"));
+    assert!(said.contains("`scenario` reads `truth`, which is listed under `never`"), "{said}");
+}
+
+#[test]
 fn a_table_name_cannot_leave_the_directory() {
     let field = "[[field]]\nname = \"x\"\nkind = \"categorical\"\ntable = \"../ids\"\n";
     let said = refused(&format!("[[task]]\nname = \"click\"\n{field}"));
