@@ -28,7 +28,12 @@ impl FileEntry {
         let file = File::open(path).map_err(Error::io(path))?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file).map_err(Error::io(path))?;
-        Ok(FileEntry { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+        Ok(FileEntry::of_hash(&hasher))
+    }
+
+    /// Of what was hashed.
+    pub(crate) fn of_hash(hasher: &blake3::Hasher) -> FileEntry {
+        FileEntry { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() }
     }
 }
 

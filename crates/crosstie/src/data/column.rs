@@ -1,35 +1,43 @@
 //! One column of some rows, read the same way whatever its type is.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use arrow_cast::cast;
+use arrow_select::take::take;
 
-use super::source::Rows;
-use super::text::{self, Unreadable};
-use crate::arrow::array::{Array, ArrayRef, AsArray};
-use crate::arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use super::reading::{self, Cells, Reading};
+use super::rows::Rows;
+use super::text::{self, Form, Unreadable};
+use super::time::Moment;
+use crate::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringBuilder, UInt64Array,
+};
+use crate::arrow::datatypes::*;
+use crate::arrow::error::ArrowError;
 use crate::error::{Error, Result};
 
 /// One column of [`Rows`]: integers and floats of all widths, booleans, text,
-/// dates and times, decimal fractions, dictionaries, and lists of these.
+/// dates and times, decimal fractions, UUIDs, dictionaries, and lists of these.
 ///
-/// Its cells have a canonical text: integers in decimal; floats with an
-/// integral value as integers, others in their shortest form; booleans as 1
-/// and 0; dates and times in ISO 8601; text as it is. Null, NaN and empty text
-/// are all missing, so a table means the same as CSV and as Parquet.
+/// Its cells have a text: integers in decimal; floats with an integral value as
+/// integers, others in their shortest form; booleans as 1 and 0; dates and
+/// times in ISO 8601 (in UTC), 16 fixed bytes as a UUID; text as it is, or as a
+/// [`Reading`] says. Null, NaN and empty text are all missing.
 #[derive(Clone, Debug)]
 pub struct Column<'a> {
     rows: &'a Rows,
     name: &'a str,
     array: ArrayRef,
+    reading: Option<&'a Reading>,
 }
 
 impl<'a> Column<'a> {
     pub(super) fn new(rows: &'a Rows, index: usize) -> Result<Column<'a>> {
         let name = rows.batch.schema_ref().field(index).name();
-        let array = text::plain(rows.batch.column(index))
-            .map_err(|error| Error::file(&rows.path, format!("column `{name}` cannot be read: {error}")))?;
-        Ok(Column { rows, name, array })
+        let array = text::plain(rows.batch.column(index)).map_err(|error| {
+            Error::file(&rows.path, format!("column `{name}` cannot be read: {error}")).because(error)
+        })?;
+        Ok(Column { rows, name, array, reading: rows.reading.as_deref() })
     }
 
     /// Its name.
@@ -62,7 +70,7 @@ impl<'a> Column<'a> {
             kind if kind.is_floating() || kind.is_decimal() => "number",
             kind if kind.is_temporal() => "time",
             DataType::Boolean => "boolean",
-            DataType::Null => "text",
+            DataType::Null | DataType::FixedSizeBinary(16) => "text",
             _ => "other",
         }
     }
@@ -73,14 +81,25 @@ impl<'a> Column<'a> {
         self.array.logical_null_count()
     }
 
-    /// Calls `f` with each row (from 0) and its canonical text, `None` where
+    /// Calls `f` with each row (from 0) and the text of its cell, `None` where
     /// missing. Nothing is allocated per cell.
     ///
     /// # Errors
-    /// [`Error::File`] for lists and structures, [`Error::Cell`] for bytes that
-    /// are not UTF-8.
+    /// [`Error::Unfit`] for lists and structures, [`Error::Cell`] for bytes
+    /// that are not UTF-8.
     pub fn each_text(&self, f: impl FnMut(usize, Option<&str>)) -> Result<()> {
-        text::each_text(&self.array, f).map_err(|error| self.unreadable(error, |row| row, "one value per row"))
+        self.read_text(&self.array, f).map_err(|error| self.unreadable(error, |row| row, "one value per row"))
+    }
+
+    /// The text of an array's cells, read as this column is.
+    fn read_text(&self, array: &ArrayRef, mut f: impl FnMut(usize, Option<&str>)) -> Result<(), Unreadable> {
+        let Some(reading) = self.reading else { return text::each_text(array, Form::Format1, f) };
+        let cells = if is_text(array) { reading.cells(self.name) } else { Cells::Text };
+        let mut scratch = String::new();
+        text::each_text(array, Form::Canonical, |row, text| {
+            let text = text.and_then(|text| cells.canonical(text, &mut scratch));
+            f(row, text.filter(|text| !reading.is_null(text)));
+        })
     }
 
     /// Calls `f` with the row (from 0) and the text of each of its values, in
@@ -88,35 +107,22 @@ impl<'a> Column<'a> {
     /// separators. Both are trimmed, and missing or empty ones left out.
     ///
     /// # Errors
-    /// [`Error::File`] for structures and for lists of lists, [`Error::Cell`]
+    /// [`Error::Unfit`] for structures and for lists of lists, [`Error::Cell`]
     /// for bytes that are not UTF-8.
     pub fn each_list(&self, separator: &str, mut f: impl FnMut(usize, &str)) -> Result<()> {
-        let mut one = |row: usize, text: &str| match text.trim() {
-            "" => (),
-            text => f(row, text),
-        };
         if !self.is_list() {
-            return self.each_text(|row, text| match text {
-                Some(text) if !separator.is_empty() => text.split(separator).for_each(|piece| one(row, piece)),
-                Some(text) => one(row, text),
-                None => (),
-            });
+            return self.each_piece(separator, f);
         }
         let wrong = |error| self.unreadable(error, |row| row, "a list of single values");
-        let list = cast_list(&self.array).map_err(|_| wrong(Unreadable::Type))?;
-        let list = list.as_list::<i64>();
-        let offsets = list.value_offsets();
-        let first = offsets.first().copied().unwrap_or(0) as usize;
-        let last = offsets.last().copied().unwrap_or(0) as usize;
-        let elements = text::plain(&list.values().slice(first, last - first)).map_err(|_| wrong(Unreadable::Type))?;
-        let ends: Vec<usize> = offsets.iter().skip(1).map(|end| *end as usize - first).collect();
+        let (elements, ends) = self.elements().map_err(|_| wrong(Unreadable::Type))?;
         let mut row = 0;
-        text::each_text(&elements, |element, text| {
+        self.read_text(&elements, |element, text| {
             while ends[row] <= element {
                 row += 1;
             }
-            if let Some(text) = text.filter(|_| list.is_valid(row)) {
-                one(row, text);
+            match text.map(str::trim) {
+                None | Some("") => (),
+                Some(text) => f(row, text),
             }
         })
         .map_err(|error| {
@@ -124,38 +130,129 @@ impl<'a> Column<'a> {
         })
     }
 
+    /// The values in cells of text.
+    fn each_piece(&self, separator: &str, mut f: impl FnMut(usize, &str)) -> Result<()> {
+        let mut scratch = String::new();
+        let mut one = |row: usize, text: &str| {
+            let text = match self.reading {
+                Some(reading) => reading.cells(self.name).canonical(text, &mut scratch),
+                None => Some(text),
+            };
+            match text.map(str::trim) {
+                None | Some("") => (),
+                Some(text) if self.reading.is_some_and(|reading| reading.is_null(text)) => (),
+                Some(text) => f(row, text),
+            }
+        };
+        text::each_text(&self.array, Form::Canonical, |row, text| {
+            let Some(text) = text else { return };
+            match self.reading.and_then(|_| reading::elements(text)) {
+                Some(elements) => elements.iter().for_each(|element| one(row, element)),
+                None if separator.is_empty() => one(row, text),
+                None => text.split(separator).for_each(|piece| one(row, piece)),
+            }
+        })
+        .map_err(|error| self.unreadable(error, |row| row, "one value or a list per row"))
+    }
+
+    /// The elements of all lists in a row, and where those of each row end.
+    fn elements(&self) -> Result<(ArrayRef, Vec<usize>), ArrowError> {
+        let Some((values, ranges)) = lists(&self.array) else {
+            return Err(ArrowError::CastError("no list".into()));
+        };
+        let valid = |row: usize| self.array.is_valid(row);
+        let ranges: Vec<Range<usize>> =
+            ranges.into_iter().enumerate().map(|(row, range)| if valid(row) { range } else { 0..0 }).collect();
+        let mut end = 0;
+        let ends: Vec<usize> = ranges
+            .iter()
+            .map(|range| {
+                end += range.len();
+                end
+            })
+            .collect();
+        let mut some = ranges.iter().filter(|range| !range.is_empty());
+        let first = some.clone().next().map_or(0, |range| range.start);
+        let mut next = first;
+        let beside = some.all(|range| std::mem::replace(&mut next, range.end) == range.start);
+        let values = match beside {
+            true => values.slice(first, end),
+            false => {
+                take(&values, &UInt64Array::from_iter_values(ranges.into_iter().flatten().map(|i| i as u64)), None)?
+            }
+        };
+        Ok((text::plain(&values)?, ends))
+    }
+
+    /// Every cell as it stands in a CSV file: its text, and of a list its
+    /// elements joined by commas.
+    ///
+    /// # Errors
+    /// [`Error::Cell`] for an element with a comma in it; else as
+    /// [`Column::each_text`] and [`Column::each_list`].
+    pub fn to_text(&self) -> Result<StringArray> {
+        if !self.is_list() {
+            let mut cells = StringBuilder::new();
+            text::each_text(&self.array, Form::Written, |_, text| cells.append_option(text))
+                .map_err(|error| self.unreadable(error, |row| row, "one value per row"))?;
+            return Ok(cells.finish());
+        }
+        let mut joined = vec![String::new(); self.len()];
+        let mut bad = None;
+        self.each_list(",", |row, text| {
+            if text.contains(',') {
+                bad.get_or_insert(row);
+            }
+            if !joined[row].is_empty() {
+                joined[row].push(',');
+            }
+            joined[row].push_str(text);
+        })?;
+        match bad {
+            Some(row) => Err(self.error(row, "no comma within an element, for commas join them in CSV")),
+            None => Ok(StringArray::from(joined)),
+        }
+    }
+
+    /// The cells themselves, dictionaries spelled out.
+    pub(super) fn array(&self) -> &ArrayRef {
+        &self.array
+    }
+
     /// The numbers, `None` where missing. Dates and times count in seconds,
-    /// from the beginning of 1970.
+    /// from the beginning of 1970; booleans, also as text, are 1 and 0.
     ///
     /// # Errors
     /// [`Error::Cell`] for text that is no number, and for infinities;
-    /// [`Error::File`] for lists and structures.
+    /// [`Error::Unfit`] for lists and structures.
     pub fn numbers(&self) -> Result<Vec<Option<f64>>> {
-        let mut bad = None;
-        let mut numbers = Vec::with_capacity(self.len());
-        let mut keep = |row: usize, number: Option<f64>| {
-            let number = number.filter(|number| !number.is_nan());
-            if number.is_some_and(f64::is_infinite) {
-                bad.get_or_insert(row);
-            }
-            numbers.push(number);
-        };
-        if self.is_text() {
-            self.each_text(|row, text| match text.map(str::trim) {
-                None | Some("") => keep(row, None),
-                // What is no number is told apart by the same check.
-                Some(text) => keep(row, Some(text.parse().unwrap_or(f64::INFINITY))),
-            })?;
-        } else {
-            let (array, unit) = self.seconds();
-            let wide = cast(&array, &DataType::Float64)
-                .map_err(|_| self.unreadable(Unreadable::Type, |row| row, "one number per row"))?;
-            for (row, number) in wide.as_primitive::<Float64Type>().iter().enumerate() {
-                keep(row, number.map(|number| number * unit));
-            }
-        }
-        match bad {
+        let moment = |text: &str| Moment::parse(text).map_or(f64::INFINITY, Moment::number);
+        let numbers =
+            self.each_number(|text| number(text).unwrap_or_else(|| Some(moment(text))), "one number per row")?;
+        match numbers.iter().position(|number| number.is_some_and(f64::is_infinite)) {
             Some(row) => Err(self.error(row, "a finite number, or nothing")),
+            None => Ok(numbers),
+        }
+    }
+
+    /// The numbers of a column, and what `number` makes of each text.
+    fn each_number(&self, number: impl Fn(&str) -> Option<f64>, expected: &str) -> Result<Vec<Option<f64>>> {
+        let wrong = |error| self.unreadable(error, |row| row, expected);
+        let numbers = if self.is_text() {
+            let missing = |text: &str| text.is_empty() || self.reading.is_some_and(|reading| reading.is_null(text));
+            let mut numbers = Vec::with_capacity(self.len());
+            let each = |_, text: Option<&str>| {
+                numbers.push(text.map(str::trim).filter(|text| !missing(text)).and_then(&number));
+            };
+            text::each_text(&self.array, Form::Canonical, each).map_err(wrong)?;
+            numbers
+        } else {
+            numbers(&self.array).ok_or_else(|| wrong(Unreadable::Type))?
+        };
+        match self.reading.filter(|reading| !reading.null.is_empty()) {
+            Some(reading) => {
+                Ok(numbers.into_iter().map(|number| number.filter(|number| !reading.is_null_number(*number))).collect())
+            }
             None => Ok(numbers),
         }
     }
@@ -164,30 +261,17 @@ impl<'a> Column<'a> {
     /// `false`.
     ///
     /// # Errors
-    /// [`Error::Cell`] for anything else; [`Error::File`] for lists and
+    /// [`Error::Cell`] for anything else; [`Error::Unfit`] for lists and
     /// structures.
     pub fn labels(&self) -> Result<Vec<f32>> {
-        let mut bad = None;
-        let mut labels = Vec::with_capacity(self.len());
-        self.each_text(|row, text| {
-            labels.push(match text.map(str::trim) {
-                None | Some("") => f32::NAN,
-                Some("0") => 0.0,
-                Some("1") => 1.0,
-                Some(text) if text.eq_ignore_ascii_case("false") => 0.0,
-                Some(text) if text.eq_ignore_ascii_case("true") => 1.0,
-                Some(text) => match text.parse::<f32>() {
-                    Ok(label) if label == 0.0 || label == 1.0 || label.is_nan() => label,
-                    _ => {
-                        bad.get_or_insert(row);
-                        f32::NAN
-                    }
-                },
-            });
-        })?;
-        match bad {
+        let expected = "one label per row";
+        if self.array.data_type().is_temporal() {
+            return Err(self.unreadable(Unreadable::Type, |row| row, expected));
+        }
+        let labels = self.each_number(|text| number(text).unwrap_or(Some(f64::INFINITY)), expected)?;
+        match labels.iter().position(|label| label.is_some_and(|label| label != 0.0 && label != 1.0)) {
             Some(row) => Err(self.error(row, "a label: 0, 1, or nothing where it is missing")),
-            None => Ok(labels),
+            None => Ok(labels.into_iter().map(|label| label.map_or(f32::NAN, |label| label as f32)).collect()),
         }
     }
 
@@ -195,7 +279,7 @@ impl<'a> Column<'a> {
     ///
     /// # Errors
     /// [`Error::Cell`] for anything else, also for a missing one;
-    /// [`Error::File`] for lists and structures.
+    /// [`Error::Unfit`] for lists and structures.
     pub fn weights(&self) -> Result<Vec<f32>> {
         let numbers = self.numbers()?;
         let weight = |(row, number): (usize, &Option<f64>)| match number.map(|number| number as f32) {
@@ -209,7 +293,7 @@ impl<'a> Column<'a> {
     pub fn error(&self, row: usize, expected: impl Into<String>) -> Error {
         let mut found = String::from("nothing");
         let cell = self.array.slice(row.min(self.len().saturating_sub(1)), self.len().min(1));
-        let shown = text::each_text(&cell, |_, text| {
+        let shown = text::each_text(&cell, Form::Format1, |_, text| {
             if let Some(text) = text {
                 found = if self.is_text() { quoted(text).into_owned() } else { text.to_string() };
             }
@@ -226,27 +310,18 @@ impl<'a> Column<'a> {
         }
     }
 
-    fn is_text(&self) -> bool {
-        use DataType::*;
-        matches!(self.array.data_type(), Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView)
+    pub(super) fn is_text(&self) -> bool {
+        is_text(&self.array)
     }
 
-    /// Dates and times as integers, and how many seconds one of them is.
-    fn seconds(&self) -> (ArrayRef, f64) {
-        use DataType::*;
-        let (through, unit) = match self.array.data_type() {
-            Date32 => (Int32, 86_400.0),
-            Date64 => (Int64, 1e-3),
-            Time32(unit) => (Int32, seconds(unit)),
-            Time64(unit) | Timestamp(unit, _) | Duration(unit) => (Int64, seconds(unit)),
-            _ => return (self.array.clone(), 1.0),
-        };
-        (cast(&self.array, &through).unwrap_or_else(|_| self.array.clone()), unit)
+    /// What its type says that its cells are.
+    pub(super) fn cells(&self) -> Cells {
+        Cells::of_type(self.array.data_type())
     }
 
     fn unreadable(&self, error: Unreadable, row_of: impl Fn(usize) -> usize, expected: &str) -> Error {
         match error {
-            Unreadable::Type => Error::file(
+            Unreadable::Type => Error::unfit(
                 &self.rows.path,
                 format!("column `{}` is of type {}, expected {expected}", self.name, self.array.data_type()),
             ),
@@ -261,24 +336,103 @@ impl<'a> Column<'a> {
     }
 }
 
-fn seconds(unit: &TimeUnit) -> f64 {
-    match unit {
-        TimeUnit::Second => 1.0,
-        TimeUnit::Millisecond => 1e-3,
-        TimeUnit::Microsecond => 1e-6,
-        TimeUnit::Nanosecond => 1e-9,
+fn is_text(array: &dyn Array) -> bool {
+    use DataType::*;
+    matches!(array.data_type(), Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView)
+}
+
+/// A text as a number, `Some(None)` where it says that there is none; `None`
+/// if it is neither.
+fn number(text: &str) -> Option<Option<f64>> {
+    match text.parse::<f64>() {
+        Ok(number) => Some(Some(number).filter(|number| !number.is_nan())),
+        Err(_) if text.eq_ignore_ascii_case("true") => Some(Some(1.0)),
+        Err(_) if text.eq_ignore_ascii_case("false") => Some(Some(0.0)),
+        Err(_) => reading::is_nothing(text).then_some(None),
     }
 }
 
-/// Any kind of list as a list with 64-bit offsets.
-fn cast_list(array: &ArrayRef) -> Result<ArrayRef, crate::arrow::error::ArrowError> {
+/// The cells of a plain array as numbers, `None` where missing; `None` for a
+/// type that has none.
+fn numbers(array: &dyn Array) -> Option<Vec<Option<f64>>> {
     use DataType::*;
-    match array.data_type() {
-        List(item) | FixedSizeList(item, _) | ListView(item) | LargeListView(item) => {
-            cast(array, &LargeList(item.clone()))
+    Some(match array.data_type() {
+        Int8 => each_number(array.as_primitive::<Int8Type>(), f64::from),
+        Int16 => each_number(array.as_primitive::<Int16Type>(), f64::from),
+        Int32 => each_number(array.as_primitive::<Int32Type>(), f64::from),
+        Int64 => each_number(array.as_primitive::<Int64Type>(), |x| x as f64),
+        UInt8 => each_number(array.as_primitive::<UInt8Type>(), f64::from),
+        UInt16 => each_number(array.as_primitive::<UInt16Type>(), f64::from),
+        UInt32 => each_number(array.as_primitive::<UInt32Type>(), f64::from),
+        UInt64 => each_number(array.as_primitive::<UInt64Type>(), |x| x as f64),
+        Float16 => each_number(array.as_primitive::<Float16Type>(), f64::from),
+        Float32 => each_number(array.as_primitive::<Float32Type>(), f64::from),
+        Float64 => each_number(array.as_primitive::<Float64Type>(), |x| x),
+        Boolean => array.as_boolean().iter().map(|x| x.map(f64::from)).collect(),
+        Null => vec![None; array.len()],
+        kind if kind.is_decimal() => {
+            // Parsing rounds once, as dividing by a power of ten would not.
+            let mut numbers = Vec::with_capacity(array.len());
+            text::each_text(array, Form::Format1, |_, text| numbers.push(text.and_then(|text| text.parse().ok())))
+                .ok()?;
+            numbers
         }
-        _ => Ok(array.clone()),
+        kind => {
+            let unit = match kind {
+                Date32 => 86_400.0,
+                Date64 => 1e-3,
+                Time32(unit) | Time64(unit) | Timestamp(unit, _) | Duration(unit) => match unit {
+                    TimeUnit::Second => 1.0,
+                    TimeUnit::Millisecond => 1e-3,
+                    TimeUnit::Microsecond => 1e-6,
+                    TimeUnit::Nanosecond => 1e-9,
+                },
+                _ => 1.0,
+            };
+            text::ticks(array)?.map(|ticks| ticks.map(|ticks| ticks as f64 * unit)).collect()
+        }
+    })
+}
+
+fn each_number<T: ArrowPrimitiveType>(
+    array: &PrimitiveArray<T>,
+    number: impl Fn(T::Native) -> f64,
+) -> Vec<Option<f64>> {
+    array.iter().map(|x| x.map(&number).filter(|number| !number.is_nan())).collect()
+}
+
+/// The values of an array of lists, and which of them belong to each row.
+fn lists(array: &ArrayRef) -> Option<(ArrayRef, Vec<Range<usize>>)> {
+    fn between<O: Copy>(offsets: &[O], index: impl Fn(O) -> usize) -> Vec<Range<usize>> {
+        offsets.windows(2).map(|pair| index(pair[0])..index(pair[1])).collect()
     }
+    fn viewed<O: Copy>(offsets: &[O], sizes: &[O], index: impl Fn(O) -> usize) -> Vec<Range<usize>> {
+        offsets.iter().zip(sizes).map(|(start, size)| index(*start)..index(*start) + index(*size)).collect()
+    }
+    Some(match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            (list.values().clone(), between(list.value_offsets(), |offset| offset as usize))
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            (list.values().clone(), between(list.value_offsets(), |offset| offset as usize))
+        }
+        DataType::FixedSizeList(_, size) => {
+            let size = *size as usize;
+            let ranges = (0..array.len()).map(|row| row * size..(row + 1) * size).collect();
+            (array.as_fixed_size_list().values().clone(), ranges)
+        }
+        DataType::ListView(_) => {
+            let list = array.as_list_view::<i32>();
+            (list.values().clone(), viewed(list.value_offsets(), list.value_sizes(), |offset| offset as usize))
+        }
+        DataType::LargeListView(_) => {
+            let list = array.as_list_view::<i64>();
+            (list.values().clone(), viewed(list.value_offsets(), list.value_sizes(), |offset| offset as usize))
+        }
+        _ => return None,
+    })
 }
 
 /// Text in quotes, its end cut off where it is long.
@@ -295,7 +449,6 @@ mod tests {
     use std::sync::Arc;
 
     use crate::arrow::array::*;
-    use crate::arrow::datatypes::{Field, Int32Type};
     use proptest::prelude::*;
 
     use super::*;

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 
-use super::format::Compression;
-use super::source::{Batches, distinct};
+use super::format::{Batches, Compression};
 use crate::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
 use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::error::{Error, Result};
@@ -26,7 +25,7 @@ const AFTER_THE_END: &[u8] = b"\n\r\n\n\r\n";
 
 /// Reads the header.
 pub(super) fn open(path: &Path, delimiter: u8, compression: Compression) -> Result<Vec<String>> {
-    let (mut reader, _) = reader(path, delimiter, compression)?;
+    let (mut reader, _) = reader(compression.open(path)?, delimiter);
     header(path, &mut reader)
 }
 
@@ -38,23 +37,28 @@ fn header(path: &Path, reader: &mut Reader<Guard>) -> Result<Vec<String>> {
     if header.iter().any(|name| name.ends_with(AFTER_THE_END)) {
         return Err(Error::file(path, "the header opens a quote that is never closed"));
     }
-    let columns = header
+    header
         .iter()
         .map(|name| String::from_utf8(name.to_vec()))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::file(path, format!("the header is not valid UTF-8: {error}")))?;
-    distinct(path, columns)
+        .map_err(|error| Error::file(path, format!("the header is not valid UTF-8: {error}")).because(error))
 }
 
-/// Streams the given columns (ascending).
+/// Streams the given columns (ascending). In a table of one column a blank
+/// line is a row whose cell is missing; else it is none.
 pub(super) fn read(
     path: &Arc<Path>,
     delimiter: u8,
     compression: Compression,
     columns: &[usize],
+    one_column: bool,
     limit: usize,
 ) -> Result<Batches> {
-    let (mut reader, since_row) = reader(path, delimiter, compression)?;
+    let mut bytes = compression.open(path)?;
+    if one_column {
+        bytes = Box::new(Filled::new(bytes));
+    }
+    let (mut reader, since_row) = reader(bytes, delimiter);
     let names = header(path, &mut reader)?;
     let fields = columns.iter().map(|column| Field::new(&names[*column], DataType::Utf8, true)).collect::<Vec<_>>();
     let mut table = Table {
@@ -111,7 +115,7 @@ impl Table {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map(Some)
-            .map_err(|error| Error::file(&self.path, error.to_string()))
+            .map_err(|error| Error::file(&self.path, error.to_string()).because(error))
     }
 
     fn not_text(&self, column: usize) -> Error {
@@ -132,9 +136,9 @@ fn failure(path: &Path, error: csv::Error, rows: u64) -> Error {
             Error::file(path, format!("row {}: found {len} cells, expected {expected_len} as in the header", rows + 1))
         }
         ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Error::file(path, format!("is cut short: the compressed data end within row {}", rows + 1))
+            Error::file(path, format!("is cut short: the compressed data end within row {}", rows + 1)).because(error)
         }
-        ErrorKind::Io(error) => Error::file(path, format!("row {} cannot be read: {error}", rows + 1)),
+        ErrorKind::Io(error) => Error::file(path, format!("row {} cannot be read: {error}", rows + 1)).because(error),
         other => Error::file(path, format!("row {} cannot be read: {other:?}", rows + 1)),
     }
 }
@@ -159,9 +163,75 @@ impl Read for Guard {
     }
 }
 
-fn reader(path: &Path, delimiter: u8, compression: Compression) -> Result<(Reader<Guard>, Arc<AtomicU64>)> {
+fn reader(bytes: Box<dyn Read + Send>, delimiter: u8) -> (Reader<Guard>, Arc<AtomicU64>) {
     let since_row = Arc::new(AtomicU64::new(0));
-    let guard = Guard { bytes: compression.open(path)?.chain(AFTER_THE_END), since_row: since_row.clone() };
-    let reader = ReaderBuilder::new().delimiter(delimiter).buffer_capacity(1 << 16).from_reader(guard);
-    Ok((reader, since_row))
+    let guard = Guard { bytes: bytes.chain(AFTER_THE_END), since_row: since_row.clone() };
+    (ReaderBuilder::new().delimiter(delimiter).buffer_capacity(1 << 16).from_reader(guard), since_row)
+}
+
+/// Bytes of a table of one column, with a pair of quotes in every blank line
+/// after the header: the reader takes a blank line for no row at all.
+struct Filled {
+    bytes: Box<dyn Read + Send>,
+    place: Place,
+    /// The last byte ended a line, and a line feed would belong to it.
+    after_return: bool,
+    chunk: Vec<u8>,
+    ready: Vec<u8>,
+    given: usize,
+}
+
+/// Where in a line the next byte stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the header.
+    Before,
+    Start,
+    Within,
+    Quoted,
+    /// Behind a quote within quotes: their end, unless another follows.
+    Unquoted,
+}
+
+impl Filled {
+    fn new(bytes: Box<dyn Read + Send>) -> Filled {
+        let (chunk, ready) = (vec![0; 1 << 16], Vec::new());
+        Filled { bytes, place: Place::Before, after_return: false, chunk, ready, given: 0 }
+    }
+
+    fn add(&mut self, byte: u8) {
+        let ends = matches!(byte, b'\n' | b'\r') && self.place != Place::Quoted;
+        if ends && !(byte == b'\n' && self.after_return) {
+            if self.place == Place::Start {
+                self.ready.extend_from_slice(b"\"\"");
+            }
+            if self.place != Place::Before {
+                self.place = Place::Start;
+            }
+        } else if !ends {
+            self.place = match (self.place, byte) {
+                (Place::Quoted, b'"') => Place::Unquoted,
+                (Place::Quoted, _) => Place::Quoted,
+                (Place::Before | Place::Start | Place::Unquoted, b'"') => Place::Quoted,
+                _ => Place::Within,
+            };
+        }
+        self.after_return = ends && byte == b'\r';
+        self.ready.push(byte);
+    }
+}
+
+impl Read for Filled {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.given == self.ready.len() {
+            self.ready.clear();
+            self.given = 0;
+            let read = self.bytes.read(&mut self.chunk)?;
+            (0..read).for_each(|index| self.add(self.chunk[index]));
+        }
+        let given = (self.ready.len() - self.given).min(buffer.len());
+        buffer[..given].copy_from_slice(&self.ready[self.given..self.given + given]);
+        self.given += given;
+        Ok(given)
+    }
 }

@@ -1,11 +1,17 @@
-//! What a file's name says about its contents.
+//! What a file's name says about its contents, and what its readers share.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use crate::arrow::array::RecordBatch;
+use crate::arrow::datatypes::Schema;
 use crate::error::{Error, Result};
 use crate::spelling;
+
+/// A stream of record batches.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// How a table is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +46,14 @@ impl Format {
             ("tsv", _) => Ok(Format::Csv { delimiter: b'\t', compression }),
             ("parquet", Compression::None) => Ok(Format::Parquet),
             ("arrow" | "ipc" | "feather", Compression::None) => Ok(Format::Ipc),
-            (extension, Compression::None) => Err(Error::file(
+            (extension, Compression::None) => Err(Error::unfit(
                 path,
                 format!(
                     "cannot tell the format by the extension `{extension}`{}",
                     spelling::hint(extension, EXTENSIONS)
                 ),
             )),
-            _ => Err(Error::file(path, "only .csv and .tsv may be compressed as a whole, by .gz or .zst")),
+            _ => Err(Error::unfit(path, "only .csv and .tsv may be compressed as a whole, by .gz or .zst")),
         }
     }
 }
@@ -61,5 +67,28 @@ impl Compression {
             Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
             Compression::Zstd => Box::new(zstd::Decoder::new(file).map_err(Error::io(path))?),
         })
+    }
+}
+
+/// Refuses a table of which two columns have one name.
+pub(super) fn distinct(path: &Path, schema: &Schema) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
+        Some(twice) => Err(Error::unfit(path, format!("two columns are called `{}`", twice.name()))),
+        None => Ok(()),
+    }
+}
+
+/// Runs a foreign reader. The Arrow crates panic on some damaged files; here
+/// that is an error which names the file, as any other.
+pub(super) fn guarded<T, E: std::error::Error + Send + Sync + 'static>(
+    path: &Path,
+    kind: &str,
+    read: impl FnOnce() -> Result<T, E>,
+) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Error::file(path, format!("is damaged or no {kind}: {error}")).because(error)),
+        Err(_) => Err(Error::file(path, format!("is damaged or no {kind}"))),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_ipc::reader::{FileReader, StreamReader, read_footer_length};
 use arrow_ipc::{root_as_footer, root_as_message};
 
-use super::source::{Batches, guarded};
+use super::format::{Batches, guarded};
 use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
 use crate::arrow::error::ArrowError;

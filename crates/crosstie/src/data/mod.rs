@@ -25,19 +25,26 @@
 mod ahead;
 mod column;
 mod csv;
+mod file;
+mod fingerprint;
 mod format;
 mod ipc;
 mod parquet;
+mod reading;
 pub mod recipe;
+mod rows;
 mod source;
 pub mod summary;
 pub mod synth;
 mod text;
+mod time;
 mod write;
 
 pub use ahead::ahead;
 pub use column::Column;
-pub use source::{Block, Rows, Source};
+pub use reading::{Cells, Reading, TextColumn};
+pub use rows::Rows;
+pub use source::{Block, Source};
 pub use write::Writer;
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::source::{Rows, Source};
+use super::rows::Rows;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::schema::{Funnel, Schema};
 

@@ -7,11 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, RecordBatch,
-    StringArray, StringBuilder,
-};
-use crate::arrow::datatypes::{Field, Int32Type, Schema};
+use crate::arrow::array::*;
+use crate::arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use crate::error::Result;
 
 const EXTENSIONS: [&str; 8] = ["parquet", "csv", "csv.gz", "csv.zst", "tsv", "arrow", "ipc", "feather"];
@@ -58,18 +55,18 @@ fn refused(path: impl AsRef<Path>) -> String {
     open(path).and_then(|source| cells(&source, 2)).unwrap_err().to_string()
 }
 
-struct Directory(tempfile::TempDir);
+pub(super) struct Directory(tempfile::TempDir);
 
 impl Directory {
-    fn new() -> Directory {
+    pub fn new() -> Directory {
         Directory(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         std::fs::write(self.path(name), contents).unwrap();
         self.path(name)
     }
@@ -412,4 +409,228 @@ proptest! {
             let _ = open(&path).and_then(|source| cells(&source, 3));
         }
     }
+}
+
+#[test]
+fn a_blank_line_in_a_table_of_one_column_is_a_row() {
+    let directory = Directory::new();
+    let rows = |contents: &str| cells(&open(directory.file("t.csv", contents)).unwrap(), 2).unwrap();
+    let expected = owned(&[&[Some("1")], &[None], &[Some("3")], &[None]]);
+    for contents in ["a\n1\n\n3\n\n", "\n\r\na\r\n1\r\n\r\n3\r\n\r\n", "a\n1\n\"\"\n3\n\n", "a\r1\r\r3\r\r"] {
+        assert_eq!(rows(contents), expected, "{contents:?}");
+    }
+    assert_eq!(rows("a\n\"x\n\n\"\"y\"\n\n\"z\""), owned(&[&[Some("x\n\n\"y")], &[None], &[Some("z")]]));
+    assert_eq!(rows("a\nx\"\n\ny"), owned(&[&[Some("x\"")], &[None], &[Some("y")]]), "a quote within a cell");
+    // With more columns a blank line has too few cells to be a row.
+    assert_eq!(rows("a,b\n1,2\n\n3,4\n").len(), 2);
+    let long: String = (0..40_000).map(|row| if row % 3 == 0 { "\n".into() } else { format!("{row}\n") }).collect();
+    assert_eq!(rows(&format!("a\n{long}")).len(), 40_000);
+}
+
+#[test]
+fn a_pipe_is_refused_before_it_is_waited_for() {
+    let directory = Directory::new();
+    let path = directory.path("p.csv");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success());
+    if made {
+        let said = open(&path).unwrap_err().to_string();
+        assert!(said.contains("p.csv: is a pipe or a device"), "{said}");
+    }
+    assert!(cfg!(not(unix)) || made, "no pipe could be made");
+}
+
+#[test]
+fn a_glob_leaves_hidden_files_alone() {
+    let directory = Directory::new();
+    directory.file("day1.csv", "a\n1\n");
+    directory.file("._day1.csv", b"\0\x05\x16\x07Mac OS X");
+    assert_eq!(open(directory.path("*.csv")).unwrap().files(), [directory.path("day1.csv")]);
+    directory.file(".hidden.csv", "a\n1\n");
+    assert_eq!(open(directory.path(".h*.csv")).unwrap().files(), [directory.path(".hidden.csv")]);
+}
+
+#[test]
+fn parquet_files_of_every_codec_are_read() {
+    use ::parquet::basic::Compression;
+    let directory = Directory::new();
+    let path = directory.path("t.parquet");
+    let expected = {
+        save(&path, &sample());
+        cells(&open(&path).unwrap(), 10).unwrap()
+    };
+    for codec in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(Default::default()),
+        Compression::BROTLI(Default::default()),
+        Compression::LZ4,
+        Compression::LZ4_RAW,
+        Compression::ZSTD(Default::default()),
+    ] {
+        let properties = ::parquet::file::properties::WriterProperties::builder().set_compression(codec).build();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ::parquet::arrow::ArrowWriter::try_new(file, sample().schema(), Some(properties)).unwrap();
+        writer.write(&sample()).unwrap();
+        writer.close().unwrap();
+        assert_eq!(cells(&open(&path).unwrap(), 10).unwrap(), expected, "{codec:?}");
+    }
+}
+
+/// Writes a Parquet file that says of its columns that they were dictionaries.
+fn save_as_dictionaries(path: &Path, batch: &RecordBatch) {
+    use ::parquet::arrow::arrow_writer::ArrowWriterOptions;
+    use ::parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
+    use ::parquet::file::properties::WriterProperties;
+    let dictionary = |field: &Arc<Field>| {
+        let data_type = DataType::Dictionary(Box::new(DataType::Int8), Box::new(field.data_type().clone()));
+        Field::new(field.name(), data_type, true)
+    };
+    let schema = Schema::new(batch.schema().fields().iter().map(dictionary).collect::<Vec<_>>());
+    let mut properties = WriterProperties::builder().build();
+    add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn dictionaries_of_every_type_are_read() {
+    let directory = Directory::new();
+    let decimals = Decimal128Array::from(vec![Some(125), None, Some(-50), Some(700)]);
+    let batch = table(vec![
+        ("flag", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])) as ArrayRef),
+        ("price", Arc::new(decimals.with_precision_and_scale(5, 2).unwrap())),
+        ("day", Arc::new(Date32Array::from(vec![Some(0), None, Some(1), Some(0)]))),
+        ("at", Arc::new(TimestampMicrosecondArray::from(vec![Some(0), None, Some(1_500_000), Some(0)]))),
+        ("half", Arc::new(Float64Array::from(vec![Some(0.5), None, Some(2.0), Some(0.5)]))),
+        ("name", Arc::new(StringArray::from(vec![Some("a"), None, Some("b"), Some("a")]))),
+    ]);
+    let expected = owned(&[
+        &[Some("1"), Some("1.25"), Some("1970-01-01"), Some("1970-01-01T00:00:00"), Some("0.5"), Some("a")],
+        &[None; 6],
+        &[Some("0"), Some("-0.5"), Some("1970-01-02"), Some("1970-01-01T00:00:01.500"), Some("2"), Some("b")],
+        &[Some("1"), Some("7"), Some("1970-01-01"), Some("1970-01-01T00:00:00"), Some("0.5"), Some("a")],
+    ]);
+    let path = directory.path("t.parquet");
+    save_as_dictionaries(&path, &batch);
+    assert_eq!(cells(&open(&path).unwrap(), 3).unwrap(), expected);
+    // In Arrow IPC they are dictionaries themselves.
+    let keys = Int8Array::from(vec![Some(0), None, Some(2), Some(3)]);
+    let dictionaries = batch
+        .columns()
+        .iter()
+        .map(|values| -> ArrayRef { Arc::new(DictionaryArray::new(keys.clone(), values.clone())) });
+    let names = batch.schema();
+    let names = names.fields().iter().map(|field| field.name().as_str());
+    let path = directory.path("t.arrow");
+    save(&path, &table(names.zip(dictionaries).collect()));
+    assert_eq!(cells(&open(&path).unwrap(), 3).unwrap(), expected);
+}
+
+#[test]
+fn runs_are_spelled_out() {
+    let runs = RunArray::try_new(&Int32Array::from(vec![2, 3, 5]), &StringArray::from(vec!["a", "b", "c"])).unwrap();
+    let rows = Rows::new(table(vec![("x", Arc::new(runs.slice(1, 3)) as ArrayRef)]), "made");
+    let mut texts = Vec::new();
+    rows.column("x").unwrap().each_text(|_, text| texts.push(text.unwrap().to_string())).unwrap();
+    assert_eq!(texts, ["a", "b", "c"]);
+}
+
+#[test]
+fn sixteen_fixed_bytes_are_a_uuid() {
+    let bytes: Vec<u8> = (0..16).map(|byte| byte * 17).collect();
+    let array = FixedSizeBinaryArray::try_from_iter([bytes].into_iter()).unwrap();
+    let directory = Directory::new();
+    for extension in ["parquet", "arrow"] {
+        let path = directory.path(&format!("t.{extension}"));
+        save(&path, &table(vec![("id", Arc::new(array.clone()) as ArrayRef)]));
+        let found = cells(&open(path).unwrap(), 10).unwrap();
+        assert_eq!(found, owned(&[&[Some("00112233-4455-6677-8899-aabbccddeeff")]]), "{extension}");
+    }
+}
+
+#[test]
+fn moments_beyond_the_calendar_have_a_text() {
+    let far = TimestampMicrosecondArray::from(vec![i64::MAX, i64::MIN, 253_402_300_800_000_000]);
+    let rows = Rows::new(table(vec![("at", Arc::new(far) as ArrayRef)]), "made");
+    let mut texts = Vec::new();
+    rows.column("at").unwrap().each_text(|_, text| texts.push(text.unwrap().to_string())).unwrap();
+    // As PostgreSQL reckons, which has the same ends.
+    assert!(texts[0].starts_with("+294247-01-10T04:00:54.775807"), "{texts:?}");
+    assert!(texts[1].starts_with("-290308-12-21T19:59:05.224192"), "{texts:?}");
+    assert_eq!(texts[2], "+10000-01-01T00:00:00");
+}
+
+#[test]
+fn columns_of_different_types_in_different_files_become_text() {
+    let directory = Directory::new();
+    let whole = Int64Array::from(vec![7, 8]);
+    save(
+        &directory.path("day1.parquet"),
+        &table(vec![("user", Arc::new(whole) as ArrayRef), ("same", Arc::new(Int32Array::from(vec![1, 2])))]),
+    );
+    let floats = Float64Array::from(vec![Some(7.0), None]);
+    save(
+        &directory.path("day2.parquet"),
+        &table(vec![("same", Arc::new(Int32Array::from(vec![3, 4])) as ArrayRef), ("user", Arc::new(floats))]),
+    );
+    let source = open(directory.path("*.parquet")).unwrap();
+    let types = source.types(&["user", "same"]).unwrap();
+    assert_eq!((types.field(0).data_type(), types.field(1).data_type()), (&DataType::Utf8, &DataType::Int32));
+    let path = directory.path("kept.parquet");
+    let mut writer = Writer::create(&path, types.clone()).unwrap();
+    for rows in source.rows(&["user", "same"], 10) {
+        writer.write(&rows.unwrap().with_types(&types).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    let expected =
+        owned(&[&[Some("7"), Some("1")], &[Some("8"), Some("2")], &[Some("7"), Some("3")], &[None, Some("4")]]);
+    assert_eq!(cells(&open(path).unwrap(), 10).unwrap(), expected);
+}
+
+#[test]
+fn batches_in_memory_are_read_like_a_file() {
+    let directory = Directory::new();
+    let path = directory.path("t.arrow");
+    save(&path, &sample());
+    let source = Source::from_batches("made", vec![sample().slice(0, 3), sample().slice(3, 1)]).unwrap();
+    assert_eq!(
+        source.blocks().iter().map(|block| (block.first_row, block.rows)).collect::<Vec<_>>(),
+        [(0, Some(3)), (3, Some(1))]
+    );
+    assert_eq!(source.columns(), ["id", "price", "name", "click"]);
+    for limit in [1, 2, 10] {
+        assert_eq!(cells(&source, limit).unwrap(), cells(&open(&path).unwrap(), 10).unwrap());
+    }
+    let rows = source.rows(&["click", "id"], 10).next().unwrap().unwrap();
+    assert_eq!((rows.position("id").unwrap(), rows.column_at(0).unwrap().name()), (1, "click"));
+
+    let said = Source::from_batches("made", Vec::new()).unwrap_err().to_string();
+    assert_eq!(said, "made: has no batch, and so no columns");
+    let other = table(vec![("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    let said = Source::from_batches("made", vec![sample(), other]).unwrap_err().to_string();
+    assert_eq!(said, "made: batch 1 has other columns than batch 0");
+    let said = source.require(&["clicks"]).unwrap_err().to_string();
+    assert_eq!(said, "made: there is no column `clicks`; did you mean `click`?");
+}
+
+#[test]
+fn whose_fault_a_table_is() {
+    use crate::error::{Blame, Error};
+    let directory = Directory::new();
+    let blame = |path: PathBuf, column: &str| -> Blame {
+        let read = |error: Error| error.blame();
+        match open(path) {
+            Err(error) => read(error),
+            Ok(source) => read(source.rows(&[column], 10).find_map(Result::err).unwrap()),
+        }
+    };
+    assert_eq!(blame(directory.path("no.csv"), "a"), Blame::Caller);
+    assert_eq!(blame(directory.file("t.csv", "a,b\n1,2\n"), "c"), Blame::Caller);
+    assert_eq!(blame(directory.file("t.csv", "a,b\n1,2\n3\n"), "a"), Blame::File);
+    assert_eq!(blame(directory.file("t.csv.gz", "no gzip"), "a"), Blame::File);
+    assert_eq!(blame(directory.file("t.parquet", "PAR1"), "a"), Blame::File);
+    assert!(std::error::Error::source(&open(directory.path("t.parquet")).unwrap_err()).is_some());
 }

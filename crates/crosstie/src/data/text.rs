@@ -3,11 +3,12 @@
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
-use crate::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, make_array};
+use arrow_select::take::take;
+
+use super::time::{self, Moment};
+use crate::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RunArray, UInt64Array};
 use crate::arrow::datatypes::*;
 use crate::arrow::error::ArrowError;
-use arrow_cast::cast;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 
 /// Why a column has no text.
 #[derive(Debug)]
@@ -18,23 +19,60 @@ pub(super) enum Unreadable {
     Cell(usize),
 }
 
+/// Which text decimal fractions and moments have. All other types have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they are written: fractions with all digits of their scale, moments
+    /// with their time of day.
+    Written,
+    /// The same as [`super::Cells`] reads it: without a fraction of nothing but
+    /// zeros, and without the time of day at midnight.
+    Canonical,
+    /// As artifacts of format 1 know them: fractions without zeros at their
+    /// end, moments with their time of day.
+    Format1,
+}
+
 /// The same values in a type that can be read directly: dictionaries and runs
-/// are spelled out, time zones (which do not change the instant) dropped.
+/// are spelled out.
 pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match array.data_type() {
-        DataType::Dictionary(_, value) => plain(&cast(array, value)?),
-        DataType::RunEndEncoded(_, value) => plain(&cast(array, value.data_type())?),
-        DataType::Timestamp(unit, Some(_)) => {
-            let data = array.to_data().into_builder().data_type(DataType::Timestamp(*unit, None)).build()?;
-            Ok(make_array(data))
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            plain(&take(dictionary.values(), dictionary.keys(), None)?)
         }
+        DataType::RunEndEncoded(ends, _) => match ends.data_type() {
+            DataType::Int16 => runs::<Int16Type>(array),
+            DataType::Int32 => runs::<Int32Type>(array),
+            _ => runs::<Int64Type>(array),
+        },
         _ => Ok(Arc::clone(array)),
     }
 }
 
-/// Calls `f` with the row and the canonical text of each cell of a plain
-/// array. Nothing is allocated per cell.
-pub(super) fn each_text(array: &dyn Array, mut f: impl FnMut(usize, Option<&str>)) -> Result<(), Unreadable> {
+fn runs<R: RunEndIndexType>(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let Some(runs) = array.as_any().downcast_ref::<RunArray<R>>() else { return Ok(Arc::clone(array)) };
+    let rows: Vec<u64> = (0..array.len() as u64).collect();
+    let values = runs.get_physical_indices(&rows)?.into_iter().map(|value| value as u64);
+    plain(&take(runs.values(), &UInt64Array::from_iter_values(values), None)?)
+}
+
+/// The type of a [`plain`] array.
+pub(super) fn plain_type(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => plain_type(value),
+        DataType::RunEndEncoded(_, value) => plain_type(value.data_type()),
+        other => other,
+    }
+}
+
+/// Calls `f` with the row and the text of each cell of a plain array. Nothing
+/// is allocated per cell.
+pub(super) fn each_text(
+    array: &dyn Array,
+    form: Form,
+    mut f: impl FnMut(usize, Option<&str>),
+) -> Result<(), Unreadable> {
     let mut some = |row: usize, text: Option<&str>| f(row, text.filter(|text| !text.is_empty()));
     match array.data_type() {
         DataType::Utf8 => array.as_string::<i32>().iter().enumerate().for_each(|(row, text)| some(row, text)),
@@ -43,6 +81,8 @@ pub(super) fn each_text(array: &dyn Array, mut f: impl FnMut(usize, Option<&str>
         DataType::Binary => bytes(array.as_binary::<i32>().iter(), some)?,
         DataType::LargeBinary => bytes(array.as_binary::<i64>().iter(), some)?,
         DataType::BinaryView => bytes(array.as_binary_view().iter(), some)?,
+        DataType::FixedSizeBinary(16) => identifiers(array, some),
+        DataType::FixedSizeBinary(_) => bytes(array.as_fixed_size_binary().iter(), some)?,
         DataType::Int8 => integers::<Int8Type>(array.as_primitive(), some),
         DataType::Int16 => integers::<Int16Type>(array.as_primitive(), some),
         DataType::Int32 => integers::<Int32Type>(array.as_primitive(), some),
@@ -56,13 +96,17 @@ pub(super) fn each_text(array: &dyn Array, mut f: impl FnMut(usize, Option<&str>
         }
         DataType::Float32 => floats(array.as_primitive::<Float32Type>().iter(), 24, some),
         DataType::Float64 => floats(array.as_primitive::<Float64Type>().iter(), 53, some),
+        DataType::Decimal32(_, scale) => decimals::<Decimal32Type>(array.as_primitive(), *scale, form, some),
+        DataType::Decimal64(_, scale) => decimals::<Decimal64Type>(array.as_primitive(), *scale, form, some),
+        DataType::Decimal128(_, scale) => decimals::<Decimal128Type>(array.as_primitive(), *scale, form, some),
+        DataType::Decimal256(_, scale) => decimals::<Decimal256Type>(array.as_primitive(), *scale, form, some),
         DataType::Boolean => {
             for (row, value) in array.as_boolean().iter().enumerate() {
                 some(row, value.map(|value| if value { "1" } else { "0" }));
             }
         }
         DataType::Null => (0..array.len()).for_each(|row| some(row, None)),
-        kind if kind.is_temporal() || kind.is_decimal() => formatted(array, some)?,
+        kind if ticks(array).is_some() => times(array, kind, form, some),
         _ => return Err(Unreadable::Type),
     }
     Ok(())
@@ -76,6 +120,19 @@ fn bytes<'a>(
         f(row, cell.map(std::str::from_utf8).transpose().map_err(|_| Unreadable::Cell(row))?);
     }
     Ok(())
+}
+
+/// Cells of 16 bytes each, in the usual writing of a UUID.
+fn identifiers(array: &dyn Array, f: impl FnMut(usize, Option<&str>)) {
+    written(array.as_fixed_size_binary().iter(), f, |cell, text| {
+        for (index, byte) in cell.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            // Writing to a string cannot fail, here and below.
+            let _ = write!(text, "{byte:02x}");
+        }
+    });
 }
 
 fn integers<T: ArrowPrimitiveType<Native: itoa::Integer>>(
@@ -92,47 +149,94 @@ fn integers<T: ArrowPrimitiveType<Native: itoa::Integer>>(
 fn floats<T: Copy + Display + Into<f64>>(
     values: impl Iterator<Item = Option<T>>,
     digits: u32,
-    mut f: impl FnMut(usize, Option<&str>),
+    f: impl FnMut(usize, Option<&str>),
 ) {
-    let exact = (1u64 << digits) as f64;
-    let mut integer = itoa::Buffer::new();
-    let mut other = String::new();
-    for (row, value) in values.enumerate() {
-        let Some(value) = value else {
-            f(row, None);
-            continue;
-        };
-        let wide: f64 = value.into();
-        if wide.is_nan() {
-            f(row, None);
-        } else if wide.trunc() == wide && wide.abs() < exact {
-            f(row, Some(integer.format(wide as i64)));
-        } else {
-            other.clear();
-            let _ = write!(other, "{value}");
-            f(row, Some(&other));
-        }
+    let values = values.map(|value| value.filter(|value| !(*value).into().is_nan()));
+    written(values, f, |value, text| float(text, value, digits));
+}
+
+fn float<T: Copy + Display + Into<f64>>(text: &mut String, value: T, digits: u32) {
+    let wide: f64 = value.into();
+    if wide.trunc() == wide && wide.abs() < (1u64 << digits) as f64 {
+        text.push_str(itoa::Buffer::new().format(wide as i64));
+    } else {
+        let _ = write!(text, "{value}");
     }
 }
 
-/// Dates, times and decimal fractions.
-fn formatted(array: &dyn Array, mut f: impl FnMut(usize, Option<&str>)) -> Result<(), Unreadable> {
-    let options = FormatOptions::default().with_display_error(false);
-    let formatter = ArrayFormatter::try_new(array, &options).map_err(|_| Unreadable::Type)?;
-    let decimal = array.data_type().is_decimal();
-    let mut buffer = String::new();
-    for row in 0..array.len() {
-        if array.is_null(row) {
-            f(row, None);
-            continue;
+/// The text of a number that is not NaN.
+pub(super) fn write_float(text: &mut String, value: f64) {
+    float(text, value, 53);
+}
+
+fn decimals<T: DecimalType>(array: &PrimitiveArray<T>, scale: i8, form: Form, f: impl FnMut(usize, Option<&str>)) {
+    written(array.iter(), f, |value, text| {
+        text.push_str(&T::format_decimal(value, T::MAX_PRECISION, scale));
+        let Some(point) = text.find('.') else { return };
+        let bare = text.trim_end_matches('0');
+        if form == Form::Format1 || (form == Form::Canonical && bare.len() == point + 1) {
+            text.truncate(bare.trim_end_matches('.').len());
         }
-        buffer.clear();
-        formatter.value(row).write(&mut buffer).map_err(|_| Unreadable::Cell(row))?;
-        let text = match decimal && buffer.contains('.') {
-            true => buffer.trim_end_matches('0').trim_end_matches('.'),
-            false => &buffer,
-        };
-        f(row, Some(text));
+    });
+}
+
+/// Dates, moments, times of day and durations as whole numbers of their unit.
+pub(super) fn ticks(array: &dyn Array) -> Option<Box<dyn Iterator<Item = Option<i64>> + '_>> {
+    use DataType::*;
+    fn of<T: ArrowPrimitiveType<Native: Into<i64>>>(
+        array: &dyn Array,
+    ) -> Option<Box<dyn Iterator<Item = Option<i64>> + '_>> {
+        Some(Box::new(array.as_primitive::<T>().iter().map(|value| value.map(Into::into))))
     }
-    Ok(())
+    match array.data_type() {
+        Date32 => of::<Date32Type>(array),
+        Date64 => of::<Date64Type>(array),
+        Time32(TimeUnit::Second) => of::<Time32SecondType>(array),
+        Time32(_) => of::<Time32MillisecondType>(array),
+        Time64(TimeUnit::Microsecond) => of::<Time64MicrosecondType>(array),
+        Time64(_) => of::<Time64NanosecondType>(array),
+        Timestamp(TimeUnit::Second, _) => of::<TimestampSecondType>(array),
+        Timestamp(TimeUnit::Millisecond, _) => of::<TimestampMillisecondType>(array),
+        Timestamp(TimeUnit::Microsecond, _) => of::<TimestampMicrosecondType>(array),
+        Timestamp(TimeUnit::Nanosecond, _) => of::<TimestampNanosecondType>(array),
+        Duration(TimeUnit::Second) => of::<DurationSecondType>(array),
+        Duration(TimeUnit::Millisecond) => of::<DurationMillisecondType>(array),
+        Duration(TimeUnit::Microsecond) => of::<DurationMicrosecondType>(array),
+        Duration(TimeUnit::Nanosecond) => of::<DurationNanosecondType>(array),
+        _ => None,
+    }
+}
+
+fn times(array: &dyn Array, kind: &DataType, form: Form, f: impl FnMut(usize, Option<&str>)) {
+    let moment = |moment: Moment, text: &mut String| match form {
+        Form::Canonical => moment.write_short(text),
+        Form::Written | Form::Format1 => moment.write(text),
+    };
+    written(ticks(array).into_iter().flatten(), f, |ticks, text| match kind {
+        DataType::Date32 => time::write_day(text, ticks),
+        DataType::Timestamp(unit, _) => moment(Moment::new(ticks, *unit), text),
+        DataType::Time32(unit) | DataType::Time64(unit) => {
+            let Moment { seconds, nanoseconds } = Moment::new(ticks, *unit);
+            time::write_clock(text, seconds, nanoseconds);
+        }
+        DataType::Duration(unit) => time::write_duration(text, ticks, *unit),
+        _ => moment(Moment::new(ticks, TimeUnit::Millisecond), text),
+    });
+}
+
+/// Calls `f` with each row and the text that `write` makes of its value.
+fn written<T>(
+    values: impl Iterator<Item = Option<T>>,
+    mut f: impl FnMut(usize, Option<&str>),
+    write: impl Fn(T, &mut String),
+) {
+    let mut text = String::new();
+    for (row, value) in values.enumerate() {
+        let value = value.map(|value| {
+            text.clear();
+            write(value, &mut text);
+            text.as_str()
+        });
+        f(row, value);
+    }
 }

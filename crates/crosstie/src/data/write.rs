@@ -10,8 +10,8 @@ use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::format::{Compression, Format};
-use super::source::Rows;
-use crate::arrow::array::{Array, RecordBatch, StringArray, StringBuilder};
+use super::rows::Rows;
+use crate::arrow::array::{Array, RecordBatch};
 use crate::arrow::datatypes::SchemaRef;
 use crate::durable::NewFile;
 use crate::error::{Error, Result};
@@ -56,12 +56,12 @@ impl Writer {
     /// and the elements of a list joined by commas.
     ///
     /// # Errors
-    /// [`Error::File`] for an unknown extension, [`Error::Io`].
+    /// [`Error::Unfit`] for an unknown extension or a type that the format does
+    /// not have, [`Error::Io`].
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Writer> {
         let format = Format::of(path)?;
         let file = NewFile::create(path)?;
         let handle = file.handle()?;
-        let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {error}"));
         let sink = match format {
             Format::Parquet => {
                 let properties = WriterProperties::builder()
@@ -69,11 +69,11 @@ impl Writer {
                     .set_max_row_group_row_count(Some(ROW_GROUP))
                     .build();
                 let writer = ArrowWriter::try_new(handle, schema.clone(), Some(properties));
-                Sink::Parquet(Box::new(writer.map_err(|error| wrong(&error))?))
+                Sink::Parquet(Box::new(writer.map_err(|error| Error::unwritten(path, error))?))
             }
             Format::Ipc => {
                 let writer = FileWriter::try_new_buffered(handle, &schema);
-                Sink::Ipc(Box::new(writer.map_err(|error| wrong(&error))?))
+                Sink::Ipc(Box::new(writer.map_err(|error| Error::unwritten(path, error))?))
             }
             Format::Csv { delimiter, compression } => {
                 let handle = BufWriter::new(handle);
@@ -86,7 +86,7 @@ impl Writer {
                 };
                 let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(compressed);
                 let header = schema.fields().iter().map(|field| field.name());
-                writer.write_record(header).map_err(|error| wrong(&error))?;
+                writer.write_record(header).map_err(|error| Error::unwritten(path, error))?;
                 Sink::Csv(Box::new(writer))
             }
         };
@@ -96,26 +96,28 @@ impl Writer {
     /// Appends rows.
     ///
     /// # Errors
-    /// [`Error::File`] where the rows are not of the schema the file was begun
-    /// with, or cannot be written.
+    /// [`Error::Unfit`] where the rows are not of the schema the file was begun
+    /// with, [`Error::Io`].
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let path = &self.path;
-        let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {error}"));
         let same = |(one, other): (&crate::arrow::datatypes::FieldRef, &crate::arrow::datatypes::FieldRef)| {
             one.name() == other.name() && one.data_type() == other.data_type()
         };
         let (expected, found) = (self.schema.fields(), batch.schema_ref().fields());
         if expected.len() != found.len() || !expected.iter().zip(found).all(same) {
-            return Err(wrong(&format!("rows with the columns {found:?} do not fit a table of {expected:?}")));
+            let message = format!("rows with the columns {found:?} do not fit a table of {expected:?}");
+            return Err(Error::unfit(path, message));
         }
         match &mut self.sink {
-            Sink::Parquet(writer) => writer.write(batch).map_err(|error| wrong(&error)),
-            Sink::Ipc(writer) => writer.write(batch).map_err(|error| wrong(&error)),
+            Sink::Parquet(writer) => writer.write(batch).map_err(|error| Error::unwritten(path, error)),
+            Sink::Ipc(writer) => writer.write(batch).map_err(|error| Error::unwritten(path, error)),
             Sink::Csv(writer) => {
-                let columns = texts(&Rows::new(batch.clone(), path))?;
+                let rows = Rows::new(batch.clone(), path);
+                let columns = (0..batch.num_columns()).map(|column| rows.column_at(column)?.to_text());
+                let columns = columns.collect::<Result<Vec<_>>>()?;
                 for row in 0..batch.num_rows() {
                     let cells = columns.iter().map(|cells| if cells.is_valid(row) { cells.value(row) } else { "" });
-                    writer.write_record(cells).map_err(|error| wrong(&error))?;
+                    writer.write_record(cells).map_err(|error| Error::unwritten(path, error))?;
                 }
                 Ok(())
             }
@@ -126,53 +128,22 @@ impl Writer {
     /// name, replacing a file that had it.
     ///
     /// # Errors
-    /// [`Error::File`], [`Error::Io`].
+    /// [`Error::Io`].
     pub fn finish(self) -> Result<()> {
         let Writer { path, file, sink, .. } = self;
-        let wrong = |error: &dyn std::fmt::Display| Error::file(&path, format!("cannot be written: {error}"));
         match sink {
-            Sink::Parquet(writer) => writer.close().map(|_| ()).map_err(|error| wrong(&error))?,
+            Sink::Parquet(writer) => writer.close().map(|_| ()).map_err(|error| Error::unwritten(&path, error))?,
             Sink::Ipc(mut writer) => {
-                writer.finish().map_err(|error| wrong(&error))?;
-                writer.into_inner().map(|_| ()).map_err(|error| wrong(&error))?;
+                writer.finish().map_err(|error| Error::unwritten(&path, error))?;
+                writer.into_inner().map(|_| ()).map_err(|error| Error::unwritten(&path, error))?;
             }
             Sink::Csv(writer) => {
-                let compressed = writer.into_inner().map_err(|error| wrong(&error.error()))?;
+                let compressed = writer.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
                 compressed.finish().map_err(Error::io(&path))?;
             }
         }
         file.finish()
     }
-}
-
-/// Every cell of every column as it stands in a CSV file.
-fn texts(rows: &Rows) -> Result<Vec<StringArray>> {
-    let schema = rows.batch.schema_ref();
-    let column = |name: &str| {
-        let column = rows.column(name)?;
-        let mut cells = StringBuilder::new();
-        if column.is_list() {
-            let mut joined = vec![String::new(); column.len()];
-            let mut bad = None;
-            column.each_list(",", |row, text| {
-                if text.contains(',') {
-                    bad.get_or_insert(row);
-                }
-                if !joined[row].is_empty() {
-                    joined[row].push(',');
-                }
-                joined[row].push_str(text);
-            })?;
-            if let Some(row) = bad {
-                return Err(column.error(row, "no comma within an element, for commas join them in CSV"));
-            }
-            joined.iter().for_each(|text| cells.append_value(text));
-        } else {
-            column.each_text(|_, text| cells.append_option(text))?;
-        }
-        Ok(cells.finish())
-    };
-    schema.fields().iter().map(|field| column(field.name())).collect()
 }
 
 impl Write for Compressed {

@@ -69,8 +69,8 @@ impl Identity {
     /// [`Error::Io`].
     pub fn new(config: &Config, schema: &Schema, train: &Source, valid: &Source) -> Result<Identity> {
         let files = |source: &Source| -> Result<Vec<DataFile>> {
-            let file = |path: &PathBuf| Ok(DataFile { path: path.clone(), content: FileEntry::of(path)? });
-            source.files().iter().map(file).collect()
+            let paths = source.files().iter().cloned();
+            Ok(paths.zip(source.fingerprint()?).map(|(path, content)| DataFile { path, content }).collect())
         };
         Ok(Identity { config: config.to_toml(), schema: schema.to_toml(), train: files(train)?, valid: files(valid)? })
     }

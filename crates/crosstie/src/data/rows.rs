@@ -1,0 +1,107 @@
+//! Rows as they were read, with the place they came from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::column::Column;
+use super::reading::Reading;
+use crate::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use crate::arrow::datatypes::{DataType, Schema};
+use crate::error::{Error, Result};
+use crate::spelling;
+
+/// Consecutive rows of one file.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The requested columns, in the order of the request.
+    pub batch: RecordBatch,
+    /// The file.
+    pub path: Arc<Path>,
+    /// Index into [`Source::files`].
+    pub file: usize,
+    /// Position of the first row within its file, from 0.
+    pub first_row: u64,
+    pub(super) reading: Option<Arc<Reading>>,
+}
+
+impl Rows {
+    /// Rows that were made, not read: `path` is what errors will call them.
+    pub fn new(batch: RecordBatch, path: impl AsRef<Path>) -> Rows {
+        Rows { batch, path: path.as_ref().into(), file: 0, first_row: 0, reading: None }
+    }
+
+    /// The same rows with their text read in another way. Without a reading it
+    /// is taken as it stands.
+    pub fn read_as(&self, reading: &Arc<Reading>) -> Rows {
+        Rows { reading: Some(Arc::clone(reading)), ..self.clone() }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of a row (an index from 0 into these rows) within its file,
+    /// from 1, as error messages count.
+    pub fn number(&self, row: usize) -> u64 {
+        self.first_row + row as u64 + 1
+    }
+
+    /// One column.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] with the file, the column and the nearest spelling.
+    pub fn column(&self, name: &str) -> Result<Column<'_>> {
+        self.column_at(self.position(name)?)
+    }
+
+    /// Where a column stands. Of rows from one request it is always the same.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] with the file, the column and the nearest spelling.
+    pub fn position(&self, name: &str) -> Result<usize> {
+        let schema = self.batch.schema_ref();
+        let names = || schema.fields().iter().map(|field| field.name().as_str());
+        schema.index_of(name).map_err(|_| missing(&self.path, name, names()))
+    }
+
+    /// The column at a [`Rows::position`].
+    ///
+    /// # Errors
+    /// [`Error::File`] for a dictionary that cannot be read.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn column_at(&self, position: usize) -> Result<Column<'_>> {
+        Column::new(self, position)
+    }
+
+    /// The columns of a schema, as [`super::Source::types`] gives it: those of
+    /// another type as text.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for a column that is not there or has no text.
+    pub fn with_types(&self, schema: &Schema) -> Result<RecordBatch> {
+        let array = |(name, data_type): (&str, &DataType)| -> Result<ArrayRef> {
+            let column = self.column(name)?;
+            match column.array() {
+                array if array.data_type() == data_type => Ok(array.clone()),
+                _ => Ok(Arc::new(column.to_text()?)),
+            }
+        };
+        let wanted = schema.fields().iter().map(|field| (field.name().as_str(), field.data_type()));
+        let arrays = wanted.map(array).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
+        RecordBatch::try_new_with_options(Arc::new(schema.clone()), arrays, &options)
+            .map_err(|error| Error::file(&self.path, error.to_string()).because(error))
+    }
+}
+
+pub(super) fn missing<'a>(path: &Path, name: &str, columns: impl IntoIterator<Item = &'a str>) -> Error {
+    Error::unfit(path, format!("there is no column `{name}`{}", spelling::hint(name, columns)))
+}

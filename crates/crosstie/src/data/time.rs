@@ -1,0 +1,264 @@
+//! Dates and times as text, and back: the calendar of ISO 8601, reckoned with
+//! whole numbers, so that any moment that a file can hold has a text.
+
+use std::fmt::Write;
+
+use crate::arrow::datatypes::TimeUnit;
+
+const DAY: i64 = 86_400;
+
+/// Seconds from the beginning of 1970, and nanoseconds above them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub seconds: i64,
+    pub nanoseconds: u32,
+}
+
+/// How many of a unit are a second.
+pub(super) fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+impl Moment {
+    pub fn new(ticks: i64, unit: TimeUnit) -> Moment {
+        let per_second = per_second(unit);
+        let part = ticks.rem_euclid(per_second) * (1_000_000_000 / per_second);
+        Moment { seconds: ticks.div_euclid(per_second), nanoseconds: part as u32 }
+    }
+
+    /// `2024-01-31T08:00:00`, with as many digits behind the second as the
+    /// moment needs.
+    pub fn write(self, into: &mut String) {
+        write_day(into, self.seconds.div_euclid(DAY));
+        into.push('T');
+        write_clock(into, self.seconds.rem_euclid(DAY), self.nanoseconds);
+    }
+
+    /// As [`Moment::write`], but midnight is the day alone: a table of days
+    /// that was stored as moments is a table of days.
+    pub fn write_short(self, into: &mut String) {
+        if self.nanoseconds == 0 && self.seconds.rem_euclid(DAY) == 0 {
+            write_day(into, self.seconds.div_euclid(DAY));
+        } else {
+            self.write(into);
+        }
+    }
+
+    /// Seconds from the beginning of 1970.
+    pub fn number(self) -> f64 {
+        self.seconds as f64 + f64::from(self.nanoseconds) * 1e-9
+    }
+
+    /// Reads `2024-01-31`, alone or with a time of day behind `T` or a blank,
+    /// and that with `Z`, `UTC` or an offset such as `+01:00`; without one it
+    /// is taken for UTC.
+    pub fn parse(text: &str) -> Option<Moment> {
+        let (date, clock) = match text.split_once(['T', ' ']) {
+            Some((date, clock)) => (date, Some(clock)),
+            None => (text, None),
+        };
+        let seconds = parse_day(date)?.checked_mul(DAY)?;
+        let Some(clock) = clock else { return Some(Moment { seconds, nanoseconds: 0 }) };
+        let (clock, offset) = split_offset(clock)?;
+        let (of_day, nanoseconds) = parse_clock(clock)?;
+        Some(Moment { seconds: seconds.checked_add(of_day - offset)?, nanoseconds })
+    }
+}
+
+/// The day's date. Years that have not four digits bear a sign.
+pub(super) fn write_day(into: &mut String, day: i64) {
+    let (year, month, day) = date(day);
+    // Writing to a string cannot fail.
+    let _ = match year {
+        0..=9999 => write!(into, "{year:04}-{month:02}-{day:02}"),
+        _ => write!(into, "{year:+05}-{month:02}-{day:02}"),
+    };
+}
+
+/// A time of day such as `08:00:00` or `08:00:00.250`.
+pub(super) fn write_clock(into: &mut String, seconds: i64, nanoseconds: u32) {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let _ = write!(into, "{hours:02}:{minutes:02}:{:02}", seconds % 60);
+    let _ = match nanoseconds {
+        0 => Ok(()),
+        n if n % 1_000_000 == 0 => write!(into, ".{:03}", n / 1_000_000),
+        n if n % 1_000 == 0 => write!(into, ".{:06}", n / 1_000),
+        n => write!(into, ".{n:09}"),
+    };
+}
+
+/// A length of time as ISO 8601 writes it, in seconds: `PT90S`, `-PT0.5S`.
+pub(super) fn write_duration(into: &mut String, ticks: i64, unit: TimeUnit) {
+    let sign = if ticks < 0 { "-" } else { "" };
+    let (ticks, per_second) = (ticks.unsigned_abs(), per_second(unit) as u64);
+    let (seconds, part) = (ticks / per_second, ticks % per_second);
+    let _ = match part {
+        _ if ticks == 0 => write!(into, "P0D"),
+        0 => write!(into, "{sign}PT{seconds}S"),
+        _ => {
+            let digits = per_second.ilog10() as usize;
+            let part = format!("{part:0digits$}");
+            write!(into, "{sign}PT{seconds}.{}S", part.trim_end_matches('0'))
+        }
+    };
+}
+
+/// Year, month and day of a day, counted from the beginning of 1970.
+///
+/// Years begin in March here, so that the leap day is their last, and 400 of
+/// them have 146,097 days.
+fn date(day: i64) -> (i64, i64, i64) {
+    let since = day + 719_468;
+    let (era, of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let january = month >= 10;
+    (era * 400 + year + i64::from(january), if january { month - 9 } else { month + 3 }, day)
+}
+
+/// The inverse of [`date`]; `None` for a day that no month has.
+fn day_of((year, month, day): (i64, i64, i64)) -> Option<i64> {
+    let from_march = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let (era, of_era) = (from_march.0.div_euclid(400), from_march.0.rem_euclid(400));
+    let of_year = (153 * from_march.1 + 2) / 5 + day - 1;
+    let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    let found = era.checked_mul(146_097)?.checked_add(days - 719_468)?;
+    (date(found) == (year, month, day)).then_some(found)
+}
+
+fn parse_day(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix(['+', '-']) {
+        Some(rest) => (if text.starts_with('-') { -1 } else { 1 }, rest),
+        None => (1, text),
+    };
+    let mut parts = digits.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let fine = year.len() >= 4 && month.len() == 2 && day.len() == 2 && parts.next().is_none();
+    day_of((sign * whole(year)?, whole(month)?, whole(day)?)).filter(|_| fine)
+}
+
+/// Seconds since midnight, and nanoseconds above them.
+fn parse_clock(text: &str) -> Option<(i64, u32)> {
+    let (clock, part) = text.split_once(['.', ',']).unwrap_or((text, "0"));
+    let mut parts = clock.split(':');
+    let mut next = |most: i64| match parts.next() {
+        Some(text) if text.len() == 2 => whole(text).filter(|number| *number <= most),
+        _ => None,
+    };
+    let (hours, minutes) = (next(23)?, next(59)?);
+    let seconds = if clock.len() > 5 { next(59)? } else { 0 };
+    if parts.next().is_some() || part.len() > 9 {
+        return None;
+    }
+    let nanoseconds = whole(part)? * 10i64.pow(9 - part.len() as u32);
+    Some((hours * 3600 + minutes * 60 + seconds, nanoseconds as u32))
+}
+
+/// A time of day without its offset, and that in seconds.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(clock) = text.strip_suffix("UTC").or_else(|| text.strip_suffix(['Z', 'z'])) {
+        return Some((clock.trim_end(), 0));
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
+    let (clock, offset) = text.split_at(at);
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    let digits: String = offset[1..].chars().filter(|c| *c != ':').collect();
+    let number = whole(&digits)?;
+    let (hours, minutes) = match digits.len() {
+        2 => (number, 0),
+        4 => (number / 100, number % 100),
+        _ => return None,
+    };
+    (hours < 24 && minutes < 60).then_some((clock.trim_end(), sign * (hours * 3600 + minutes * 60)))
+}
+
+/// A number of ASCII digits only.
+fn whole(text: &str) -> Option<i64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(moment: Moment) -> String {
+        let mut text = String::new();
+        moment.write_short(&mut text);
+        text
+    }
+
+    #[test]
+    fn known_days_have_their_dates() {
+        // 2000-02-29 is 30 years, 7 of them leap, and 59 days after 1970 began.
+        assert_eq!(date(30 * 365 + 7 + 59), (2000, 2, 29));
+        assert_eq!((date(0), date(-1)), ((1970, 1, 1), (1969, 12, 31)));
+        assert_eq!(day_of((1900, 2, 29)), None, "1900 was no leap year");
+        assert_eq!(day_of((2024, 4, 31)), None);
+    }
+
+    #[test]
+    fn every_writer_of_a_moment_is_read() {
+        let noon = Moment { seconds: 19_724 * DAY + DAY / 2, nanoseconds: 0 };
+        for written in [
+            "2024-01-02 12:00:00",
+            "2024-01-02T12:00:00.000Z",
+            "2024-01-02T12:00:00.000000",
+            "2024-01-02 12:00:00+00:00",
+            "2024-01-02 12:00:00 UTC",
+            "2024-01-02 13:00:00.000+01",
+            "2024-01-02T06:30:00-0530",
+            "2024-01-02 12:00",
+        ] {
+            assert_eq!(Moment::parse(written), Some(noon), "{written}");
+        }
+        assert_eq!(text(noon), "2024-01-02T12:00:00");
+        assert_eq!(text(Moment::parse("2024-01-02 00:00:00").unwrap()), "2024-01-02");
+        for other in ["2024-1-2", "20240102", "2024-01-02T", "2024-01-02 25:00:00", "2024-02-30", "12:00:00", "a-b-c"] {
+            assert_eq!(Moment::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn moments_beyond_any_calendar_have_a_text() {
+        for ticks in [i64::MIN, i64::MAX] {
+            for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+                assert!(text(Moment::new(ticks, unit)).len() > 10);
+                let mut duration = String::new();
+                write_duration(&mut duration, ticks, unit);
+                assert!(duration.ends_with('S'));
+            }
+        }
+        // 800 years, or twice 146,097 days, after 9383-09-21.
+        assert_eq!(text(Moment { seconds: 3_000_000 * DAY, nanoseconds: 0 }), "+10183-09-21");
+    }
+
+    #[test]
+    fn durations_are_written_in_seconds() {
+        let text = |ticks, unit| {
+            let mut text = String::new();
+            write_duration(&mut text, ticks, unit);
+            text
+        };
+        assert_eq!(text(90, TimeUnit::Second), "PT90S");
+        assert_eq!(text(-500, TimeUnit::Millisecond), "-PT0.5S");
+        assert_eq!(text(1_000_001, TimeUnit::Microsecond), "PT1.000001S");
+        assert_eq!(text(0, TimeUnit::Nanosecond), "P0D");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(seconds in -100_000_000_000_000i64..100_000_000_000_000, nanoseconds in 0u32..1_000_000_000) {
+            let moment = Moment { seconds, nanoseconds };
+            prop_assert_eq!(Moment::parse(&text(moment)), Some(moment));
+        }
+    }
+}
