@@ -1,7 +1,8 @@
 """An artifact as docs/formats.md describes it: from its rows to the input of a model, the
 layers that models are made of, and from a model's logits to probabilities.
 
-Left out: products = "bfloat16", and cells that are dates or decimals.
+Left out: products = "bfloat16", cells that are dates or decimals, and text that is to be
+read as numbers, times or lists.
 """
 
 import json

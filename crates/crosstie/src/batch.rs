@@ -20,9 +20,13 @@ pub struct Batch {
     pub weights: Vec<f32>,
     /// Scenario per row, an index into [`Layout::scenarios`].
     pub scenarios: Vec<u32>,
-    /// Hash of the group's value per row. Empty without a group field.
+    /// Hash of the group's value per row, [`NO_GROUP`] where it is missing.
+    /// Empty without a group field.
     pub groups: Vec<u64>,
 }
+
+/// The group of rows that have none.
+pub const NO_GROUP: u64 = u64::MAX;
 
 /// Rows of one embedding table for one field.
 #[derive(Clone, Debug, PartialEq)]

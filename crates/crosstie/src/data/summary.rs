@@ -1,10 +1,12 @@
 //! What is in a table, counted in one pass: `crosstie inspect`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::reading::Reading;
 use super::rows::Rows;
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -136,8 +138,10 @@ pub fn summarise(source: &Source, schema: Option<&Schema>) -> Result<Summary> {
     let mut columns: Vec<ColumnCounter> = names.iter().map(|_| ColumnCounter::default()).collect();
     let mut actions = schema.map(ActionCounter::new);
     let mut total = 0;
+    let null = schema.map(|schema| Arc::new(Reading { null: schema.null.clone(), ..Reading::default() }));
     for rows in source.rows(&names, LIMIT) {
         let rows = rows?;
+        let rows = null.as_ref().map_or_else(|| rows.clone(), |null| rows.read_as(null));
         total += rows.len() as u64;
         columns.par_iter_mut().zip(&names).try_for_each(|(column, name)| column.add(&rows, name))?;
         if let Some(actions) = &mut actions {

@@ -6,7 +6,7 @@ use super::key::Keys;
 use super::numeric;
 use super::rate::{History, Rates};
 use super::{Encoder, Features, Lookup, MISSING, Purpose, UNKNOWN, column_of};
-use crate::batch::{Batch, Ids};
+use crate::batch::{Batch, Ids, NO_GROUP};
 use crate::data::Rows;
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldKind, Rate, Schema};
@@ -18,6 +18,8 @@ pub(super) fn encode(
     purpose: Purpose,
     histories: Option<&[Option<History>]>,
 ) -> Result<Batch> {
+    let read = features.reading.as_ref().map(|reading| rows.read_as(reading));
+    let rows = read.as_ref().unwrap_or(rows);
     let schema = &features.schema;
     let width = features.layout.dense_width();
     let mut batch = Batch { rows: rows.len(), dense: vec![0.0; rows.len() * width], ..Batch::default() };
@@ -60,9 +62,9 @@ pub(super) fn encode(
             batch.weights = rows.column(weight)?.weights()?;
         }
         if let Some(group) = &schema.group {
-            batch.groups = vec![0; rows.len()];
+            batch.groups = vec![NO_GROUP; rows.len()];
             rows.column(group)?.each_text(|row, token| {
-                batch.groups[row] = token.map_or(0, |token| xxh3_64(token.as_bytes()));
+                batch.groups[row] = token.map_or(NO_GROUP, |token| xxh3_64(token.as_bytes()));
             })?;
         }
     }

@@ -15,7 +15,7 @@ use super::sums::Outcome;
 use super::vocabulary::Counts;
 use super::warning;
 use super::{Features, Learned, OTHER, TrainingFeatures, column_of, table_name, training_columns};
-use crate::data::{Rows, Source, ahead};
+use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
 
@@ -191,10 +191,12 @@ pub(super) fn learn(
     let mut files: Vec<(PathBuf, u64)> = source.files().iter().map(|path| (path.clone(), 0)).collect();
     // Better now than after reading all the files before the one that lacks it.
     source.require(&columns)?;
+    let (reading, remarks) = source.reading(&text_columns(schema), &schema.null)?;
+    let reading = Arc::new(reading);
     // Decoding the next rows beside counting these.
     let read = |sender: &SyncSender<Result<Rows>>| {
         for rows in source.rows(&columns, piece) {
-            if sender.send(rows).is_err() {
+            if sender.send(rows.map(|rows| rows.read_as(&reading))).is_err() {
                 break;
             }
         }
@@ -230,7 +232,9 @@ pub(super) fn learn(
     if learned.statistics.rows == 0 {
         return Err(no_rows(source));
     }
+    learned.statistics.columns = Some(reading.columns.clone());
     learned.statistics.warnings = labels_seen.warnings(schema);
+    learned.statistics.warnings.extend(remarks);
     for learner in learners {
         learner.finish(schema, &mut learned)?;
     }
@@ -238,6 +242,22 @@ pub(super) fn learn(
     let histories = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
     let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
     Ok(TrainingFeatures { features: Arc::new(features), histories, files })
+}
+
+/// The columns that are read as text.
+fn text_columns(schema: &Schema) -> Vec<TextColumn<'_>> {
+    let mut columns = Vec::new();
+    let mut add = |name, separator| columns.push(TextColumn { name, separator });
+    for field in &schema.fields {
+        match &field.kind {
+            FieldKind::Categorical(_) => add(column_of(field), None),
+            FieldKind::Multi(multi) => add(column_of(field), Some(multi.separator.as_str())),
+            FieldKind::Rate(rate) => rate.key.iter().for_each(|name| add(name, None)),
+            FieldKind::Numeric(_) => (),
+        }
+    }
+    [&schema.scenario, &schema.group].into_iter().flatten().for_each(|name| add(name, None));
+    columns
 }
 
 fn no_rows(source: &Source) -> Error {

@@ -23,6 +23,8 @@ mod encode;
 mod key;
 mod learn;
 mod numeric;
+#[cfg(test)]
+mod one_table;
 mod rate;
 mod save;
 mod summary;
@@ -41,13 +43,14 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::batch::{Batch, Dense, Embedded, Layout, Table};
-use crate::data::{Rows, Source};
+use crate::data::{Cells, Reading, Rows, Source};
 use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Schema, Transform};
 
 pub use check::{check, check_training};
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
+pub use warning::Unknown;
 
 use rate::{History, Rates, Smoothing};
 use vocabulary::Counts;
@@ -87,6 +90,8 @@ pub struct Features {
     scenarios: Counts,
     rows: u64,
     warnings: Vec<String>,
+    /// How the text of columns is read; of old artifacts it is taken as it is.
+    reading: Option<Arc<Reading>>,
 }
 
 /// Features fresh from learning, with what the training files' own rows may see
@@ -214,6 +219,9 @@ struct Statistics {
     rates: BTreeMap<String, Smoothing>,
     /// By descending number of rows.
     scenarios: Vec<ScenarioRows>,
+    /// What the columns hold whose text is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<BTreeMap<String, Cells>>,
     warnings: Vec<String>,
 }
 
@@ -461,7 +469,8 @@ impl Features {
             }
             None => vec![ALL.into()],
         };
-        let (rows, warnings) = (learned.statistics.rows, learned.statistics.warnings);
-        Ok(Features { schema, layout, tables, encoders, scenarios: learned.scenarios, rows, warnings })
+        let Statistics { rows, warnings, columns, .. } = learned.statistics;
+        let reading = columns.map(|columns| Arc::new(Reading { null: schema.null.clone(), columns }));
+        Ok(Features { schema, layout, tables, encoders, scenarios: learned.scenarios, rows, warnings, reading })
     }
 }

@@ -54,6 +54,7 @@ fn statistics(features: &Features) -> Statistics {
     let mut statistics = Statistics {
         rows: features.rows,
         scenarios: features.scenarios.iter().map(|(name, rows)| ScenarioRows { name, rows }).collect(),
+        columns: features.reading.as_ref().map(|reading| reading.columns.clone()),
         warnings: features.warnings.clone(),
         ..Statistics::default()
     };

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::batch::Ids;
+use crate::batch::{Ids, NO_GROUP};
 use crate::error::Error;
 
 const SCHEMA: &str = r#"
@@ -156,7 +156,7 @@ fn cells_become_the_ids_that_the_rules_say() {
     assert_eq!(batch.scenarios, [1, 1, 2, 1, 2, 0]);
     assert_eq!(batch.weights, [1.0, 1.0, 2.0, 1.0, 1.0, 1.0]);
     assert_eq!(batch.groups[0], xxh3_64(b"ann"));
-    assert_eq!(batch.groups[4], 0);
+    assert_eq!(batch.groups[4], NO_GROUP);
     assert_eq!(batch.labels[..4], [1.0, 1.0, 0.0, 0.0]);
     assert!(batch.labels[5].is_nan());
 }
@@ -350,6 +350,20 @@ fn warnings_tell_what_is_odd() {
         assert!(warnings.contains(told), "{told}\n{warnings}");
     }
     assert_eq!(small().learn().warnings().len(), 1, "{:?}", small().learn().warnings());
+}
+
+#[test]
+fn values_that_became_unknown_are_told() {
+    let table = small();
+    let features = table.learn();
+    let warnings = |lines: &[&str]| {
+        let mut unknown = Unknown::new(&features);
+        unknown.add(&Table::new("user,tags,price,tab", &self::lines(lines)).encode(&features, Purpose::Scoring, 100));
+        unknown.warnings()
+    };
+    assert_eq!(warnings(&["ann,x,1,home", "bob,x,1,home", "zoe,x,1,home", ",x,1,home"]), [""; 0]);
+    let [warning] = &warnings(&["Ann,x,1,home", "Bob,x,1,home", "ann,x,1,home"])[..] else { panic!() };
+    assert!(warning.starts_with("field `user`: 2 of 3 values, more than half"), "{warning}");
 }
 
 fn random_lines() -> impl Strategy<Value = Vec<String>> {

@@ -1,6 +1,9 @@
-//! What about the training data a person should know before training on it.
+//! What about the data a person should know before training on them, or of
+//! predictions made from them.
 
 use super::vocabulary::Counts;
+use super::{Features, Lookup, MISSING, UNKNOWN};
+use crate::batch::{Batch, Ids};
 use crate::schema::{Funnel, Schema};
 
 /// Labels seen, per task.
@@ -59,6 +62,48 @@ impl Labels {
                      where `{parent}` is 1); they do not count. If this action also happens without its parent, set \
                      `direct = true`",
                     task.name
+                ));
+            }
+        }
+        warnings
+    }
+}
+
+/// Counts the values of rows to be scored that training did not know: many of
+/// them, and the rows are not of the kind that was learned from.
+#[derive(Clone, Debug)]
+pub struct Unknown<'a> {
+    features: &'a Features,
+    /// Per embedded field: unknown values, and all.
+    counts: Vec<(u64, u64)>,
+}
+
+impl<'a> Unknown<'a> {
+    /// Starts without rows.
+    pub fn new(features: &'a Features) -> Unknown<'a> {
+        Unknown { features, counts: vec![(0, 0); features.layout().embedded.len()] }
+    }
+
+    /// Adds rows that these features encoded.
+    pub fn add(&mut self, batch: &Batch) {
+        for ((unknown, all), ids) in self.counts.iter_mut().zip(&batch.ids) {
+            let (Ids::One(ids) | Ids::Many { values: ids, .. }) = ids;
+            *unknown += ids.iter().filter(|id| **id == UNKNOWN).count() as u64;
+            *all += ids.iter().filter(|id| **id != MISSING).count() as u64;
+        }
+    }
+
+    /// The fields of which most values were unknown though most were known in
+    /// training, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (field, (unknown, all)) in self.features.layout.embedded.iter().zip(&self.counts) {
+            let Lookup::Vocabulary(known) = &self.features.tables[field.table] else { continue };
+            if unknown * 2 > *all && known.total() * 2 > self.features.rows {
+                warnings.push(format!(
+                    "field `{}`: {unknown} of {all} values, more than half, are none that training knew; is the column \
+                     written as it was there?",
+                    field.name
                 ));
             }
         }

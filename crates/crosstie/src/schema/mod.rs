@@ -69,6 +69,9 @@ pub struct Schema {
     /// generator's own truth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
+    /// Texts that mean that nothing is there, such as `NULL`, in every column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub null: Vec<String>,
     /// Embedding width of fields that name none.
     #[serde(default = "default_width")]
     pub width: usize,

@@ -81,6 +81,7 @@ fn a_schema_survives_writing_and_reading() {
     let text = r#"
         scenario = "tab"
         never = ["truth"]
+        null = ["NULL", "-"]
         width = 8
         [[task]]
         name = "click"
