@@ -77,7 +77,11 @@ pub fn report(report: &Report) -> String {
         let of = |meaning, on| line(task, on, meanings.get(meaning));
         [of(Meaning::GivenParent, "given parent"), of(Meaning::FromImpression, "from impression")]
     });
-    table(&header, rows)
+    let missing = report.tasks.values().map(|meanings| meanings.from_impression.gauc_missing).max();
+    match missing.unwrap_or_default() {
+        0 => table(&header, rows),
+        missing => format!("{}\n{} rows have no group and are left out of gauc", table(&header, rows), count(missing)),
+    }
 }
 
 /// The AUC given the parent, one line per scenario that has rows.

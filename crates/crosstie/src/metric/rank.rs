@@ -1,6 +1,7 @@
 //! Figures that see only the order of the scores.
 
 use super::row::{Row, by_score, rows};
+use crate::batch::NO_GROUP;
 
 /// Area under the ROC curve: the probability that a positive row scores above
 /// a negative one, a tie counting half (the Mann-Whitney statistic). `None`
@@ -24,11 +25,14 @@ pub struct Grouped {
     pub groups: usize,
     /// Groups with rows of one class only: those left out.
     pub skipped: usize,
+    /// Rows of no group, which are left out, too.
+    pub missing: usize,
 }
 
 /// AUC within each group, averaged with the groups' impressions as weights
 /// (GAUC: Zhu et al., "Optimized Cost per Click in Taobao Display
-/// Advertising", KDD 2017).
+/// Advertising", KDD 2017). Rows of [`NO_GROUP`] are left out: people of whom
+/// nothing is known are not one person.
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -60,6 +64,10 @@ pub(super) fn sorted_grouped_auc(rows: &[Row]) -> Grouped {
     let mut grouped = Grouped::default();
     let (mut sum, mut mass) = (0.0, 0.0);
     for group in rows.chunk_by(|a, b| a.group == b.group) {
+        if group[0].group == NO_GROUP {
+            grouped.missing = group.len();
+            continue;
+        }
         match sorted_auc(group) {
             Some(auc) => {
                 let weight: f64 = group.iter().map(|row| row.weight).sum();

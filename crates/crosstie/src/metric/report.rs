@@ -26,6 +26,9 @@ pub struct Figures {
     pub gauc_groups: u64,
     /// Groups left out of `gauc`, having one class only.
     pub gauc_skipped: u64,
+    /// Rows left out of `gauc`, having no group.
+    #[serde(default)]
+    pub gauc_missing: u64,
     /// See [`super::log_loss`].
     pub logloss: Option<f64>,
     /// See [`super::normalized_entropy`].
@@ -62,6 +65,7 @@ impl Figures {
             gauc: grouped.auc,
             gauc_groups: grouped.groups as u64,
             gauc_skipped: grouped.skipped as u64,
+            gauc_missing: grouped.missing as u64,
             ..figures
         }
     }

@@ -84,6 +84,7 @@ fn each_figure_equals_scikit_learn() {
             gauc: grouped.auc,
             gauc_groups: grouped.groups as u64,
             gauc_skipped: grouped.skipped as u64,
+            gauc_missing: grouped.missing as u64,
             logloss: log_loss(&labels, scores, weights),
             ne: normalized_entropy(&labels, scores, weights),
             pcoc: pcoc(&labels, scores, weights),

@@ -143,3 +143,15 @@ fn undefined_is_none_and_never_a_number() {
 fn minus_zero_ties_with_zero() {
     assert_eq!(auc(&[true, false], &[-0.0, 0.0], None), Some(0.5));
 }
+
+#[test]
+fn rows_without_a_group_are_left_out_of_grouped_auc() {
+    use crate::batch::NO_GROUP;
+    let (labels, scores) = ([true, false, false, true, true, false], [0.9, 0.1, 0.8, 0.2, 0.4, 0.6]);
+    let some = grouped_auc(&labels, &scores, None, &[1, 1, NO_GROUP, NO_GROUP, 2, 2]);
+    let without = grouped_auc(&[true, false, true, false], &[0.9, 0.1, 0.4, 0.6], None, &[1, 1, 2, 2]);
+    assert_eq!(some, Grouped { missing: 2, ..without });
+    assert_eq!((some.auc, some.groups), (Some(0.5), 2));
+    let none = grouped_auc(&labels, &scores, None, &[NO_GROUP; 6]);
+    assert_eq!(none, Grouped { auc: None, groups: 0, skipped: 0, missing: 6 });
+}
