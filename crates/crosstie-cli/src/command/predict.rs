@@ -6,11 +6,11 @@ use std::sync::mpsc::SyncSender;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use crosstie::arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use crosstie::arrow::array::{Float64Array, RecordBatch};
 use crosstie::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crosstie::artifact;
 use crosstie::data::{Rows, Source, Writer, ahead};
-use crosstie::feature::Purpose;
+use crosstie::feature::{Purpose, Unknown};
 use crosstie::learned::Scores;
 use crosstie::scorer::Scorer;
 
@@ -41,7 +41,8 @@ pub struct Predict {
     /// The file to write; its extension, such as .parquet or .csv, is the format
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Columns of the data to copy, before the predictions
+    /// Columns of the data to copy, before the predictions; as text where they
+    /// have other types in other files
     #[arg(long, value_name = "COLUMN", num_args = 1..)]
     pub keep: Vec<String>,
 }
@@ -75,10 +76,12 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
     let mut columns = scorer.features().columns(Purpose::Scoring);
     columns.extend(&keep);
     source.require(&columns)?;
+    let schema = schema_of(&*source.types(&keep)?, &predictions);
 
     let bar = session.bar(source.total_rows(), "scoring");
     let mut workspace = scorer.workspace(ROWS);
-    let mut writer = None;
+    let mut writer = Writer::create(out, schema.clone())?;
+    let mut unknown = Unknown::new(scorer.features());
     let mut total = 0;
     let encode = |sender: &SyncSender<_>| {
         for rows in source.rows(&columns, ROWS) {
@@ -94,48 +97,32 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
         for piece in pieces {
             interrupt::check()?;
             let (rows, batch) = piece?;
-            let batch = table_of(&rows, &keep, &predictions, &scorer.score(&mut workspace, &batch)?)?;
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                None => writer.insert(Writer::create(out, batch.schema())?),
-            };
-            writer.write(&batch)?;
+            unknown.add(&batch);
+            writer.write(&table_of(&rows, &schema, &scorer.score(&mut workspace, &batch)?)?)?;
             total += rows.len() as u64;
             bar.inc(rows.len() as u64);
         }
         Ok(())
     })?;
-    let writer = match writer {
-        Some(writer) => writer,
-        // Without a single row the types of kept columns do not matter.
-        None => Writer::create(out, schema_of(keep.iter().map(|name| text_field(name)).collect(), &predictions))?,
-    };
     writer.finish()?;
     bar.finish_and_clear();
+    unknown.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(total)
 }
 
-fn text_field(name: &str) -> Field {
-    Field::new(name, DataType::Utf8, true)
-}
-
-fn schema_of(kept: Vec<Field>, predictions: &[String]) -> SchemaRef {
-    let predictions = predictions.iter().map(|name| Field::new(name, DataType::Float64, false));
-    Arc::new(Schema::new(kept.into_iter().chain(predictions).collect::<Vec<_>>()))
+/// The kept columns, then the predictions.
+fn schema_of(kept: &Schema, predictions: &[String]) -> SchemaRef {
+    let predictions = predictions.iter().map(|name| Arc::new(Field::new(name, DataType::Float64, false)));
+    Arc::new(Schema::new(kept.fields().iter().cloned().chain(predictions).collect::<Vec<_>>()))
 }
 
 /// The kept columns and the predictions of some rows.
-fn table_of(rows: &Rows, keep: &[&str], predictions: &[String], scores: &Scores) -> Result<RecordBatch> {
-    let mut fields = Vec::new();
-    let mut arrays: Vec<ArrayRef> = Vec::new();
-    for name in keep {
-        let index = rows.batch.schema_ref().index_of(name)?;
-        fields.push(rows.batch.schema_ref().field(index).clone().with_nullable(true));
-        arrays.push(rows.batch.column(index).clone());
-    }
+fn table_of(rows: &Rows, schema: &SchemaRef, scores: &Scores) -> Result<RecordBatch> {
+    let kept: Vec<usize> = (0..schema.fields().len() - 2 * scores.tasks).collect();
+    let mut arrays = rows.with_types(&schema.project(&kept)?)?.columns().to_vec();
     for task in 0..scores.tasks {
         arrays.push(Arc::new(Float64Array::from_iter_values(scores.given_parent(task))));
         arrays.push(Arc::new(Float64Array::from_iter_values(scores.from_impression(task))));
     }
-    Ok(RecordBatch::try_new(schema_of(fields, predictions), arrays)?)
+    Ok(RecordBatch::try_new(schema.clone(), arrays)?)
 }

@@ -10,5 +10,6 @@ mod place;
 mod resume;
 mod score;
 mod settings;
+mod tables;
 mod train;
 mod usage;

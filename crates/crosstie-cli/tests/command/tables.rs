@@ -1,0 +1,115 @@
+//! Tables that other programs wrote.
+
+use crate::place::{Place, csv};
+use crosstie::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+use crosstie::data::Writer;
+use std::sync::Arc;
+
+const SCHEMA: &str = "group = \"user\"\n[[task]]\nname = \"click\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\n\
+                      min_count = 1\n[[field]]\nname = \"item\"\nkind = \"categorical\"\nmin_count = 1\n";
+
+/// A log of 400 rows with 20 users and 7 items, each cell written by `cell`.
+fn log(cell: impl Fn(u32) -> String) -> String {
+    let row = |row: u32| {
+        let (user, item) = (row * 7 % 20, row * 3 % 7);
+        format!("{},{},{}\n", cell(user), cell(item), u32::from((row * 11 + user + item) % 3 == 0))
+    };
+    format!("user,item,click\n{}", (0..400).map(row).collect::<String>())
+}
+
+/// A model trained on that log, in `run`.
+fn place(schema: &str) -> Place {
+    let place = Place::new();
+    place.write("schema.toml", schema);
+    place.write("log.csv", &log(|number| number.to_string()));
+    place.write(
+        "ads.toml",
+        "[data]\nschema = \"schema.toml\"\ntrain = [\"log.csv\"]\nvalid = [\"log.csv\"]\ntest = []\n\
+         [model]\nname = \"shared-bottom\"\n[train]\nepochs = 2\nbatch_size = 64\n",
+    );
+    place
+}
+
+#[test]
+fn numbers_written_as_floats_or_missing_in_any_way_score_the_same() {
+    let place = place(SCHEMA);
+    place.ok("train ads.toml --out run");
+    place.ok("predict run --data log.csv --out integers.csv");
+    place.write("floats.csv", &log(|number| format!("{number}.0")));
+    place.ok("predict run --data floats.csv --out floats-scored.csv");
+    assert_eq!(place.read("integers.csv"), place.read("floats-scored.csv"));
+
+    place.write("nothing.csv", "user,item\n,1\n");
+    place.ok("predict run --data nothing.csv --out nothing-scored.csv");
+    for marker in ["NaN", "NULL", "\\N", "None", "<NA>"] {
+        place.write("marked.csv", &format!("user,item\n{marker},1.0\n"));
+        place.ok("predict run --data marked.csv --out marked-scored.csv");
+        assert_eq!(place.read("nothing-scored.csv"), place.read("marked-scored.csv"), "{marker}");
+    }
+}
+
+#[test]
+fn values_that_training_did_not_know_are_told_of() {
+    let place = place(SCHEMA);
+    place.ok("train ads.toml --out run");
+    place.write("other.csv", &log(|number| format!("u{number}")));
+    place.ok("predict run --data other.csv --out scored.csv").says(&["warning: field `user`: 400 of 400 values"]);
+}
+
+#[test]
+fn lists_written_as_text_are_read_and_told_of() {
+    let place = place("[[task]]\nname = \"click\"\n[[field]]\nname = \"tags\"\nkind = \"multi\"\nmin_count = 1\n");
+    let lines = (0..200).map(|row| format!("\"[{}, {}]\",{}\n", row % 5, row % 3, row % 2)).collect::<String>();
+    place.write("log.csv", &format!("tags,click\n{lines}"));
+    place.ok("train ads.toml --out run").says(&["warning: column `tags`: text such as \"[0, 0]\" is read as a list"]);
+    place.ok("inspect run").prints(&["vocabulary of 5"]);
+}
+
+#[test]
+fn kept_columns_may_have_other_types_in_other_files() {
+    let place = place(SCHEMA);
+    place.ok("train ads.toml --out run");
+    let save = |name: &str, users: ArrayRef| {
+        let items: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let batch = RecordBatch::try_from_iter_with_nullable([("user", users, true), ("item", items, true)]);
+        let batch = batch.expect("a table");
+        let mut writer = Writer::create(&place.path(name), batch.schema()).expect("created");
+        writer.write(&batch).expect("written");
+        writer.finish().expect("finished");
+    };
+    save("day1.parquet", Arc::new(Int64Array::from(vec![3, 4])));
+    save("day2.parquet", Arc::new(Float64Array::from(vec![Some(3.0), None])));
+    place.ok("predict run --data day1.parquet day2.parquet --keep user item --out scored.csv");
+    place.ok("predict run --data day1.parquet day2.parquet --keep user item --out scored.parquet");
+    let rows = csv(&place.path("scored.csv"));
+    let users: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(users, ["user", "3", "4", "3", ""]);
+    assert_eq!(rows[1][2], rows[3][2], "user 3 and item 1 score the same");
+    place.ok("inspect scored.parquet").prints(&["user", "text", "item", "integer"]);
+}
+
+#[test]
+fn rows_without_a_group_are_left_out_of_grouped_auc_and_told_of() {
+    let place = place(SCHEMA);
+    place.ok("train ads.toml --out run");
+    let whole = log(|number| number.to_string());
+    let known: String = whole.lines().filter(|line| !line.starts_with("7,")).map(|line| format!("{line}\n")).collect();
+    place.write("known.csv", &known);
+    place.write("all.csv", &whole.replace("\n7,", "\n,"));
+    place.ok("evaluate run --data known.csv --json known.json");
+    place.ok("evaluate run --data all.csv --json all.json").prints(&["20 rows have no group and are left out of gauc"]);
+    let gauc = |name: &str| {
+        let text = place.read(name);
+        let line = text.lines().find(|line| line.contains("\"gauc\"")).expect("a gauc").to_string();
+        (line, text.contains("\"gauc_missing\": 20"))
+    };
+    assert_eq!(gauc("known.json").0, gauc("all.json").0);
+    assert_eq!((gauc("known.json").1, gauc("all.json").1), (false, true));
+}
+
+#[test]
+fn a_scenario_that_is_a_label_is_refused() {
+    let place = place(&format!("scenario = \"click\"\n{SCHEMA}"));
+    place.run("train ads.toml --out run").exit(1).says(&["`scenario` reads `click`, the label of a task"]);
+    assert!(!place.path("run").exists());
+}
