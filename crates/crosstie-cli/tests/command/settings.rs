@@ -130,7 +130,7 @@ monitor = \"auc\"
 patience = 3
 shuffle_rows = 262144
 cache_mib = 2048
-checkpoint_every = "10 minutes"
+checkpoint_every = \"10 minutes\"
 ";
     assert_eq!(place.ok("train ads.toml --print-config").stdout, expected);
 }
