@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::balance::BalanceConfig;
+use crate::embedding::EmbeddingConfig;
 use crate::error::{Error, Result};
 use crate::layer::Style;
 use crate::model::ModelConfig;
@@ -88,20 +89,6 @@ pub struct DataConfig {
 /// What is in the directory `data.dir`, by the key that may name it otherwise.
 const IN_DIR: [(&str, &str); 4] =
     [("schema", "schema.toml"), ("train", "train.parquet"), ("valid", "valid.parquet"), ("test", "test.parquet")];
-
-/// The `[embedding]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EmbeddingConfig {
-    /// Standard deviation of the tables' starting values.
-    pub spread: f32,
-}
-
-impl Default for EmbeddingConfig {
-    fn default() -> EmbeddingConfig {
-        EmbeddingConfig { spread: 0.01 }
-    }
-}
 
 /// The `[train]` section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Batch, Ids, Layout};
 use crate::compute::kernel::{self, vectorised};
@@ -99,6 +100,20 @@ impl Columns {
     /// The fields, in the order of their columns.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+}
+
+/// The `[embedding]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddingConfig {
+    /// Standard deviation of the tables' starting values.
+    pub spread: f32,
+}
+
+impl Default for EmbeddingConfig {
+    fn default() -> EmbeddingConfig {
+        EmbeddingConfig { spread: 0.01 }
     }
 }
 

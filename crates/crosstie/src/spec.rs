@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Layout;
-use crate::config::EmbeddingConfig;
+use crate::embedding::EmbeddingConfig;
 use crate::error::{Error, Result};
 use crate::feature::Features;
 use crate::layer::Style;

@@ -106,3 +106,44 @@ fn headings_become_anchors() {
     let text = "# From a cell to the input\n```\n# no heading\n```\n## 1.4 What, `p_x`?\n";
     assert_eq!(anchors(text).into_iter().collect::<Vec<_>>(), ["14-what-p_x", "from-a-cell-to-the-input"]);
 }
+
+/// The rooms that a file of the library speaks of, outside of its tests.
+fn rooms_used(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let name = |rest: &str| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>();
+    lines
+        .flat_map(|line| line.split("crate::").skip(1).map(name).collect::<Vec<_>>())
+        .filter(|room| !room.is_empty())
+        .collect()
+}
+
+#[test]
+fn rooms_know_rooms_on_lower_floors_only() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let floors = page.split("```floors\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a list of floors");
+    let floors: Vec<Vec<&str>> = floors.lines().rev().map(|line| line.split_whitespace().collect()).collect();
+    let floor = |room: &str| floors.iter().position(|rooms| rooms.contains(&room));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    files(&source, "rs", &mut sources);
+    let mut seen = BTreeSet::new();
+    for path in &sources {
+        let inside = path.strip_prefix(&source).unwrap();
+        let names: Vec<String> = inside.iter().map(|part| part.to_string_lossy().replace(".rs", "")).collect();
+        // What only tests compile may look anywhere.
+        if names[0] == "lib" || names.iter().any(|name| ["tests", "trial"].contains(&name.as_str())) {
+            continue;
+        }
+        let room = names[0].as_str();
+        let own = floor(room).unwrap_or_else(|| panic!("{room} is on no floor of ARCHITECTURE.md"));
+        seen.insert(room.to_string());
+        for used in rooms_used(&std::fs::read_to_string(path).unwrap()).iter().filter(|used| *used != room) {
+            // Macros and items of the crate itself are no rooms.
+            if let Some(of_used) = floor(used) {
+                assert!(of_used < own, "{} uses {used}, which is no floor below {room}", inside.display());
+            }
+        }
+    }
+    assert_eq!(seen.len(), floors.iter().flatten().count(), "every room named is there: {seen:?}");
+}

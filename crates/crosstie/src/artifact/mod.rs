@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use manifest::{FORMAT, Manifest};
 
 use crate::compute::Products;
-use crate::config::EmbeddingConfig;
 use crate::data::{Rows, Source, Writer};
 use crate::durable::{recover, replace_directory};
+use crate::embedding::EmbeddingConfig;
 use crate::error::{Error, Result};
 use crate::feature::{Features, Purpose};
 use crate::layer::Style;
