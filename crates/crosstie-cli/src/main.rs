@@ -25,6 +25,12 @@ use clap::Parser;
 use crosstie::Error;
 
 fn main() -> ExitCode {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !crosstie::data::panics_are_errors() {
+            told(panic);
+        }
+    }));
     let arguments = arguments::Arguments::parse();
     let session = session::Session::start(&arguments.shared);
     match arguments.command.execute(&session) {

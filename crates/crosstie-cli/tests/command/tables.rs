@@ -1,9 +1,10 @@
 //! Tables that other programs wrote.
 
+use std::sync::Arc;
+
 use crate::place::{Place, csv};
 use crosstie::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use crosstie::data::Writer;
-use std::sync::Arc;
+use crosstie::data::{Source, Writer};
 
 const SCHEMA: &str = "group = \"user\"\n[[task]]\nname = \"click\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\n\
                       min_count = 1\n[[field]]\nname = \"item\"\nkind = \"categorical\"\nmin_count = 1\n";
@@ -85,7 +86,11 @@ fn kept_columns_may_have_other_types_in_other_files() {
     let users: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(users, ["user", "3", "4", "3", ""]);
     assert_eq!(rows[1][2], rows[3][2], "user 3 and item 1 score the same");
-    place.ok("inspect scored.parquet").prints(&["user", "text", "item", "integer"]);
+    let path = place.path("scored.parquet");
+    let source = Source::open(&[path.to_str().expect("UTF-8")]).expect("opened");
+    let rows = source.rows(&["user", "item"], 10).next().expect("rows").expect("read");
+    let kind = |name: &str| rows.column(name).expect("a column").kind();
+    assert_eq!((kind("user"), kind("item")), ("text", "integer"));
 }
 
 #[test]
@@ -105,6 +110,31 @@ fn rows_without_a_group_are_left_out_of_grouped_auc_and_told_of() {
     };
     assert_eq!(gauc("known.json").0, gauc("all.json").0);
     assert_eq!((gauc("known.json").1, gauc("all.json").1), (false, true));
+}
+
+#[test]
+fn a_damaged_file_is_refused_by_name_without_the_text_of_a_panic() {
+    let place = Place::new();
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]);
+    let batch = batch.expect("a table");
+    let path = place.path("t.parquet");
+    let mut writer = Writer::create(&path, batch.schema()).expect("created");
+    writer.write(&batch).expect("written");
+    writer.finish().expect("finished");
+    let whole = std::fs::read(&path).expect("read");
+    let mut refused = 0;
+    for at in (0..whole.len()).step_by(3) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        std::fs::write(&path, bytes).expect("written");
+        let ran = place.run("inspect t.parquet");
+        assert!(!ran.stderr.contains("panicked"), "byte {at}: {}", ran.stderr);
+        if ran.code == Some(1) {
+            refused += 1;
+            ran.says(&["error: t.parquet: is damaged or no Parquet file"]);
+        }
+    }
+    assert!(refused > whole.len() / 12, "{refused} of {}", whole.len());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a file's name says about its contents, and what its readers share.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,6 +80,16 @@ pub(super) fn distinct(path: &Path, schema: &Schema) -> Result<()> {
     }
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread would be caught and told as an error: of
+/// these a program need not tell itself.
+pub fn panics_are_errors() -> bool {
+    GUARDED.get()
+}
+
 /// Runs a foreign reader. The Arrow crates panic on some damaged files; here
 /// that is an error which names the file, as any other.
 pub(super) fn guarded<T, E: std::error::Error + Send + Sync + 'static>(
@@ -86,7 +97,10 @@ pub(super) fn guarded<T, E: std::error::Error + Send + Sync + 'static>(
     kind: &str,
     read: impl FnOnce() -> Result<T, E>,
 ) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
+    GUARDED.set(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    GUARDED.set(false);
+    match read {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Error::file(path, format!("is damaged or no {kind}: {error}")).because(error)),
         Err(_) => Err(Error::file(path, format!("is damaged or no {kind}"))),

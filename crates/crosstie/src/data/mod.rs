@@ -42,6 +42,7 @@ mod write;
 
 pub use ahead::ahead;
 pub use column::Column;
+pub use format::panics_are_errors;
 pub use reading::{Cells, Reading, TextColumn};
 pub use rows::Rows;
 pub use source::{Block, Source};
