@@ -245,9 +245,12 @@ impl Config {
         if let Ok(now) = toml::Table::try_from(&config) {
             find_old_spellings(&table, &now, "", &mut warnings);
         }
+        let named = |key: &str| table["data"].get(key).is_some();
+        if named("dir") && IN_DIR.iter().all(|(key, _)| named(key)) {
+            warnings.push("data.dir does nothing where data.schema, train, valid and test are all named".into());
+        }
         config.warnings = warnings;
-        let tests = table["data"].get("test").is_some();
-        config.data.resolve(tests)?;
+        config.data.resolve(named("test"))?;
         config.check()?;
         Ok(config)
     }

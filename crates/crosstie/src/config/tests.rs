@@ -195,6 +195,9 @@ fn another_directory_takes_the_place_of_a_runs_paths() {
     assert!(said.contains("data.dir = \"day2\"") && said.contains("data.train = [\"day1/train.parquet\"]"), "{said}");
     let again = parsed(&yesterday.to_toml(), &["data.dir=day1", "data.test=['day1/test.parquet']"]);
     assert_eq!(again, yesterday);
+    // Written into the file beside all paths it would do nothing, and that is told.
+    let edited = yesterday.to_toml().replace("[data]\n", "[data]\ndir = \"day2\"\n");
+    assert!(parsed(&edited, &[]).warnings[0].contains("data.dir does nothing"));
     let mixed = parsed(&yesterday.to_toml(), &["data.train=['more.csv']", "data.dir=day2"]);
     assert_eq!((&mixed.data.train[0][..], &mixed.data.valid[0][..]), ("more.csv", "day2/valid.parquet"));
 }
