@@ -62,8 +62,7 @@ def standard(x, scale):
 class Artifact:
     def __init__(self, path):
         self.path, self.manifest = path, json.loads((path / "manifest.json").read_text())
-        config = path / ("config.toml" if self.manifest["format"] == 1 else "model.toml")
-        config = tomllib.loads(config.read_text())
+        config = tomllib.loads((path / "config.toml").read_text())
         self.model, self.network, self.heads = config["model"], config["network"], self.manifest["heads"]
         self.schema = tomllib.loads((path / "features/schema.toml").read_text())
         self.tasks = {task["name"]: task for task in self.schema["task"]}

@@ -16,7 +16,7 @@ use crate::schema::Schema;
 
 /// All that decides what a model is: with a schema it gives the network, and
 /// with the seed every number of its start. Of a training's configuration this
-/// alone enters an artifact, as `model.toml`.
+/// alone enters an artifact, as its `config.toml`.
 ///
 /// ```
 /// use crosstie::spec::ModelSpec;

@@ -90,7 +90,7 @@ fn a_training_under_way_is_not_overwritten() {
     Ran::new("train", child.wait_with_output().expect("ended")).exit(130);
     let config = place.read("run/config.toml");
     assert_eq!(seed(&config), "seed = 1");
-    assert_eq!(seed(&place.read("run/artifact/model.toml")), "seed = 1");
+    assert_eq!(seed(&place.read("run/artifact/config.toml")), "seed = 1");
     place.ok("train ads.toml --out run --overwrite --set train.seed=2");
 }
 
@@ -110,7 +110,7 @@ fn trainings_started_at_once_have_a_directory_each() {
     let mut seeds = Vec::new();
     for run in runs {
         let config = place.read(&format!("runs/{run}/config.toml"));
-        let artifact = place.read(&format!("runs/{run}/artifact/model.toml"));
+        let artifact = place.read(&format!("runs/{run}/artifact/config.toml"));
         assert_eq!(seed(&config), seed(&artifact), "{run}");
         seeds.push(seed(&config).to_string());
     }

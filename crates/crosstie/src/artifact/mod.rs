@@ -32,8 +32,8 @@ use crate::spec::ModelSpec;
 use crate::tensors::{self, Numbers, TensorFile};
 
 const MANIFEST: &str = "manifest.json";
-const MODEL: &str = "model.toml";
-/// Where format 1 kept what the model is: in the configuration of its training.
+/// What the model is. Format 1 had the whole configuration of the training here,
+/// with the same sections.
 const CONFIG: &str = "config.toml";
 const FEATURES: &str = "features";
 const DENSE: &str = "dense.safetensors";
@@ -76,8 +76,8 @@ pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> 
         let features = temporary.join(FEATURES);
         fs::create_dir(&features).map_err(Error::io(&features))?;
         scorer.features().save(&features)?;
-        let model = temporary.join(MODEL);
-        fs::write(&model, scorer.spec().to_toml()).map_err(Error::io(&model))?;
+        let config = temporary.join(CONFIG);
+        fs::write(&config, scorer.spec().to_toml()).map_err(Error::io(&config))?;
         let parts = |Tensor { name, shape, values }| (name, shape, values);
         tensors::write(&temporary.join(DENSE), scorer.learned().dense_tensors().map(parts))?;
         tensors::write(&temporary.join(EMBEDDING), scorer.learned().table_tensors().map(parts))?;
@@ -160,7 +160,7 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
     struct Train {
         seed: u64,
     }
-    let path = directory.join(if manifest.format == 1 { CONFIG } else { MODEL });
+    let path = directory.join(CONFIG);
     let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
     if manifest.format > 1 {
         return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error));
