@@ -458,3 +458,67 @@ impl TaskGradients for SingleTasks<'_> {
         self.exchange.sum_rows(into);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Dense;
+    use crate::model::ModelConfig;
+    use crate::schema::{Role, Side};
+
+    fn layout() -> Layout {
+        Layout {
+            tasks: vec!["click".into()],
+            dense: vec![Dense { name: "x".into(), width: 1, side: Side::User, role: Role::Main }],
+            scenarios: vec!["other".into(), "home".into(), "feed".into()],
+            ..Layout::default()
+        }
+    }
+
+    fn trainer(model: &str) -> Trainer {
+        let schema = "[[task]]\nname = \"click\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"\n";
+        let config = Config::new(ModelConfig::named(model).unwrap());
+        Trainer::new(&config, &Schema::parse(schema).unwrap(), &layout()).unwrap()
+    }
+
+    /// Rows of three scenarios by turns.
+    fn batch(rows: usize) -> Batch {
+        Batch {
+            rows,
+            dense: vec![0.5; rows],
+            labels: (0..rows).map(|row| f32::from(u8::from(row % 2 == 0))).collect(),
+            scenarios: (0..rows as u32).map(|row| row % 3).collect(),
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_names_the_row_of_the_batch_as_it_was_given() {
+        for model in ["shared-bottom", "aem2tl"] {
+            for row in [0, 7, 401, 598] {
+                let mut batch = Batch { weights: vec![1.0; 600], ..batch(600) };
+                batch.weights[row] = f32::INFINITY;
+                match trainer(model).step(1, &batch) {
+                    Err(Error::NotFinite { row: found, task, .. }) => assert_eq!((found, &*task), (row, "click")),
+                    other => panic!("{model}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_refused_and_not_a_panic() {
+        let mut trainer = trainer("shared-bottom");
+        for (wrong, says) in [
+            (Batch { labels: Vec::new(), ..batch(9) }, "no labels"),
+            (Batch { labels: vec![2.0; 9], ..batch(9) }, "found a label of 2"),
+            (Batch { dense: vec![0.0; 8], ..batch(9) }, "8 numbers in 9 rows"),
+            (Batch { scenarios: vec![3; 9], ..batch(9) }, "scenario 3 of 3"),
+            (batch(2000), "train.batch_size is 1024"),
+        ] {
+            let said = trainer.step(1, &wrong).unwrap_err().to_string();
+            assert!(said.contains(says), "{said}");
+        }
+        assert_eq!(trainer.step(1, &batch(9)).unwrap().step, 1);
+    }
+}
