@@ -159,7 +159,7 @@ fn replace_by(
     sync(new.directory.path())?;
     if !place.exists() {
         fs::rename(new.directory.path(), &place).map_err(Error::io(directory))?;
-        new.is_named();
+        new.now_named();
     } else if exchange(new.directory.path(), &place).is_ok() {
         // What is under the hidden name now, and removed with it, is the old one.
         sync_one(parent)?;
@@ -170,7 +170,7 @@ fn replace_by(
             old.back(&place)?;
             return Err(Error::io(directory)(error));
         }
-        new.is_named();
+        new.now_named();
         sync_one(parent)?;
         old.remove();
     }
@@ -222,7 +222,7 @@ impl Unfinished {
     }
 
     /// It was renamed, and is no temporary directory any more.
-    fn is_named(self) {
+    fn now_named(self) {
         let _ = self.directory.keep();
     }
 }
@@ -410,7 +410,7 @@ mod tests {
             drop(_held);
             let new = Unfinished::create(&target).unwrap();
             filled("new")(new.directory.path()).unwrap();
-            new.is_named();
+            new.now_named();
             assert!(!target.exists() && path.exists());
             recover(&target).unwrap();
             assert_eq!(fs::read_to_string(target.join("a")).unwrap(), "old");

@@ -13,7 +13,7 @@ const SCHEMA: &str = "group = \"user\"\n[[task]]\nname = \"click\"\n[[field]]\nn
 fn log(cell: impl Fn(u32) -> String) -> String {
     let row = |row: u32| {
         let (user, item) = (row * 7 % 20, row * 3 % 7);
-        format!("{},{},{}\n", cell(user), cell(item), u32::from((row * 11 + user + item) % 3 == 0))
+        format!("{},{},{}\n", cell(user), cell(item), u32::from((row * 11 + user + item).is_multiple_of(3)))
     };
     format!("user,item,click\n{}", (0..400).map(row).collect::<String>())
 }
