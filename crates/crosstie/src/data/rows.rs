@@ -17,7 +17,7 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// The file.
     pub path: Arc<Path>,
-    /// Index into [`Source::files`].
+    /// Index into [`Source::files`](super::Source::files).
     pub file: usize,
     /// Position of the first row within its file, from 0.
     pub first_row: u64,
