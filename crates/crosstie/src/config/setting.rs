@@ -51,17 +51,22 @@ impl<'a> Setting<'a> {
     }
 
     /// The value as its key takes it: what could be a number or a date is text
-    /// where the key is a path, a name, or a list of such. `names` is a config of
-    /// names alone.
+    /// where the key is a path, a name, or a list of such, be it a wrong one.
+    /// `names` is a config of names alone.
     fn typed(&self, names: &Table) -> Value {
         let guessed = self.guessed();
         let Ok(parsed) = DeValue::parse(self.value) else { return guessed };
         let text = as_text(&parsed, self.value);
-        let fits = |value: Value| {
+        let refused = |value: &Value| {
             let mut config = names.clone();
-            put(&mut config, &self.path, value).is_ok() && config.try_into::<Config>().is_ok()
+            put(&mut config, &self.path, value.clone()).ok()?;
+            Some(config.try_into::<Config>().err()?.to_string())
         };
-        if guessed != text && fits(text.clone()) { text } else { guessed }
+        let of_another_type = |said: String| said.contains("invalid type");
+        let is_text = guessed != text
+            && refused(&text)
+                .is_none_or(|said| !of_another_type(said) && refused(&guessed).is_some_and(of_another_type));
+        if is_text { text } else { guessed }
     }
 }
 

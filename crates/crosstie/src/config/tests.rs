@@ -292,9 +292,8 @@ fn how_often_checkpoints_are_written_is_said_in_words() {
         assert_eq!(config.train.checkpoint_every, every);
         assert!(config.to_toml().contains(&format!("checkpoint_every = \"{text}\"")), "{}", config.to_toml());
     }
-    for text in ["0 steps", "ten minutes", "3 hours"] {
+    for text in ["10", "0 steps", "ten minutes", "3 hours"] {
         let said = refused(SMALL, &[&format!("train.checkpoint_every={text}")]);
         assert!(said.contains("10 minutes") && said.contains(text), "{said}");
     }
-    assert!(refused(SMALL, &["train.checkpoint_every=10"]).contains("train.checkpoint_every"));
 }
