@@ -1,9 +1,10 @@
 """Runs the benchmarks and writes docs/performance/<name>.json and <name>.md.
 
-    python3 bench/run.py NAME... [--rounds N] [--peers PYTHON] [--rows N]
+    python3 bench/run.py NAME... [--rounds N] [--peers PYTHON] [--rows N] [--before CROSSTIE]
 
-NAME is one of: step, models, products, table, scenarios, request, bulk, train, memory; `all` runs them all.
+NAME is one of: step, models, products, table, scenarios, request, load, bulk, train, memory; `all` runs them all.
 PYTHON is an interpreter that has bench/peers/requirements.txt installed; without it crosstie is measured alone.
+CROSSTIE is the binary of an earlier commit, which `load` then measures too.
 Needs cargo and Python's standard library; `memory` needs Linux. Data goes to target/bench.
 
 The commands of one benchmark run in turns, every round each of them once, so that a machine that gets slower
@@ -25,6 +26,7 @@ def main():
     parser.add_argument("--rounds", type=int, help="how often every command runs")
     parser.add_argument("--peers", help="a Python with the peers' libraries")
     parser.add_argument("--rows", type=int, default=5_000_000, help="rows of the log of `train`")
+    parser.add_argument("--before", help="an earlier crosstie, for `load`")
     options = parser.parse_args()
     subprocess.run(["cargo", "build", "--release", "-p", "crosstie-cli", "-p", "crosstie-bench"], cwd=ROOT, check=True)
     names = list(BENCHMARKS) if "all" in options.names else options.names
@@ -135,7 +137,9 @@ def asked(options, name):
     """The command that makes the page again."""
     rounds = f" --rounds {options.rounds}" if options.rounds else ""
     rows = f" --rows {options.rows}" if name == "train" and options.rows != 5_000_000 else ""
-    return f"python3 bench/run.py {name}{rounds}{rows}" + (" --peers PYTHON" if options.peers else "")
+    others = (" --peers PYTHON" if options.peers and name != "load" else "") + (
+        " --before CROSSTIE" if options.before and name == "load" else "")
+    return f"python3 bench/run.py {name}{rounds}{rows}{others}"
 
 
 # Data
@@ -271,6 +275,9 @@ def request(options):
         "crosstie, one user": probe("request", "--data", data),
         "crosstie, 200 users": probe("request", "--data", data, "--many-users"),
         "crosstie, one user, bfloat16": probe("request", "--data", data, "--products", "bfloat16"),
+        "crosstie, one user, from rows of data": probe("request", "--data", data, "--cells"),
+        "crosstie, 1 candidate": probe("request", "--data", data, "--candidates", 1, "--requests", 20_000),
+        "crosstie, 1 candidate, from a row of data": probe("request", "--data", data, "--candidates", 1, "--requests", 20_000, "--cells"),
         "PyTorch, plain": peer(options, "score", "--data", data, "--peer", "plain", "--rows", 4096, "--repeat", 1000),
         "ONNX Runtime": peer(options, "score", "--data", data, "--peer", "onnx", "--rows", 4096, "--repeat", 1000),
     }
@@ -279,9 +286,45 @@ def request(options):
     rows = []
     for name, some in runs.items():
         middle, late = (median(some, "request_ms", key) for key in ("p50", "p99"))
-        rows.append([name, number(middle, 2), number(late, 2), number(middle / ours, 2)])
+        rows.append([name, number(middle, 3), number(late, 3), number(middle / ours, 2)])
     header = ["what", "median, ms", "99th percentile, ms", "median against crosstie's"]
-    write("request", "200 candidates on one thread, MMoE", asked(options, "request"), runs, header, rows)
+    write("request", "200 candidates, and one, on one thread, MMoE", asked(options, "request"), runs, header, rows)
+
+
+def load(options):
+    """Loading an artifact whose tables hold 4 GB: by itself, and in a whole `predict` of one row."""
+    place, maker = DATA / "load", options.before or str(CROSSTIE)
+    run, log = place / ("run-before" if options.before else "run"), place / "log"
+    if not (run / "artifact").exists():
+        subprocess.run([maker, "synth", "--rows", "20000", "--out", log], check=True, stderr=subprocess.DEVNULL)
+        schema = (log / "schema.toml").read_text()
+        by_user = 'name = "user_id"\nkind = "categorical"\nside = "user"\n'
+        hashed = schema.replace(f"{by_user}min_count = 10", f"{by_user}buckets = 62_500_000")
+        assert hashed != schema, "the log has no field `user_id` any more"
+        (place / "schema.toml").write_text(hashed)
+        files = "".join(f"{part} = ['{log}/{part}.parquet']\n" for part in ("train", "valid"))
+        config = place / "load.toml"
+        config.write_text(
+            f"[data]\nschema = '{place}/schema.toml'\n{files}[model]\nname = 'mmoe'\n[train]\nepochs = 1\n"
+            "[optimizer.rows]\nname = 'adagrad'\nlearning_rate = 1e-2\n"
+        )
+        subprocess.run([maker, "train", config, "--out", run, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    golden, scores = run / "artifact" / "golden.parquet", place / "scores.parquet"
+    predict = ["predict", str(run), "--data", str(golden), "--out", str(scores), "--quiet"]
+    commands = {
+        "loading alone": probe("load", "--artifact", run / "artifact"),
+        "`predict` of 8 rows": [str(CROSSTIE), *predict],
+        "`predict` of 8 rows, before": options.before and [options.before, *predict],
+    }
+    runs = in_turns(commands, options.rounds or 5, lambda command: once(command) if command[0] == str(PROBE) else timed(command))
+    tensors, rows = median(runs["loading alone"], "tensors_mib"), []
+    for name, some in runs.items():
+        seconds, peak = median(some, "seconds"), median(some, "peak_mib")
+        processor = number(median(some, "cpu_seconds"), 1)
+        rows.append([name, number(seconds, 1), processor, number(peak), number(peak / tensors, 2)])
+    header = ["what", "seconds", "processor seconds", "peak MiB", "peak / tensors"]
+    title = f"Loading an artifact whose tensors hold {number(tensors)} MiB"
+    write("load", title, asked(options, "load"), runs, header, rows)
 
 
 def bulk(options):
@@ -389,7 +432,7 @@ def memory(options):
 
 BENCHMARKS = {
     "step": step, "models": models, "products": products, "table": table, "scenarios": scenarios, "request": request,
-    "bulk": bulk, "train": train, "memory": memory,
+    "load": load, "bulk": bulk, "train": train, "memory": memory,
 }
 
 if __name__ == "__main__":

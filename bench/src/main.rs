@@ -2,6 +2,7 @@
 //! one line of JSON; `bench/run.py` runs them in turns with their peers and
 //! writes the tables of `docs/performance/`.
 
+mod load;
 mod log;
 mod memory;
 mod products;
@@ -33,7 +34,9 @@ enum Command {
     Products(products::Products),
     /// Times reading and encoding a log.
     Read(read::Read),
-    /// Times one user with many candidates, from encoded rows to probabilities.
+    /// Times loading an artifact.
+    Load(load::Load),
+    /// Times one user with some candidates, up to probabilities.
     Request(request::Request),
 }
 
@@ -44,6 +47,7 @@ fn main() -> Result<()> {
         Command::Table(table) => table.run()?,
         Command::Products(products) => products.run()?,
         Command::Read(read) => read.run()?,
+        Command::Load(load) => load.run()?,
         Command::Request(request) => request.run()?,
     };
     println!("{found}");

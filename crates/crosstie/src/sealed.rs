@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -19,15 +20,24 @@ pub struct FileEntry {
     pub blake3: String,
 }
 
+/// Bytes that are read, then hashed by all threads together: some for each, and
+/// little beside the tensors of a model.
+const PIECE: usize = 4 << 20;
+
 impl FileEntry {
-    /// Reads a file through.
+    /// Reads a file through. It is hashed on the rayon pool that the caller is in;
+    /// outside of any, on the global one.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn of(path: &Path) -> Result<FileEntry> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let mut file = File::open(path).map_err(Error::io(path))?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file).map_err(Error::io(path))?;
+        let mut piece = Vec::with_capacity(PIECE);
+        while file.by_ref().take(PIECE as u64).read_to_end(&mut piece).map_err(Error::io(path))? > 0 {
+            hasher.update_rayon(&piece);
+            piece.clear();
+        }
         Ok(FileEntry::of_hash(&hasher))
     }
 
@@ -134,6 +144,18 @@ pub fn read(path: &Path) -> Result<Sealed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_several_pieces_has_the_hash_of_all_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("numbers");
+        let bytes: Vec<u8> = (0..2 * PIECE as u32 + 7).map(|index| ((index * 31) >> 8) as u8).collect();
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, bytes.len()] {
+            fs::write(&path, &bytes[..length]).unwrap();
+            let expected = blake3::hash(&bytes[..length]).to_hex().to_string();
+            assert_eq!(FileEntry::of(&path).unwrap(), FileEntry { bytes: length as u64, blake3: expected });
+        }
+    }
 
     #[test]
     fn a_changed_byte_of_a_sealed_file_is_found_or_takes_the_seal_away() {

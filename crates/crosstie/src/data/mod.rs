@@ -44,7 +44,7 @@ pub use ahead::ahead;
 pub use column::Column;
 pub use format::panics_are_errors;
 pub use reading::{Cells, Reading, TextColumn};
-pub use rows::Rows;
+pub use rows::{InOrder, Rows};
 pub use source::{Block, Source};
 pub use write::Writer;
 

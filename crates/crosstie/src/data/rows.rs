@@ -81,6 +81,11 @@ impl Rows {
         Column::new(self, position)
     }
 
+    /// The columns, for whoever asks for them in about the order in which they stand.
+    pub fn in_order(&self) -> InOrder<'_> {
+        InOrder { rows: self, next: 0 }
+    }
+
     /// The columns of a schema, as [`super::Source::types`] gives it: those of
     /// another type as text.
     ///
@@ -99,6 +104,34 @@ impl Rows {
         let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
         RecordBatch::try_new_with_options(Arc::new(schema.clone()), arrays, &options)
             .map_err(|error| Error::file(&self.path, error.to_string()).because(error))
+    }
+}
+
+/// Finds the columns of [`Rows`]. The search for one begins behind the one that was
+/// found last, so what is asked for in the order of the columns is found at the
+/// first look, however many there are.
+#[derive(Clone, Debug)]
+pub struct InOrder<'a> {
+    rows: &'a Rows,
+    next: usize,
+}
+
+impl<'a> InOrder<'a> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// One column.
+    ///
+    /// # Errors
+    /// As of [`Rows::column`].
+    pub fn column(&mut self, name: &str) -> Result<Column<'a>> {
+        let fields = self.rows.batch.schema_ref().fields();
+        let found = (self.next..fields.len()).chain(0..self.next).find(|position| fields[*position].name() == name);
+        let position = found.map_or_else(|| self.rows.position(name), Ok)?;
+        self.next = position + 1;
+        self.rows.column_at(position)
     }
 }
 

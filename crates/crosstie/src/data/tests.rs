@@ -634,3 +634,22 @@ fn whose_fault_a_table_is() {
     assert_eq!(blame(directory.file("t.parquet", "PAR1"), "a"), Blame::File);
     assert!(std::error::Error::source(&open(directory.path("t.parquet")).unwrap_err()).is_some());
 }
+
+#[test]
+fn columns_are_the_same_in_whatever_order_they_are_asked_for() {
+    let rows = Rows::new(sample(), "made");
+    let names: Vec<String> = rows.batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let (last, first) = (names.len() - 1, 0);
+    for order in [(0..=last).collect(), (0..=last).rev().collect(), vec![1, 1, last, first, last]] {
+        let mut columns = rows.in_order();
+        for position in order {
+            let found = columns.column(&names[position]).unwrap();
+            assert_eq!(found.name(), names[position]);
+            assert_eq!(found.array(), rows.column_at(position).unwrap().array());
+        }
+    }
+    let mut columns = rows.in_order();
+    columns.column(&names[last]).unwrap();
+    let said = columns.column(&format!("{}x", names[first])).unwrap_err().to_string();
+    assert!(said.contains(&format!("did you mean `{}`?", names[first])), "{said}");
+}

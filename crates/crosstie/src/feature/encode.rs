@@ -7,7 +7,7 @@ use super::numeric;
 use super::rate::{History, Rates};
 use super::{Encoder, Features, Lookup, MISSING, Purpose, UNKNOWN, column_of};
 use crate::batch::{Batch, Ids, NO_GROUP};
-use crate::data::Rows;
+use crate::data::{Column, InOrder, Rows};
 use crate::error::{Error, Result};
 use crate::schema::{Field, FieldKind, Rate, Schema};
 
@@ -20,24 +20,28 @@ pub(super) fn encode(
 ) -> Result<Batch> {
     let read = features.reading.as_ref().map(|reading| rows.read_as(reading));
     let rows = read.as_ref().unwrap_or(rows);
+    // `Features::columns` gives them in the order in which they are asked for here.
+    let mut columns = rows.in_order();
     let schema = &features.schema;
     let width = features.layout.dense_width();
     let mut batch = Batch { rows: rows.len(), dense: vec![0.0; rows.len() * width], ..Batch::default() };
     let mut start = 0;
     for (place, (field, encoder)) in schema.fields.iter().zip(&features.encoders).enumerate() {
         match encoder {
-            Encoder::Token { table } => batch.ids.push(tokens(rows, column_of(field), &features.tables[*table])?),
+            Encoder::Token { table } => {
+                batch.ids.push(tokens(&columns.column(column_of(field))?, &features.tables[*table])?)
+            }
             Encoder::Tokens { table, separator } => {
-                batch.ids.push(lists(rows, column_of(field), separator, &features.tables[*table])?);
+                batch.ids.push(lists(&columns.column(column_of(field))?, separator, &features.tables[*table])?);
             }
             Encoder::Bucket { table } => {
                 let table = &features.tables[*table];
-                let numbers = rows.column(column_of(field))?.numbers()?;
+                let numbers = columns.column(column_of(field))?.numbers()?;
                 let id = |x: Option<f64>| x.map_or(MISSING, |x| table.number(x));
                 batch.ids.push(Ids::One(numbers.into_iter().map(id).collect()));
             }
             Encoder::Number { log, scale } => {
-                let numbers = rows.column(column_of(field))?.numbers()?;
+                let numbers = columns.column(column_of(field))?.numbers()?;
                 for (cell, x) in batch.dense.iter_mut().skip(start).step_by(width.max(1)).zip(numbers) {
                     let x = if *log { x.map(numeric::log1p) } else { x };
                     *cell = x.map_or(0.0, |x| scale.map_or_else(|| numeric::single(x), |scale| scale.apply(x)));
@@ -47,23 +51,23 @@ pub(super) fn encode(
             Encoder::Rates(rates) => {
                 let into = batch.dense.chunks_exact_mut(width.max(1)).map(|row| &mut row[start..]);
                 let history = histories.and_then(|histories| histories[place].as_ref());
-                encode_rates(rates, history, field, rows, into)?;
+                encode_rates(rates, history, field, rows, &mut columns, into)?;
                 start += schema.tasks.len() + 1;
             }
         }
     }
     batch.scenarios = match &schema.scenario {
-        Some(column) => scenarios(features, rows, column)?,
+        Some(column) => scenarios(features, &columns.column(column)?)?,
         None => vec![0; rows.len()],
     };
     if purpose != Purpose::Scoring {
-        batch.labels = read_labels(schema, rows)?;
+        batch.labels = read_labels(schema, &mut columns)?;
         if let Some(weight) = &schema.weight {
-            batch.weights = rows.column(weight)?.weights()?;
+            batch.weights = columns.column(weight)?.weights()?;
         }
         if let Some(group) = &schema.group {
             batch.groups = vec![NO_GROUP; rows.len()];
-            rows.column(group)?.each_text(|row, token| {
+            columns.column(group)?.each_text(|row, token| {
                 batch.groups[row] = token.map_or(NO_GROUP, |token| xxh3_64(token.as_bytes()));
             })?;
         }
@@ -71,16 +75,16 @@ pub(super) fn encode(
     Ok(batch)
 }
 
-fn tokens(rows: &Rows, column: &str, table: &Lookup) -> Result<Ids> {
-    let mut ids = vec![UNKNOWN; rows.len()];
-    rows.column(column)?.each_text(|row, token| ids[row] = token.map_or(MISSING, |token| table.token(token)))?;
+fn tokens(column: &Column<'_>, table: &Lookup) -> Result<Ids> {
+    let mut ids = vec![UNKNOWN; column.len()];
+    column.each_text(|row, token| ids[row] = token.map_or(MISSING, |token| table.token(token)))?;
     Ok(Ids::One(ids))
 }
 
-fn lists(rows: &Rows, column: &str, separator: &str, table: &Lookup) -> Result<Ids> {
-    let mut offsets = vec![0u32; rows.len() + 1];
+fn lists(column: &Column<'_>, separator: &str, table: &Lookup) -> Result<Ids> {
+    let mut offsets = vec![0u32; column.len() + 1];
     let mut values = Vec::new();
-    rows.column(column)?.each_list(separator, |row, token| {
+    column.each_list(separator, |row, token| {
         values.push(table.token(token));
         offsets[row + 1] += 1;
     })?;
@@ -92,10 +96,10 @@ fn lists(rows: &Rows, column: &str, separator: &str, table: &Lookup) -> Result<I
     Ok(Ids::Many { offsets, values })
 }
 
-fn scenarios(features: &Features, rows: &Rows, column: &str) -> Result<Vec<u32>> {
-    let mut scenarios = vec![0; rows.len()];
+fn scenarios(features: &Features, column: &Column<'_>) -> Result<Vec<u32>> {
+    let mut scenarios = vec![0; column.len()];
     let known = &features.scenarios.tokens;
-    rows.column(column)?.each_text(|row, token| {
+    column.each_text(|row, token| {
         scenarios[row] = token.and_then(|token| known.find(token.as_bytes())).map_or(0, |number| number + 1);
     })?;
     Ok(scenarios)
@@ -106,10 +110,11 @@ fn encode_rates<'a>(
     history: Option<&History>,
     field: &Field,
     rows: &Rows,
+    columns: &mut InOrder<'_>,
     into: impl Iterator<Item = &'a mut [f32]>,
 ) -> Result<()> {
     let FieldKind::Rate(rate) = &field.kind else { return Ok(()) };
-    let keys = Keys::read(rows, &rate.key)?;
+    let keys = Keys::read(columns, &rate.key)?;
     let times = if history.is_some() { read_times(rows, rate)? } else { Vec::new() };
     for (row, into) in into.enumerate() {
         let key = keys.row(row);
@@ -142,11 +147,11 @@ pub(super) fn read_times(rows: &Rows, rate: &Rate) -> Result<Vec<f64>> {
 }
 
 /// Labels, `rows × tasks`.
-pub(super) fn read_labels(schema: &Schema, rows: &Rows) -> Result<Vec<f32>> {
+pub(super) fn read_labels(schema: &Schema, columns: &mut InOrder<'_>) -> Result<Vec<f32>> {
     let tasks = schema.tasks.len();
-    let mut labels = vec![0.0; rows.len() * tasks];
+    let mut labels = vec![0.0; columns.rows() * tasks];
     for (task, contract) in schema.tasks.iter().enumerate() {
-        let column = rows.column(contract.column())?.labels()?;
+        let column = columns.column(contract.column())?.labels()?;
         for (label, value) in labels.iter_mut().skip(task).step_by(tasks).zip(column) {
             *label = value;
         }

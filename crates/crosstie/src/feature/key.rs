@@ -2,7 +2,7 @@
 //! A null cell is a value of its own, and no two different rows of cells give
 //! the same key.
 
-use crate::data::Rows;
+use crate::data::InOrder;
 use crate::error::Result;
 
 /// One byte string per row.
@@ -15,11 +15,11 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The keys of all rows, from the named columns together.
-    pub fn read(rows: &Rows, columns: &[String]) -> Result<Keys> {
-        let mut parts = Vec::with_capacity(columns.len());
-        for column in columns {
+    pub fn read(columns: &mut InOrder<'_>, names: &[String]) -> Result<Keys> {
+        let mut parts = Vec::with_capacity(names.len());
+        for name in names {
             let mut part = Keys::default();
-            rows.column(column)?.each_text(|_, cell| {
+            columns.column(name)?.each_text(|_, cell| {
                 push(&mut part.bytes, cell);
                 part.ends.push(part.bytes.len());
             })?;
@@ -29,7 +29,7 @@ impl Keys {
             return Ok(parts.remove(0));
         }
         let mut joined = Keys::default();
-        for row in 0..rows.len() {
+        for row in 0..columns.rows() {
             parts.iter().for_each(|part| joined.bytes.extend_from_slice(part.row(row)));
             joined.ends.push(joined.bytes.len());
         }

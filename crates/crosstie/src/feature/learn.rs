@@ -106,7 +106,7 @@ impl Learner<'_> {
                 }
             }
             Learner::Rate { rate, sums, .. } => {
-                let keys = Keys::read(rows, &rate.key)?;
+                let keys = Keys::read(&mut rows.in_order(), &rate.key)?;
                 let times = read_times(rows, rate)?;
                 let tasks = outcomes.len() / rows.len();
                 for (row, outcomes) in outcomes.chunks(tasks).enumerate() {
@@ -214,7 +214,7 @@ pub(super) fn learn(
                 let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
                 return Err(Error::unfit(&rows.path, message));
             }
-            let labels = read_labels(schema, &rows)?;
+            let labels = read_labels(schema, &mut rows.in_order())?;
             outcomes.clear();
             for labels in labels.chunks(schema.tasks.len()) {
                 labels_seen.add(labels);

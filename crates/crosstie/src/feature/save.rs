@@ -224,7 +224,7 @@ fn read_rates(path: &Path, schema: &Schema, rate: &Rate, smoothing: Smoothing) -
         keys.iter().map(String::as_str).chain(["rows"]).chain(tasks.iter().flatten().map(String::as_str)).collect();
     let (mut known, mut totals) = (Tokens::default(), Sums::new(tasks.len()));
     read_table(path, &columns, |rows| {
-        let found = key::Keys::read(rows, &keys)?;
+        let found = key::Keys::read(&mut rows.in_order(), &keys)?;
         let all = counts(rows, "rows", u64::from(u32::MAX))?;
         for (row, rows_of_key) in all.iter().enumerate() {
             let next = totals.push();

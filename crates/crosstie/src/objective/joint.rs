@@ -1,6 +1,6 @@
 //! The tasks' probabilities from the impression, as a node to build losses on.
 
-use super::Objective;
+use super::{Objective, Room};
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
 
 /// p(action and its ancestors | impression) of every task.
@@ -21,7 +21,8 @@ impl Op for Joint {
     fn forward(&self, pass: &mut ForwardPass<'_>) {
         let logits = pass.input(0);
         for (row, output) in pass.output.chunks_exact_mut(self.objective.funnel.tasks()).enumerate() {
-            let chances = self.objective.chances(logits.row(row));
+            let mut room = Room::new();
+            let chances = self.objective.chances(logits.row(row), &mut room);
             output.iter_mut().zip(chances).for_each(|(p, chances)| *p = chances.joint.yes.exp() as f32);
         }
     }

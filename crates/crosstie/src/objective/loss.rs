@@ -1,6 +1,6 @@
 //! The loss of every task on every row, and its gradient.
 
-use super::{Chances, Given, Logs, Objective, Space};
+use super::{Chances, Given, Logs, Objective, Room, Space};
 use crate::compute::kernel::log_sigmoid;
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
 
@@ -88,7 +88,8 @@ impl FunnelLoss {
 
     /// One row's losses, without its weight.
     pub(super) fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
-        let chances = self.objective.chances(logits);
+        let mut room = Room::new();
+        let chances = self.objective.chances(logits, &mut room);
         for (task, loss) in losses.iter_mut().enumerate() {
             let terms = self.terms(labels, task).map(|(answer, label)| {
                 let logs = match answer {
@@ -104,8 +105,9 @@ impl FunnelLoss {
 
     /// Adds the gradient of `Σ scale_task · loss_task` with respect to the logits.
     fn row_gradient(&self, logits: &[f32], labels: &[f32], scales: &[f32], gradient: &mut [f64]) {
-        let chances = self.objective.chances(logits);
-        let mut trace = Trace { objective: &self.objective, logits, chances: &chances, gradient };
+        let mut room = Room::new();
+        let chances = self.objective.chances(logits, &mut room);
+        let mut trace = Trace { objective: &self.objective, logits, chances, gradient };
         for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
             let scale = f64::from(*scale);
             for (answer, label) in self.terms(labels, task) {
@@ -168,8 +170,9 @@ impl Objective {
     /// Adds the gradient of `Σ scale_task · p_task` with respect to the logits,
     /// p being p(action and its ancestors | impression).
     pub(super) fn joint_gradient(&self, logits: &[f32], scales: &[f32], gradient: &mut [f64]) {
-        let chances = self.chances(logits);
-        let mut trace = Trace { objective: self, logits, chances: &chances, gradient };
+        let mut room = Room::new();
+        let chances = self.chances(logits, &mut room);
+        let mut trace = Trace { objective: self, logits, chances, gradient };
         for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
             // dp = p · d ln p.
             let yes = f64::from(*scale) * chances[task].joint.yes.exp();

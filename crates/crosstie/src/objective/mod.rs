@@ -178,6 +178,35 @@ struct Chances {
     joint: Logs,
 }
 
+impl Chances {
+    const NEVER: Chances = Chances { given: Logs::NEVER, joint: Logs::NEVER };
+}
+
+/// Most tasks whose probabilities take no memory of the heap, row by row.
+const FEW: usize = 8;
+
+/// Room for every task's probabilities on one row.
+#[derive(Debug)]
+struct Room {
+    few: [Chances; FEW],
+    many: Vec<Chances>,
+}
+
+impl Room {
+    fn new() -> Room {
+        Room { few: [Chances::NEVER; FEW], many: Vec::new() }
+    }
+
+    /// So many, none of which can happen yet.
+    fn of(&mut self, tasks: usize) -> &mut [Chances] {
+        if tasks > FEW {
+            self.many.resize(tasks, Chances::NEVER);
+            return &mut self.many;
+        }
+        &mut self.few[..tasks]
+    }
+}
+
 impl Objective {
     /// Settles every task's space and heads.
     ///
@@ -311,7 +340,8 @@ impl Objective {
     /// Turns one row's logits into probabilities per task: given the parent
     /// action, and from the impression.
     pub fn probabilities(&self, logits: &[f32], given: &mut [f64], joint: &mut [f64]) {
-        let chances = self.chances(logits);
+        let mut room = Room::new();
+        let chances = self.chances(logits, &mut room);
         for task in 0..self.funnel.tasks() {
             let log = chances[task].joint.yes;
             joint[task] = log.exp();
@@ -324,8 +354,8 @@ impl Objective {
     }
 
     /// Each task's probabilities, as logarithms.
-    fn chances(&self, logits: &[f32]) -> Vec<Chances> {
-        let mut chances = vec![Chances { given: Logs::NEVER, joint: Logs::NEVER }; self.funnel.tasks()];
+    fn chances<'a>(&self, logits: &[f32], room: &'a mut Room) -> &'a [Chances] {
+        let chances = room.of(self.funnel.tasks());
         let of = |head: usize| Logs::of_logit(f64::from(logits[head]));
         for task in &self.order {
             let heads = self.of_task[*task];
@@ -386,6 +416,28 @@ fn order(names: &[String], funnel: &Funnel, actions: &[Option<usize>]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_the_same_probabilities_however_many_others_there_are() {
+        let probabilities = |tasks: usize| {
+            let after = |task: usize| if task == 0 { String::new() } else { format!("after = 't{}'\n", task - 1) };
+            let tasks_of = (0..tasks).map(|task| format!("[[task]]\nname = 't{task}'\n{}", after(task)));
+            let text = tasks_of.collect::<String>() + "[[field]]\nname = 'x'\nkind = 'numeric'\n";
+            let schema = Schema::parse(&text).unwrap();
+            let objective = Objective::new(&schema, &ObjectiveConfig::default(), Space::Product).unwrap();
+            let logits: Vec<f32> = (0..tasks).map(|task| 2.0 - 0.3 * task as f32).collect();
+            let (mut given, mut joint) = (vec![0.0; tasks], vec![0.0; tasks]);
+            objective.probabilities(&logits, &mut given, &mut joint);
+            assert!(given.iter().chain(&joint).all(|p| 0.0 < *p && *p < 1.0));
+            (given, joint)
+        };
+        let (given, joint) = probabilities(2 * FEW);
+        for tasks in [1, FEW, FEW + 1] {
+            assert_eq!(probabilities(tasks), (given[..tasks].to_vec(), joint[..tasks].to_vec()), "{tasks} tasks");
+        }
+    }
+
     /// Sequential, parallel and direct.
     pub(crate) const TASKS: &str = r#"
         [[task]]
