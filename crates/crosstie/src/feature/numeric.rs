@@ -61,6 +61,11 @@ impl Moments {
         }
     }
 
+    /// The mean, 0 without numbers.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
     /// The scale, or `None` where the numbers are too large to have one.
     pub fn scale(&self) -> Option<Scale> {
         let variance = if self.weight > 0.0 { self.squares.max(0.0) / self.weight } else { 0.0 };

@@ -3,8 +3,15 @@
 //! A training row must not see its own labels, or the model would learn to
 //! read them off the rate. So it sees the rows of its key in other folds, or,
 //! where time is known, the strictly earlier ones; all other rows see the
-//! totals. The overall mean that rates are drawn towards counts every training
-//! row: of many rows, its own hardly moves it.
+//! totals. What it sees in the other folds counts as much as the whole log, so
+//! that counts mean the same to a training row as to any other. The overall mean
+//! that rates are drawn towards counts every training row: of many rows, its own
+//! hardly moves it.
+//!
+//! Columns are standardised by their deviation over the training rows, but never
+//! by less than what means nothing: a rate by its deviation by chance, the logarithm
+//! of a count by 1. Of few keys, or of keys that are alike, hardly anything but
+//! chance differs, and it would be blown up to be learned from.
 //!
 //! Memory grows with the number of distinct keys, and where time is known with
 //! the number of rows.
@@ -57,17 +64,36 @@ impl Smoothing {
         self.scales.iter().try_for_each(Scale::check)
     }
 
+    /// Positives and negatives, drawn towards the mean.
+    fn smoothed(&self, sums: &Entry<'_>, task: usize, mean: f64) -> (f64, f64) {
+        (sums.positives(task) + self.smoothing * mean, sums.negatives(task) + self.smoothing * (1.0 - mean))
+    }
+
     /// The columns before standardisation. ln(r / (1 - r)) is taken as the
     /// quotient of smoothed positives and negatives, which no rounding of r
     /// can make infinite.
     fn raw(&self, sums: &Entry<'_>, mut column: impl FnMut(usize, f64)) {
         for (task, mean) in self.means.iter().enumerate() {
-            let positives = sums.positives(task);
-            let negatives = sums.labelled(task) - positives;
-            let odds = (positives + self.smoothing * mean) / (negatives + self.smoothing * (1.0 - mean));
-            column(task, odds.ln());
+            let (yes, no) = self.smoothed(sums, task, *mean);
+            column(task, (yes / no).ln());
         }
         column(self.means.len(), sums.rows().ln_1p());
+    }
+
+    /// Adds what `rows` training rows see of a key.
+    fn spread(&self, sums: &Entry<'_>, rows: f64, spread: &mut [Spread]) {
+        self.raw(sums, |column, x| spread[column].values.add(x, rows));
+        self.chance(sums, |column, variance| spread[column].chance.add(variance, rows));
+    }
+
+    /// The variance that each column may have without meaning anything: of a
+    /// rate that of a binomial number of positives, to first order.
+    fn chance(&self, sums: &Entry<'_>, mut column: impl FnMut(usize, f64)) {
+        for (task, mean) in self.means.iter().enumerate() {
+            let (yes, no) = self.smoothed(sums, task, *mean);
+            column(task, sums.labelled(task) / (yes * no));
+        }
+        column(self.means.len(), 1.0);
     }
 
     fn columns(&self, sums: &Entry<'_>, into: &mut Vec<f32>) {
@@ -253,7 +279,7 @@ impl Learner {
         let Learner { smoothing, keys, totals, seen } = self;
         let (keys, totals, rank) = sort(&keys, &totals);
         let mut smoothing = Smoothing::new(smoothing, &totals);
-        let mut moments = vec![Moments::default(); totals.tasks + 1];
+        let mut spread = vec![Spread::default(); totals.tasks + 1];
         let history = match seen {
             Seen::Folds { folds, cells, sums } => {
                 let mut ranked = Cells::default();
@@ -262,32 +288,56 @@ impl Learner {
                 drop(cells);
                 // The order of the sums below decides their last bits.
                 order.sort_unstable();
-                for (key, fold, cell) in &order {
-                    ranked.add(*key, *fold);
-                    let rows = f64::from(sums.rows[*cell]);
-                    smoothing
-                        .raw(&totals.without(*key as usize, &sums, *cell), |column, x| moments[column].add(x, rows));
+                let times = times_of_folds(folds, order.iter().map(|(_, fold, cell)| (*fold, sums.rows[*cell])));
+                let seen = |(key, fold, cell): &(u32, u32, usize)| {
+                    totals.without(*key as usize, &sums, *cell, times[*fold as usize])
+                };
+                for cell in &order {
+                    ranked.add(cell.0, cell.1);
+                    smoothing.spread(&seen(cell), f64::from(sums.rows[cell.2]), &mut spread);
                 }
-                smoothing.scales = moments.iter().map(Moments::scale).collect::<Option<_>>()?;
-                let mut values = Vec::with_capacity(order.len() * moments.len());
-                for (key, _, cell) in &order {
-                    smoothing.columns(&totals.without(*key as usize, &sums, *cell), &mut values);
-                }
+                smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
+                let mut values = Vec::with_capacity(order.len() * spread.len());
+                order.iter().for_each(|cell| smoothing.columns(&seen(cell), &mut values));
                 History::Folds { folds, cells: ranked, values }
             }
             Seen::Time { events, outcomes } => {
                 let (starts, times, earlier, rows) = by_time(&events, &outcomes, &rank, &totals);
                 drop((events, outcomes));
                 for (moment, rows) in rows.iter().enumerate() {
-                    smoothing.raw(&earlier.entry(moment), |column, x| moments[column].add(x, f64::from(*rows)));
+                    smoothing.spread(&earlier.entry(moment), f64::from(*rows), &mut spread);
                 }
-                smoothing.scales = moments.iter().map(Moments::scale).collect::<Option<_>>()?;
-                let mut values = Vec::with_capacity(times.len() * moments.len());
+                smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
+                let mut values = Vec::with_capacity(times.len() * spread.len());
                 (0..times.len()).for_each(|moment| smoothing.columns(&earlier.entry(moment), &mut values));
                 History::Time { starts, times, values }
             }
         };
         Some((Rates::new(keys, totals, smoothing), history))
+    }
+}
+
+/// How much more there is of the whole log than of the other folds of each.
+fn times_of_folds(folds: u32, rows: impl Iterator<Item = (u32, u32)>) -> Vec<f64> {
+    let mut of_fold = vec![0u64; folds as usize];
+    rows.for_each(|(fold, rows)| of_fold[fold as usize] += u64::from(rows));
+    let all: u64 = of_fold.iter().sum();
+    let times = |rows: u64| if rows < all { all as f64 / (all - rows) as f64 } else { 1.0 };
+    of_fold.into_iter().map(times).collect()
+}
+
+/// How a column differs over the training rows, and how it would by chance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    values: Moments,
+    chance: Moments,
+}
+
+impl Spread {
+    fn scale(&self) -> Option<Scale> {
+        let scale = self.values.scale()?;
+        let least = self.chance.mean().sqrt();
+        Some(Scale { standard_deviation: scale.standard_deviation.max(least), ..scale })
     }
 }
 
@@ -377,24 +427,32 @@ mod tests {
         let ones = labelled.iter().filter(|one| **one).count() as f64;
         let least = 0.5 / (labelled.len() as f64 + 1.0);
         let mean = if labelled.is_empty() { 0.5 } else { (ones / labelled.len() as f64).clamp(least, 1.0 - least) };
-        let raw: Vec<[f64; 2]> = (0..rows.len())
+        let count = rows.len() as f64;
+        // Per row: rate and count, and the variance of both that means nothing.
+        let raw: Vec<[f64; 4]> = (0..rows.len())
             .map(|row| {
-                let sees = |other: &usize| {
-                    let apart = fold(0, *other as u64, 4) != fold(0, row as u64, 4);
-                    rows[*other].0 == rows[row].0 && if time { rows[*other].1 < rows[row].1 } else { apart }
-                };
+                let apart = |other: usize| fold(0, other as u64, 4) != fold(0, row as u64, 4);
+                let before = |other: usize| rows[other].1 < rows[row].1;
+                let sees =
+                    |other: &usize| rows[*other].0 == rows[row].0 && if time { before(*other) } else { apart(*other) };
+                let others = (0..rows.len()).filter(|other| apart(*other)).count() as f64;
+                let times = if time || others == 0.0 { 1.0 } else { count / others };
                 let seen: Vec<usize> = (0..rows.len()).filter(sees).collect();
                 let labels: Vec<bool> = seen.iter().filter_map(|row| rows[*row].2).collect();
-                let positives = labels.iter().filter(|one| **one).count() as f64;
-                let r = (positives + 3.0 * mean) / (labels.len() as f64 + 3.0);
-                [(r / (1.0 - r)).ln(), (seen.len() as f64 + 1.0).ln()]
+                let positives = times * labels.iter().filter(|one| **one).count() as f64;
+                let (labels, seen) = (times * labels.len() as f64, times * seen.len() as f64);
+                let r = (positives + 3.0 * mean) / (labels + 3.0);
+                // d ln(r / (1 - r)) / d positives = 1 / (r (1 - r) (labels + 3)).
+                let by_chance = labels * r * (1.0 - r) / (r * (1.0 - r) * (labels + 3.0)).powi(2);
+                [(r / (1.0 - r)).ln(), (seen + 1.0).ln(), by_chance, 1.0]
             })
             .collect();
-        let count = rows.len() as f64;
+        let mean_of = |column: usize| raw.iter().map(|row| row[column]).sum::<f64>() / count;
         let scale = |column: usize| {
-            let mean = raw.iter().map(|row| row[column]).sum::<f64>() / count;
+            let mean = mean_of(column);
             let variance = raw.iter().map(|row| (row[column] - mean).powi(2)).sum::<f64>() / count;
-            (mean, if variance < 1e-20 { 1.0 } else { variance.sqrt() })
+            let deviation = if variance < 1e-20 { 1.0 } else { variance.sqrt() };
+            (mean, deviation.max(mean_of(column + 2).sqrt()))
         };
         let scales = [scale(0), scale(1)];
         raw.iter().map(|row| [0, 1].map(|column| (row[column] - scales[column].0) / scales[column].1)).collect()
@@ -425,6 +483,18 @@ mod tests {
             prop_assert!(one.keys.iter().eq(other.keys.iter()));
             prop_assert_eq!(&one.smoothing, &other.smoothing);
             prop_assert_eq!(&one.values, &other.values);
+        }
+    }
+
+    #[test]
+    fn few_keys_mean_the_same_to_training_rows_as_to_others() {
+        // One key of 4000 rows, every fifth positive: nothing but chance differs.
+        let rows: Vec<Row> = (0..4000).map(|row| (1, 0, Some(row % 5 == 0))).collect();
+        let (rates, history) = learn(&rows, false);
+        for (place, found) in rates.full(&[1]).iter().enumerate() {
+            assert!(found.abs() < 1.0, "column {place} of the totals lies {found} deviations away");
+            let training = |row: usize| history.columns(&rates, &[1], 0, row as u64, 0.0)[place];
+            assert!((0..4000).all(|row| training(row).abs() < 1.0), "column {place} of training rows");
         }
     }
 

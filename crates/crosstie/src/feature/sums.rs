@@ -68,12 +68,13 @@ impl Sums {
     }
 
     pub fn entry(&self, entry: usize) -> Entry<'_> {
-        Entry { sums: self, entry, less: None }
+        Entry { sums: self, entry, less: None, times: 1.0 }
     }
 
-    /// An entry less one of other sums, which must be part of it.
-    pub fn without<'a>(&'a self, entry: usize, other: &'a Sums, less: usize) -> Entry<'a> {
-        Entry { sums: self, entry, less: Some((other, less)) }
+    /// An entry less one of other sums, which must be part of it, and what is
+    /// left then `times` as much.
+    pub fn without<'a>(&'a self, entry: usize, other: &'a Sums, less: usize, times: f64) -> Entry<'a> {
+        Entry { sums: self, entry, less: Some((other, less)), times }
     }
 }
 
@@ -82,21 +83,33 @@ pub(super) struct Entry<'a> {
     sums: &'a Sums,
     entry: usize,
     less: Option<(&'a Sums, usize)>,
+    times: f64,
 }
 
 impl Entry<'_> {
+    /// What is left of a count; differences of whole numbers are exact.
+    fn left(&self, of: impl Fn(&Sums, usize) -> u32) -> f64 {
+        let less = self.less.map_or(0, |(other, entry)| of(other, entry));
+        self.times * f64::from(of(self.sums, self.entry) - less)
+    }
+
     pub fn rows(&self) -> f64 {
-        f64::from(self.sums.rows[self.entry] - self.less.map_or(0, |(other, entry)| other.rows[entry]))
+        self.left(|sums, entry| sums.rows[entry])
     }
 
     pub fn positives(&self, task: usize) -> f64 {
-        let of = |sums: &Sums, entry: usize| sums.positives[entry * sums.tasks + task];
-        f64::from(of(self.sums, self.entry) - self.less.map_or(0, |(other, entry)| of(other, entry)))
+        self.left(|sums, entry| sums.positives[entry * sums.tasks + task])
     }
 
     /// Rows whose label is not missing.
     pub fn labelled(&self, task: usize) -> f64 {
-        let missing = self.less.map_or(0, |(other, entry)| other.missing(entry, task));
-        self.rows() - f64::from(self.sums.missing(self.entry, task) - missing)
+        self.left(|sums, entry| sums.rows[entry] - sums.missing(entry, task))
+    }
+
+    /// Rows whose label is 0.
+    pub fn negatives(&self, task: usize) -> f64 {
+        self.left(|sums, entry| {
+            sums.rows[entry] - sums.missing(entry, task) - sums.positives[entry * sums.tasks + task]
+        })
     }
 }
