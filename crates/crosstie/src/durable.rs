@@ -117,7 +117,7 @@ impl NewFile {
         let Under::Hidden { file, place } = file else { return Ok(()) };
         file.as_file().sync_all().map_err(Error::io(&path))?;
         file.persist(&place).map_err(|error| Error::io(&path)(error.error))?;
-        sync_one(parent_of(&place))
+        force(parent_of(&place))
     }
 }
 
@@ -162,7 +162,7 @@ fn replace_by(
         new.now_named();
     } else if exchange(new.directory.path(), &place).is_ok() {
         // What is under the hidden name now, and removed with it, is the old one.
-        sync_one(parent)?;
+        force(parent)?;
         drop(new);
     } else {
         let old = Aside::put(&place)?;
@@ -171,10 +171,10 @@ fn replace_by(
             return Err(Error::io(directory)(error));
         }
         new.now_named();
-        sync_one(parent)?;
+        force(parent)?;
         old.remove();
     }
-    sync_one(parent)
+    force(parent)
 }
 
 /// Puts the place of a directory in order after a crash: brings the old one back
@@ -193,7 +193,7 @@ pub fn recover(directory: &Path) -> Result<()> {
             true => left.remove(),
             false => {
                 fs::rename(&left.path, &place).map_err(Error::io(directory))?;
-                sync_one(parent_of(&place))?;
+                force(parent_of(&place))?;
             }
         }
     }
@@ -342,12 +342,17 @@ fn name_of(path: &Path) -> Result<String> {
 fn sync(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory).map_err(Error::io(directory))? {
         let path = entry.map_err(Error::io(directory))?.path();
-        if path.is_dir() { sync(&path)? } else { sync_one(&path)? }
+        if path.is_dir() { sync(&path)? } else { force(&path)? }
     }
-    sync_one(directory)
+    force(directory)
 }
 
-fn sync_one(path: &Path) -> Result<()> {
+/// Waits until what was written to a file, or the names in a directory, are on the
+/// disk. [`replace_directory`] then has less to wait for.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn force(path: &Path) -> Result<()> {
     // Other systems refuse to open a directory as a file; there is nothing to force there.
     if path.is_dir() && !cfg!(unix) {
         return Ok(());

@@ -133,13 +133,17 @@ pub fn write_numbers(path: &Path, numbers: &[(String, Numbers<'_>)]) -> Result<(
 }
 
 fn serialize<'a>(path: &Path, tensors: impl Iterator<Item = (String, Stored<'a>)>) -> Result<()> {
+    // The crate makes a temporary file that nobody else may read, and gives it the
+    // name: a server that runs as somebody else could not load it.
+    let usual = File::create(path).and_then(|file| file.metadata()).map_err(Error::io(path))?.permissions();
     safetensors::serialize_to_file(tensors, None, path).map_err(|error| {
         let source = match error {
             safetensors::SafeTensorError::IoError(source) => source,
             other => std::io::Error::other(other),
         };
         Error::io(path)(source)
-    })
+    })?;
+    std::fs::set_permissions(path, usual).map_err(Error::io(path))
 }
 
 /// A safetensors file, open for reading.
@@ -261,6 +265,17 @@ mod tests {
         let said = file.read("counts", &[4], Numbers::U32(&mut [0; 4])).unwrap_err().to_string();
         assert!(said.contains("[3]") && said.contains("[4]"), "{said}");
         assert!(file.read("counts", &[3], Numbers::F32(&mut [0.0; 3])).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_may_be_read_by_whom_other_files_may_be_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |name: &str| std::fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+        std::fs::write(directory.path().join("other"), "").unwrap();
+        write(&directory.path().join("a"), [("a", vec![1], &[1.0][..])].into_iter()).unwrap();
+        assert_eq!(mode("a"), mode("other"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::trainer::{Counts, Weights};
 use crate::batch::{Batch, Ids};
 use crate::config::Config;
 use crate::data::Source;
-use crate::durable::replace_directory;
+use crate::durable::{self, replace_directory};
 use crate::error::{Error, Result};
 use crate::schema::Schema;
 use crate::sealed::{self, FileEntry};
@@ -232,7 +232,15 @@ impl Store {
             numbers.extend(weights.iter_mut().flat_map(Weights::numbers));
             note
         });
-        tensors::write_numbers(&directory.join(NUMBERS), &numbers)?;
+        let file = directory.join(NUMBERS);
+        tensors::write_numbers(&file, &numbers)?;
+        // The disk is at work while the processors hash what it is given.
+        let (forced, files) = std::thread::scope(|scope| {
+            let forced = scope.spawn(|| durable::force(&file));
+            let files = sealed::list(directory);
+            (forced.join(), files)
+        });
+        forced.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let note = Note {
             format: FORMAT,
             crosstie: env!("CARGO_PKG_VERSION").into(),
@@ -242,7 +250,7 @@ impl Store {
             place,
             search,
             best,
-            files: sealed::list(directory)?,
+            files: files?,
         };
         sealed::write(&directory.join(NOTE), &note)
     }
