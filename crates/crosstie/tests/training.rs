@@ -5,14 +5,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
 use crosstie::data::synth::Synth;
+use crosstie::feature::Features;
 use crosstie::schema::Schema;
 use crosstie::scorer::Scorer;
-use crosstie::train::{Event, Next, Observer, Reason, Trained, train};
+use crosstie::train::{Event, Fit, Next, Observer, Reason, Trained, train};
 use crosstie::{Error, Result};
 
 fn synth(directory: &Path) {
@@ -339,6 +341,19 @@ fn a_monitored_figure_that_is_never_defined_keeps_the_latest_weights_not_the_fir
     let settings: Vec<&str> = files.iter().map(String::as_str).chain(settings).collect();
     let trained = run(&config(directory.path(), "shared-bottom", &settings)).unwrap();
     assert_eq!((trained.reason, trained.best_step), (Reason::Epochs, trained.steps));
+}
+
+#[test]
+fn a_training_copies_no_features() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let config = config(directory.path(), "esmm", &["train.epochs=1"]);
+    let schema = Schema::read(config.data.schema()).unwrap();
+    let [training, valid] = [&config.data.train, &config.data.valid].map(|files| Source::open(files).unwrap());
+    let features = Features::learn(&schema, &training).unwrap();
+    let fit = Fit::new(&config, &features, &training, &valid).unwrap();
+    let scorer = fit.run(&mut |_| Next::GoOn).unwrap().scorer;
+    assert!(Arc::ptr_eq(scorer.features(), features.features()));
 }
 
 #[test]
