@@ -115,6 +115,11 @@ pub struct TrainConfig {
     /// Encoded training and validation rows are kept in memory between epochs
     /// up to this many MiB; beyond, they are read and encoded again.
     pub cache_mib: usize,
+    /// The share of training rows' known values that become unknown, at random, in
+    /// every epoch anew, so that unknown values are met before they come: a number
+    /// from 0 to 1, or `as-in-validation`, so many for each field that it has as
+    /// many unknown values as the validation rows have.
+    pub unknown_values: UnknownValues,
     /// How often a training writes a checkpoint that it can go on from: `10 minutes`,
     /// `30 seconds`, `500 steps` (batches), or `never`. Unless it is `never` there
     /// is one at the end, too.
@@ -122,6 +127,51 @@ pub struct TrainConfig {
     /// Rows that batches hold beside the impressions; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mix: Option<MixConfig>,
+}
+
+/// How many of the training rows' known values become unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum UnknownValues {
+    /// So many that a field has as many as the validation rows have.
+    #[default]
+    AsInValidation,
+    /// This share of every field with a vocabulary.
+    Share(f64),
+}
+
+const AS_IN_VALIDATION: &str = "as-in-validation";
+
+impl Serialize for UnknownValues {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            UnknownValues::AsInValidation => serializer.serialize_str(AS_IN_VALIDATION),
+            UnknownValues::Share(share) => serializer.serialize_f64(*share),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UnknownValues {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<UnknownValues, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        let wrong = |found: String| {
+            serde::de::Error::custom(format!("found {found}, expected `{AS_IN_VALIDATION}` or a number from 0 to 1"))
+        };
+        match Written::deserialize(deserializer)? {
+            Written::Text(text) if text == AS_IN_VALIDATION => Ok(UnknownValues::AsInValidation),
+            Written::Text(text) => match text.parse() {
+                // As `--set` may give it.
+                Ok(share) if (0.0..=1.0).contains(&share) => Ok(UnknownValues::Share(share)),
+                _ => Err(wrong(format!("`{text}`"))),
+            },
+            Written::Number(share) if (0.0..=1.0).contains(&share) => Ok(UnknownValues::Share(share)),
+            Written::Number(share) => Err(wrong(share.to_string())),
+        }
+    }
 }
 
 /// How often a training writes a checkpoint.
@@ -207,6 +257,7 @@ impl Default for TrainConfig {
             patience: 3,
             shuffle_rows: 262_144,
             cache_mib: 2048,
+            unknown_values: UnknownValues::default(),
             checkpoint_every: CheckpointEvery::default(),
             mix: None,
         }

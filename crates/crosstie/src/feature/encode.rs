@@ -4,8 +4,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::Keys;
 use super::numeric;
-use super::rate::{History, Rates};
-use super::{Encoder, Features, Lookup, MISSING, Purpose, UNKNOWN, column_of};
+use super::rate::{History, Place, Rates};
+use super::{Encoder, Features, Lookup, MISSING, Number, Purpose, UNKNOWN, column_of};
 use crate::batch::{Batch, Ids, NO_GROUP};
 use crate::data::{Column, InOrder, Rows};
 use crate::error::{Error, Result};
@@ -35,24 +35,22 @@ pub(super) fn encode(
                 batch.ids.push(lists(&columns.column(column_of(field))?, separator, &features.tables[*table])?);
             }
             Encoder::Bucket { table } => {
-                let table = &features.tables[*table];
-                let numbers = columns.column(column_of(field))?.numbers()?;
-                let id = |x: Option<f64>| x.map_or(MISSING, |x| table.number(x));
-                batch.ids.push(Ids::One(numbers.into_iter().map(id).collect()));
+                batch.ids.push(buckets(&columns.column(column_of(field))?.numbers()?, &features.tables[*table]));
             }
-            Encoder::Number { log, scale } => {
+            Encoder::Number(number) => {
                 let numbers = columns.column(column_of(field))?.numbers()?;
-                for (cell, x) in batch.dense.iter_mut().skip(start).step_by(width.max(1)).zip(numbers) {
-                    let x = if *log { x.map(numeric::log1p) } else { x };
-                    *cell = x.map_or(0.0, |x| scale.map_or_else(|| numeric::single(x), |scale| scale.apply(x)));
-                }
-                start += 1;
+                start += encode_numbers(&numbers, number, batch.dense.chunks_exact_mut(width.max(1)), start);
+            }
+            Encoder::Binned { table, number } => {
+                let numbers = columns.column(column_of(field))?.numbers()?;
+                batch.ids.push(buckets(&numbers, &features.tables[*table]));
+                start += encode_numbers(&numbers, number, batch.dense.chunks_exact_mut(width.max(1)), start);
             }
             Encoder::Rates(rates) => {
                 let into = batch.dense.chunks_exact_mut(width.max(1)).map(|row| &mut row[start..]);
                 let history = histories.and_then(|histories| histories[place].as_ref());
-                encode_rates(rates, history, field, rows, &mut columns, into)?;
-                start += schema.tasks.len() + 1;
+                encode_rates(rates, history, schema, field, rows, &mut columns, into)?;
+                start += rates.width();
             }
         }
     }
@@ -73,6 +71,28 @@ pub(super) fn encode(
         }
     }
     Ok(batch)
+}
+
+fn buckets(numbers: &[Option<f64>], table: &Lookup) -> Ids {
+    Ids::One(numbers.iter().map(|x| x.map_or(MISSING, |x| table.number(x))).collect())
+}
+
+/// Writes numbers into their column of each row, and after it whether each is
+/// missing, if a column tells that; the number of columns.
+fn encode_numbers<'a>(
+    numbers: &[Option<f64>],
+    &Number { log, scale, indicator }: &Number,
+    into: impl Iterator<Item = &'a mut [f32]>,
+    column: usize,
+) -> usize {
+    for (row, x) in into.zip(numbers) {
+        let number = x.map(|x| if log { numeric::log1p(x) } else { x });
+        row[column] = number.map_or(0.0, |x| scale.map_or_else(|| numeric::single(x), |scale| scale.apply(x)));
+        if indicator {
+            row[column + 1] = f32::from(u8::from(x.is_none()));
+        }
+    }
+    1 + usize::from(indicator)
 }
 
 fn tokens(column: &Column<'_>, table: &Lookup) -> Result<Ids> {
@@ -105,9 +125,11 @@ fn scenarios(features: &Features, column: &Column<'_>) -> Result<Vec<u32>> {
     Ok(scenarios)
 }
 
+#[allow(clippy::too_many_arguments)]
 fn encode_rates<'a>(
     rates: &Rates,
     history: Option<&History>,
+    schema: &Schema,
     field: &Field,
     rows: &Rows,
     columns: &mut InOrder<'_>,
@@ -115,19 +137,32 @@ fn encode_rates<'a>(
 ) -> Result<()> {
     let FieldKind::Rate(rate) = &field.kind else { return Ok(()) };
     let keys = Keys::read(columns, &rate.key)?;
-    let times = if history.is_some() { read_times(rows, rate)? } else { Vec::new() };
+    let places = history.map(|_| places(rows, schema, rate)).transpose()?;
     for (row, into) in into.enumerate() {
         let key = keys.row(row);
-        let columns = match history {
-            Some(history) => {
-                let time = times.get(row).copied().unwrap_or(0.0);
-                history.columns(rates, key, rows.file, rows.first_row + row as u64, time)
-            }
-            None => rates.full(key),
+        let columns = match (history, &places) {
+            (Some(history), Some(places)) => history.columns(rates, key, &places[row]),
+            _ => rates.full(key),
         };
         into[..columns.len()].copy_from_slice(columns);
     }
     Ok(())
+}
+
+/// What tells the rows apart, as training rows of a rate.
+pub(super) fn places(rows: &Rows, schema: &Schema, rate: &Rate) -> Result<Vec<Place>> {
+    let times = read_times(rows, rate)?;
+    let place = |row: usize| Place {
+        file: rows.file,
+        row: rows.first_row + row as u64,
+        group: None,
+        time: times.get(row).copied().unwrap_or(0.0),
+    };
+    let mut places: Vec<Place> = (0..rows.len()).map(place).collect();
+    if let Some(column) = schema.fold_column(rate) {
+        rows.column(column)?.each_text(|row, token| places[row].group = token.map(|token| xxh3_64(token.as_bytes())))?;
+    }
+    Ok(places)
 }
 
 /// The time of every row, or nothing where the rate names none.

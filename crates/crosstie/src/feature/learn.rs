@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use rayon::prelude::*;
 
-use super::encode::{read_labels, read_times};
+use super::encode::{places, read_labels};
 use super::key::Keys;
 use super::numeric::{self, Moments, Sample};
 use super::rate;
@@ -17,7 +17,7 @@ use super::warning;
 use super::{Features, Learned, OTHER, TrainingFeatures, column_of, table_name, training_columns};
 use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
-use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
+use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
 
 /// Up to this many numbers quantiles are exact, beyond it they are of a sample.
 const SAMPLE: usize = 1_000_000;
@@ -25,8 +25,7 @@ const SAMPLE: usize = 1_000_000;
 /// Something to be learned; each is on its own, so they learn in parallel.
 enum Learner<'a> {
     Vocabulary { table: &'a str, min_count: u64, fields: Vec<&'a Field>, counts: Counts },
-    Scale { field: &'a Field, log: bool, moments: Moments },
-    Quantile { field: &'a Field, buckets: u32, sample: Sample },
+    Number { field: &'a Field, transform: &'a Transform, moments: Moments, sample: Sample, missing: bool },
     Rate { field: &'a Field, rate: &'a Rate, sums: rate::Learner },
     Scenario { column: &'a str, counts: Counts },
 }
@@ -55,14 +54,13 @@ fn learners(schema: &Schema) -> Vec<Learner<'_>> {
                     }),
                 }
             }
-            FieldKind::Categorical(_) | FieldKind::Multi(_) | FieldKind::Numeric(Transform::None) => {}
-            FieldKind::Numeric(Transform::Quantile { buckets, .. }) => {
-                learners.push(Learner::Quantile { field, buckets: *buckets, sample: Sample::new(SAMPLE) });
-            }
-            FieldKind::Numeric(transform) => learners.push(Learner::Scale {
+            FieldKind::Categorical(_) | FieldKind::Multi(_) => {}
+            FieldKind::Numeric(transform) => learners.push(Learner::Number {
                 field,
-                log: *transform == Transform::Log1p,
+                transform,
                 moments: Moments::default(),
+                sample: Sample::new(SAMPLE),
+                missing: false,
             }),
             FieldKind::Rate(rate) => {
                 learners.push(Learner::Rate { field, rate, sums: rate::Learner::new(rate, schema.tasks.len()) });
@@ -76,7 +74,7 @@ fn learners(schema: &Schema) -> Vec<Learner<'_>> {
 }
 
 impl Learner<'_> {
-    fn add(&mut self, rows: &Rows, outcomes: &[Outcome]) -> Result<()> {
+    fn add(&mut self, schema: &Schema, rows: &Rows, outcomes: &[Outcome]) -> Result<()> {
         match self {
             Learner::Vocabulary { fields, counts, .. } => {
                 for field in fields {
@@ -93,25 +91,29 @@ impl Learner<'_> {
                     }
                 }
             }
-            Learner::Scale { field, log, moments } => {
-                for x in rows.column(column_of(field))?.numbers()?.into_iter().flatten() {
-                    moments.add(if *log { numeric::log1p(x) } else { x }, 1.0);
-                }
-            }
-            Learner::Quantile { field, sample, .. } => {
+            Learner::Number { field, transform, moments, sample, missing } => {
                 for (row, x) in rows.column(column_of(field))?.numbers()?.into_iter().enumerate() {
-                    if let Some(x) = x {
+                    let Some(x) = x else {
+                        *missing = true;
+                        continue;
+                    };
+                    match transform {
+                        Transform::None => {}
+                        Transform::Standard | Transform::Binned(_) => moments.add(x, 1.0),
+                        Transform::Log1p => moments.add(numeric::log1p(x), 1.0),
+                        Transform::Quantile(_) => {}
+                    }
+                    if let Transform::Quantile(_) | Transform::Binned(_) = transform {
                         sample.add(x, rows.file, rows.first_row + row as u64);
                     }
                 }
             }
             Learner::Rate { rate, sums, .. } => {
                 let keys = Keys::read(&mut rows.in_order(), &rate.key)?;
-                let times = read_times(rows, rate)?;
+                let places = places(rows, schema, rate)?;
                 let tasks = outcomes.len() / rows.len();
-                for (row, outcomes) in outcomes.chunks(tasks).enumerate() {
-                    let time = times.get(row).copied().unwrap_or(0.0);
-                    sums.add(keys.row(row), rows.file, rows.first_row + row as u64, time, outcomes);
+                for (row, (outcomes, place)) in outcomes.chunks(tasks).zip(&places).enumerate() {
+                    sums.add(keys.row(row), place, outcomes);
                 }
             }
             Learner::Scenario { column, counts } => rows.column(column)?.each_text(|_, token| {
@@ -130,25 +132,40 @@ impl Learner<'_> {
             Learner::Vocabulary { table, min_count, counts, .. } => {
                 let kept = counts.vocabulary(min_count);
                 learned.statistics.warnings.extend(warning::vocabulary(table, min_count, &counts, &kept));
+                learned.known.insert(table.into(), kept.total() as f64 / counts.total().max(1) as f64);
                 learned.vocabularies.insert(table.into(), kept);
             }
-            Learner::Scale { field, moments, .. } => {
-                let scale = moments.scale().ok_or_else(|| {
-                    Error::Schema(format!(
-                        "field `{}`: its numbers are too large to be standardised; `transform = \"log1p\"` or \
-                         `\"quantile\"` can take them",
-                        field.name
-                    ))
-                })?;
-                learned.statistics.scales.insert(field.name.clone(), scale);
-            }
-            Learner::Quantile { field, buckets, sample } => {
-                learned.statistics.cuts.insert(field.name.clone(), sample.cuts(buckets));
+            Learner::Number { field, transform, moments, sample, missing } => {
+                let statistics = &mut learned.statistics;
+                if let Transform::Standard | Transform::Log1p | Transform::Binned(_) = transform {
+                    let scale = moments.scale().ok_or_else(|| {
+                        Error::Schema(format!(
+                            "field `{}`: its numbers are too large to be standardised; `transform = \"log1p\"` or \
+                             `\"quantile\"` can take them",
+                            field.name
+                        ))
+                    })?;
+                    statistics.scales.insert(field.name.clone(), scale);
+                }
+                match transform {
+                    Transform::Quantile(Buckets { buckets, .. }) | Transform::Binned(Buckets { buckets, .. }) => {
+                        statistics.cuts.insert(field.name.clone(), sample.cuts(*buckets));
+                    }
+                    Transform::None | Transform::Standard | Transform::Log1p if missing => {
+                        statistics.missing.insert(field.name.clone());
+                    }
+                    _ => {}
+                }
             }
             Learner::Rate { field, rate, sums } => {
                 let (rates, history) = sums.finish().ok_or_else(|| {
-                    Error::Schema(format!("field `{}`: `smoothing` {} is too small", field.name, rate.smoothing))
+                    let smoothing = rate.smoothing.unwrap_or_default();
+                    Error::Schema(format!("field `{}`: `smoothing` {smoothing} is too small", field.name))
                 })?;
+                // Of no rows, as of a sketch, there is nothing to say.
+                if rates.keys.len() > 0 {
+                    learned.statistics.warnings.extend(warning::rates(schema, &field.name, &rates.smoothing.smoothing));
+                }
                 learned.rates.insert(field.name.clone(), rates);
                 learned.histories.insert(field.name.clone(), history);
             }
@@ -221,7 +238,7 @@ pub(super) fn learn(
                 outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
             }
             // Collected, so that of several errors it is always the first that is told.
-            let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(&rows, &outcomes)).collect();
+            let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes)).collect();
             done.into_iter().collect::<Result<()>>()?;
             if watch(learned.statistics.rows).is_break() {
                 return Err(Error::Stopped("the features were learned"));
@@ -240,8 +257,11 @@ pub(super) fn learn(
     }
     let mut of_field = std::mem::take(&mut learned.histories);
     let histories = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
+    let of_table = std::mem::take(&mut learned.known);
     let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
-    Ok(TrainingFeatures { features: Arc::new(features), histories, files })
+    let layout = &features.layout;
+    let known = layout.embedded.iter().map(|field| of_table.get(&layout.tables[field.table].name).copied()).collect();
+    Ok(TrainingFeatures { features: Arc::new(features), histories, known, files })
 }
 
 /// The columns that are read as text.

@@ -27,6 +27,7 @@ mod numeric;
 mod one_table;
 mod rate;
 mod save;
+mod shrinkage;
 mod summary;
 mod sums;
 #[cfg(test)]
@@ -34,7 +35,7 @@ mod tests;
 mod vocabulary;
 mod warning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,9 +63,9 @@ const OTHER: &str = "other";
 /// Name of the only scenario where the schema names no scenario column.
 const ALL: &str = "all";
 /// Table row of values that training did not know.
-const UNKNOWN: u32 = 0;
+pub(crate) const UNKNOWN: u32 = 0;
 /// Table row of missing values.
-const MISSING: u32 = 1;
+pub(crate) const MISSING: u32 = 1;
 /// First table row of known values.
 const KNOWN: u32 = 2;
 
@@ -101,6 +102,9 @@ pub struct TrainingFeatures {
     features: Arc<Features>,
     /// One per field of the schema; `None` for a field without rates.
     histories: Vec<Option<History>>,
+    /// Per embedded field of the layout the share of values, of those not missing,
+    /// that its vocabulary knows; `None` for a field without a vocabulary.
+    known: Vec<Option<f64>>,
     /// The files learned from, and their rows.
     files: Vec<(PathBuf, u64)>,
 }
@@ -109,6 +113,13 @@ impl TrainingFeatures {
     /// The features themselves.
     pub fn features(&self) -> &Arc<Features> {
         &self.features
+    }
+
+    /// Per embedded field the share of the training rows' values, of those not
+    /// missing, that its vocabulary knows; `None` for a field without a vocabulary.
+    /// Fields of one table count together.
+    pub(crate) fn known(&self) -> &[Option<f64>] {
+        &self.known
     }
 
     /// The columns that [`TrainingFeatures::encode`] reads.
@@ -188,10 +199,21 @@ enum Encoder {
     Tokens { table: usize, separator: String },
     /// The bucket of a number.
     Bucket { table: usize },
-    /// A number, perhaps its logarithm, perhaps standardised.
-    Number { log: bool, scale: Option<Scale> },
+    /// A number.
+    Number(Number),
+    /// A number, and beside it its bucket.
+    Binned { table: usize, number: Number },
     /// Rates of every task.
     Rates(Box<Rates>),
+}
+
+/// How a number enters as such: perhaps its logarithm, perhaps standardised, and
+/// perhaps with a second column that tells whether it is missing.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    log: bool,
+    scale: Option<Scale>,
+    indicator: bool,
 }
 
 /// All that is learned, by the name of the table or field it belongs to. Of
@@ -202,6 +224,8 @@ struct Learned {
     vocabularies: BTreeMap<String, Counts>,
     rates: BTreeMap<String, Rates>,
     histories: BTreeMap<String, History>,
+    /// Share of the values that a vocabulary knows.
+    known: BTreeMap<String, f64>,
     scenarios: Counts,
 }
 
@@ -211,10 +235,13 @@ struct Learned {
 struct Statistics {
     /// Number of training rows.
     rows: u64,
-    /// Per field with a `standard` or `log1p` transform.
+    /// Per field with a `standard`, `log1p` or `binned` transform.
     scales: BTreeMap<String, Scale>,
-    /// Per field with a `quantile` transform.
+    /// Per field with buckets.
     cuts: BTreeMap<String, Vec<f64>>,
+    /// Numbers of which training rows missed some, and a column tells of it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    missing: BTreeSet<String>,
     /// Per rate field.
     rates: BTreeMap<String, Smoothing>,
     /// By descending number of rows.
@@ -436,26 +463,44 @@ impl Features {
                     table: categorical(&multi.categorical, multi.pooling)?,
                     separator: multi.separator.clone(),
                 },
-                FieldKind::Numeric(Transform::Quantile { width, .. }) => {
-                    let cuts = learned.statistics.cuts.remove(&field.name).ok_or_else(|| missing("list of cuts"))?;
-                    if !cuts.is_sorted_by(|a, b| a < b) {
-                        return Err(format!("field `{}`: its cuts do not ascend", field.name));
-                    }
-                    Encoder::Bucket { table: embed(Some(Lookup::Quantile { cuts }), *width, Pooling::default())? }
-                }
-                FieldKind::Numeric(Transform::None) => Encoder::Number { log: false, scale: None },
                 FieldKind::Numeric(transform) => {
-                    let scale = learned.statistics.scales.remove(&field.name).ok_or_else(|| missing("scale"))?;
-                    scale.check().map_err(|problem| format!("field `{}`: {problem}", field.name))?;
-                    Encoder::Number { log: *transform == Transform::Log1p, scale: Some(scale) }
+                    let mut scale = || -> Result<Scale, String> {
+                        let scale = learned.statistics.scales.remove(&field.name).ok_or_else(|| missing("scale"))?;
+                        scale.check().map_err(|problem| format!("field `{}`: {problem}", field.name))?;
+                        Ok(scale)
+                    };
+                    let number = match transform {
+                        Transform::None => Some((false, None)),
+                        Transform::Standard | Transform::Binned(_) => Some((false, Some(scale()?))),
+                        Transform::Log1p => Some((true, Some(scale()?))),
+                        Transform::Quantile(_) => None,
+                    };
+                    let indicator = learned.statistics.missing.remove(&field.name);
+                    let number = number.map(|(log, scale)| Number { log, scale, indicator });
+                    let table = match transform {
+                        Transform::Quantile(buckets) | Transform::Binned(buckets) => {
+                            let cuts =
+                                learned.statistics.cuts.remove(&field.name).ok_or_else(|| missing("list of cuts"))?;
+                            if !cuts.is_sorted_by(|a, b| a < b) {
+                                return Err(format!("field `{}`: its cuts do not ascend", field.name));
+                            }
+                            Some(embed(Some(Lookup::Quantile { cuts }), buckets.width, Pooling::default())?)
+                        }
+                        _ => None,
+                    };
+                    match (table, number) {
+                        (Some(table), Some(number)) => Encoder::Binned { table, number },
+                        (Some(table), None) => Encoder::Bucket { table },
+                        (None, number) => Encoder::Number(number.unwrap_or(Number { log: false, scale: None, indicator })),
+                    }
                 }
                 FieldKind::Rate(_) => Encoder::Rates(Box::new(
                     learned.rates.remove(&field.name).ok_or_else(|| missing("table of rates"))?,
                 )),
             };
             let width = match &encoder {
-                Encoder::Number { .. } => 1,
-                Encoder::Rates(_) => schema.tasks.len() + 1,
+                Encoder::Number(number) | Encoder::Binned { number, .. } => 1 + usize::from(number.indicator),
+                Encoder::Rates(rates) => rates.width(),
                 _ => 0,
             };
             if width > 0 {

@@ -12,20 +12,30 @@ pub struct Scale {
     pub mean: f64,
     /// Their standard deviation, or 1 where they are all alike.
     pub standard_deviation: f64,
+    /// The least and the greatest of them: what lies beyond counts as these. Old
+    /// artifacts have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 impl Scale {
     /// Checks what was read from a file.
     pub(super) fn check(&self) -> Result<(), String> {
-        let Scale { mean, standard_deviation } = *self;
-        if mean.is_finite() && standard_deviation.is_finite() && standard_deviation > 0.0 {
-            return Ok(());
+        let Scale { mean, standard_deviation, range } = *self;
+        if !(mean.is_finite() && standard_deviation.is_finite() && standard_deviation > 0.0) {
+            return Err(format!("a scale of mean {mean} and standard deviation {standard_deviation} cannot be used"));
         }
-        Err(format!("a scale of mean {mean} and standard deviation {standard_deviation} cannot be used"))
+        match range {
+            Some([least, most]) if !(least.is_finite() && most.is_finite() && least <= most) => {
+                Err(format!("a range from {least} to {most} cannot be used"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The number as a model sees it.
     pub(super) fn apply(&self, x: f64) -> f32 {
+        let x = self.range.map_or(x, |[least, most]| x.clamp(least, most));
         single((x - self.mean) / self.standard_deviation)
     }
 }
@@ -48,6 +58,7 @@ pub(super) struct Moments {
     mean: f64,
     /// Weighted sum of squared distances from the mean.
     squares: f64,
+    range: Option<[f64; 2]>,
 }
 
 impl Moments {
@@ -58,6 +69,8 @@ impl Moments {
             let distance = x - self.mean;
             self.mean += distance * (weight / self.weight);
             self.squares += weight * distance * (x - self.mean);
+            let [least, most] = self.range.unwrap_or([x, x]);
+            self.range = Some([least.min(x), most.max(x)]);
         }
     }
 
@@ -73,7 +86,7 @@ impl Moments {
         let constant = variance.sqrt() <= self.mean.abs() * 1e-14;
         let standard_deviation = if constant { 1.0 } else { variance.sqrt() };
         (self.mean.is_finite() && standard_deviation.is_finite())
-            .then_some(Scale { mean: self.mean, standard_deviation })
+            .then_some(Scale { mean: self.mean, standard_deviation, range: self.range })
     }
 }
 
@@ -115,17 +128,54 @@ impl Sample {
         }
     }
 
-    /// Ascending cut points of `buckets` buckets of equal mass. Equal cut
-    /// points are one, and none lies at the least value, since nothing is below.
+    /// Ascending cut points of at most `buckets` buckets, of [`FEW`] numbers or more
+    /// each. A number that would fill a bucket has one of its own; those between two
+    /// such share buckets of equal mass. No cut lies at the least number, since
+    /// nothing is below.
     pub fn cuts(mut self, buckets: u32) -> Vec<f64> {
         self.shrink();
         let mut values: Vec<f64> = self.kept.into_iter().map(|(_, x)| x).collect();
         values.sort_unstable_by(f64::total_cmp);
-        let Some(least) = values.first().copied() else { return Vec::new() };
-        let quantile = |bucket: u32| values[(u64::from(bucket) * values.len() as u64 / u64::from(buckets)) as usize];
-        let mut cuts: Vec<f64> = (1..buckets).map(quantile).filter(|cut| *cut > least).collect();
+        let alike: Vec<&[f64]> = values.chunk_by(|a, b| a == b).collect();
+        let buckets = (buckets as usize).min(values.len() / FEW).max(2);
+        let full = full_bucket(&alike, values.len(), buckets);
+        let mut cuts: Vec<f64> = Vec::new();
+        let mut start = 0;
+        for run in alike.chunk_by(|a, b| a.len() < full && b.len() < full) {
+            let mass: usize = run.iter().map(|alike| alike.len()).sum();
+            let numbers = &values[start..start + mass];
+            start += mass;
+            // Too few for a bucket join those before.
+            if mass < FEW.min(full) {
+                continue;
+            }
+            let parts = if run.len() == 1 { 1 } else { ((mass as f64 / full as f64).round() as usize).max(1) };
+            cuts.extend((0..parts).map(|part| numbers[part * mass / parts]));
+        }
         cuts.dedup();
+        cuts.retain(|cut| *cut > values[0]);
         cuts
+    }
+}
+
+/// Fewer numbers than this are no bucket.
+const FEW: usize = 10;
+
+/// How many numbers fill a bucket: as many as there would be in each if those that
+/// occur more often had buckets of their own.
+fn full_bucket(alike: &[&[f64]], numbers: usize, buckets: usize) -> usize {
+    let mut full = numbers.div_ceil(buckets).max(1);
+    loop {
+        let own = alike.iter().filter(|alike| alike.len() >= full);
+        let (count, mass) = own.fold((0, 0), |(count, mass), alike| (count + 1, mass + alike.len()));
+        let left = match buckets.checked_sub(count) {
+            Some(left @ 1..) => (numbers - mass).div_ceil(left).max(1),
+            _ => return full,
+        };
+        if left >= full {
+            return full;
+        }
+        full = left;
     }
 }
 
@@ -155,6 +205,12 @@ mod tests {
     }
 
     #[test]
+    fn numbers_beyond_those_of_training_count_as_the_outermost() {
+        let scale = scale(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!([9.0, -9.0].map(|x| scale.apply(x)), [3.0, 1.0].map(|x| scale.apply(x)));
+    }
+
+    #[test]
     fn a_weight_counts_like_repetition() {
         let mut weighted = Moments::default();
         weighted.add(2.0, 3.0);
@@ -167,7 +223,7 @@ mod tests {
     #[test]
     fn a_constant_column_has_standard_deviation_one() {
         assert_eq!(scale(&[0.1; 1000]).unwrap().standard_deviation, 1.0);
-        assert_eq!(scale(&[]), Some(Scale { mean: 0.0, standard_deviation: 1.0 }));
+        assert_eq!(scale(&[]), Some(Scale { mean: 0.0, standard_deviation: 1.0, range: None }));
         assert_eq!(scale(&[1e300, -1e300]), None);
     }
 
@@ -177,7 +233,7 @@ mod tests {
         let mut moments = Moments::default();
         moments.add(0.1, 3.0);
         moments.add(0.1, 4.0);
-        assert_eq!(moments.scale(), Some(Scale { mean: 0.1, standard_deviation: 1.0 }));
+        assert_eq!(moments.scale(), Some(Scale { mean: 0.1, standard_deviation: 1.0, range: Some([0.1, 0.1]) }));
     }
 
     #[test]

@@ -8,6 +8,13 @@
 //! that rates are drawn towards counts every training row: of many rows, its own
 //! hardly moves it.
 //!
+//! Of a key with very many rows, training rows see the totals, too: their own
+//! labels weigh nothing there. In the other folds they would see that the rate is
+//! low wherever their own fold is high, and of few keys a model learns that.
+//!
+//! How far rates are drawn towards the mean is [estimated](super::shrinkage)
+//! from the log, unless the schema says it.
+//!
 //! Columns are standardised by their deviation over the training rows, but never
 //! by less than what means nothing: a rate by its deviation by chance, the logarithm
 //! of a count by 1. Of few keys, or of keys that are alike, hardly anything but
@@ -21,42 +28,53 @@ use serde::{Deserialize, Serialize};
 
 use super::key;
 use super::numeric::{Moments, Scale};
+use super::shrinkage::{self, Cell};
 use super::sums::{Entry, Outcome, Sums};
 use super::vocabulary::Tokens;
 use crate::random::Stream;
 use crate::schema;
 
+/// A key with so many times the rows of the smoothing is large: what chance there
+/// is in its rate is a fiftieth of what there is between keys.
+const LARGE: f64 = 50.0;
+
 /// What turns sums into a model's columns: one per task, the log-odds of the
-/// smoothed rate, and ln(1 + rows); all standardised.
+/// smoothed rate, and perhaps ln(1 + rows); all standardised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Smoothing {
-    /// Strength of the pull towards the mean, in rows; the schema keeps it.
-    #[serde(skip)]
-    pub smoothing: f64,
+    /// Per task the strength of the pull towards the mean, in rows; `None` where
+    /// every key has the mean. Old artifacts have it in the schema.
+    #[serde(default)]
+    pub smoothing: Vec<Option<f64>>,
     /// Overall rate of each task.
     pub means: Vec<f64>,
-    /// Scale of each column over the training rows as encoded for training.
+    /// Scale of each column over the training rows as encoded for training; one
+    /// more than there are tasks where rows are counted.
     pub scales: Vec<Scale>,
 }
 
-impl Smoothing {
-    /// The overall rates of the given sums; scales are not known yet.
-    fn new(smoothing: f64, totals: &Sums) -> Smoothing {
-        let mean = |task: usize| {
-            let each = 0..totals.len();
-            let positives: f64 = each.clone().map(|key| totals.entry(key).positives(task)).sum();
-            let rows: f64 = each.map(|key| totals.entry(key).labelled(task)).sum();
-            // Only matters where all labels are alike: log-odds must stay finite.
-            let least = 0.5 / (rows + 1.0);
-            if rows > 0.0 { (positives / rows).clamp(least, 1.0 - least) } else { 0.5 }
-        };
-        Smoothing { smoothing, means: (0..totals.tasks).map(mean).collect(), scales: Vec::new() }
-    }
+/// The overall rate of each task in the given sums.
+fn means(totals: &Sums) -> Vec<f64> {
+    let mean = |task: usize| {
+        let each = 0..totals.len();
+        let positives: f64 = each.clone().map(|key| totals.entry(key).positives(task)).sum();
+        let rows: f64 = each.map(|key| totals.entry(key).labelled(task)).sum();
+        // Only matters where all labels are alike: log-odds must stay finite.
+        let least = 0.5 / (rows + 1.0);
+        if rows > 0.0 { (positives / rows).clamp(least, 1.0 - least) } else { 0.5 }
+    };
+    (0..totals.tasks).map(mean).collect()
+}
 
+impl Smoothing {
     /// Checks what was read from a file.
     pub fn check(&self, tasks: usize) -> Result<(), String> {
-        if self.means.len() != tasks || self.scales.len() != tasks + 1 {
-            return Err(format!("expected {tasks} mean rates and {} scales", tasks + 1));
+        let scales = tasks..=tasks + 1;
+        if self.smoothing.len() != tasks || self.means.len() != tasks || !scales.contains(&self.scales.len()) {
+            return Err(format!("expected {tasks} smoothings and mean rates and {tasks} or {} scales", tasks + 1));
+        }
+        if let Some(smoothing) = self.smoothing.iter().flatten().find(|smoothing| !(**smoothing > 0.0)) {
+            return Err(format!("found {smoothing} for a smoothing, expected a number above 0"));
         }
         if let Some(mean) = self.means.iter().find(|mean| !(**mean > 0.0 && **mean < 1.0)) {
             return Err(format!("found {mean} for a mean rate, expected a number between 0 and 1"));
@@ -64,40 +82,74 @@ impl Smoothing {
         self.scales.iter().try_for_each(Scale::check)
     }
 
-    /// Positives and negatives, drawn towards the mean.
-    fn smoothed(&self, sums: &Entry<'_>, task: usize, mean: f64) -> (f64, f64) {
-        (sums.positives(task) + self.smoothing * mean, sums.negatives(task) + self.smoothing * (1.0 - mean))
+    /// Whether ln(1 + rows) stands beside the rates.
+    pub fn count(&self) -> bool {
+        self.scales.len() > self.means.len()
     }
 
-    /// The columns before standardisation. ln(r / (1 - r)) is taken as the
-    /// quotient of smoothed positives and negatives, which no rounding of r
-    /// can make infinite.
-    fn raw(&self, sums: &Entry<'_>, mut column: impl FnMut(usize, f64)) {
-        for (task, mean) in self.means.iter().enumerate() {
-            let (yes, no) = self.smoothed(sums, task, *mean);
-            column(task, (yes / no).ln());
+    /// Positives and negatives, drawn towards the mean; `None` where every key
+    /// has it.
+    fn smoothed(&self, sums: &Entry<'_>, task: usize) -> Option<(f64, f64)> {
+        let (smoothing, mean) = (self.smoothing[task]?, self.means[task]);
+        Some((sums.positives(task) + smoothing * mean, sums.negatives(task) + smoothing * (1.0 - mean)))
+    }
+
+    /// The log-odds of a task's rate. ln(r / (1 - r)) is taken as the quotient of
+    /// smoothed positives and negatives, which no rounding of r can make infinite.
+    fn log_odds(&self, sums: &Entry<'_>, task: usize) -> f64 {
+        let mean = self.means[task];
+        let (yes, no) = self.smoothed(sums, task).unwrap_or((mean, 1.0 - mean));
+        (yes / no).ln()
+    }
+
+    /// The variance that a task's log-odds may have without meaning anything: that
+    /// of a binomial number of positives, to first order.
+    fn chance(&self, sums: &Entry<'_>, task: usize) -> f64 {
+        self.smoothed(sums, task).map_or(0.0, |(yes, no)| sums.labelled(task) / (yes * no))
+    }
+
+    /// Whether a key has so many rows that none of its own matters.
+    fn is_large(&self, totals: &Entry<'_>, task: usize) -> bool {
+        self.smoothing[task].is_some_and(|smoothing| totals.labelled(task) >= LARGE * smoothing)
+    }
+
+    /// The columns before standardisation, each with its variance by chance, of a
+    /// training row that `seen` are the rows it may see of `totals`.
+    fn raw(&self, seen: &Entry<'_>, totals: &Entry<'_>, count: bool, mut column: impl FnMut(usize, f64, f64)) {
+        let tasks = self.means.len();
+        for task in 0..tasks {
+            let sums = if self.is_large(totals, task) { totals } else { seen };
+            column(task, self.log_odds(sums, task), self.chance(sums, task));
         }
-        column(self.means.len(), sums.rows().ln_1p());
-    }
-
-    /// Adds what `rows` training rows see of a key.
-    fn spread(&self, sums: &Entry<'_>, rows: f64, spread: &mut [Spread]) {
-        self.raw(sums, |column, x| spread[column].values.add(x, rows));
-        self.chance(sums, |column, variance| spread[column].chance.add(variance, rows));
-    }
-
-    /// The variance that each column may have without meaning anything: of a
-    /// rate that of a binomial number of positives, to first order.
-    fn chance(&self, sums: &Entry<'_>, mut column: impl FnMut(usize, f64)) {
-        for (task, mean) in self.means.iter().enumerate() {
-            let (yes, no) = self.smoothed(sums, task, *mean);
-            column(task, sums.labelled(task) / (yes * no));
+        if count {
+            column(tasks, seen.rows().ln_1p(), 1.0);
         }
-        column(self.means.len(), 1.0);
     }
 
-    fn columns(&self, sums: &Entry<'_>, into: &mut Vec<f32>) {
-        self.raw(sums, |column, x| into.push(self.scales[column].apply(x)));
+    fn columns(&self, seen: &Entry<'_>, totals: &Entry<'_>, into: &mut Vec<f32>) {
+        self.raw(seen, totals, self.count(), |column, x, _| into.push(self.scales[column].apply(x)));
+    }
+}
+
+/// A training row, as far as rates tell rows apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub file: usize,
+    pub row: u64,
+    /// Rows of one group are in one fold.
+    pub group: Option<u64>,
+    /// Only of rates with a time column; else 0.
+    pub time: f64,
+}
+
+impl Place {
+    fn fold(&self, folds: u32) -> u32 {
+        let stream = Stream::new(0, "fold");
+        let (stream, index) = match self.group {
+            Some(group) => (stream.part(u64::MAX), group),
+            None => (stream.part(self.file as u64), self.row),
+        };
+        stream.below(index, u64::from(folds)) as u32
     }
 }
 
@@ -135,14 +187,13 @@ pub(super) enum History {
 impl Rates {
     /// From totals alone, as they lie in an artifact.
     pub fn new(keys: Tokens, totals: Sums, smoothing: Smoothing) -> Rates {
-        let width = totals.tasks + 1;
+        let width = smoothing.scales.len();
         let mut values = Vec::with_capacity((totals.len() + 1) * width);
-        for key in 0..totals.len() {
-            smoothing.columns(&totals.entry(key), &mut values);
-        }
+        let mut columns = |entry: Entry<'_>| smoothing.columns(&entry, &entry, &mut values);
+        (0..totals.len()).for_each(|key| columns(totals.entry(key)));
         let mut nothing = Sums::new(totals.tasks);
         let entry = nothing.push();
-        smoothing.columns(&nothing.entry(entry), &mut values);
+        columns(nothing.entry(entry));
         Rates { keys, totals, smoothing, width, values }
     }
 
@@ -151,6 +202,11 @@ impl Rates {
         let text =
             |key: &[u8]| key::parts(key).iter().map(|part| part.unwrap_or("(missing)")).collect::<Vec<_>>().join(" × ");
         self.keys.iter().map(text).zip(self.totals.rows.iter().map(|rows| u64::from(*rows))).take(most).collect()
+    }
+
+    /// Number of columns.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     fn value<'a>(&self, values: &'a [f32], index: usize) -> &'a [f32] {
@@ -166,28 +222,22 @@ impl Rates {
 impl History {
     /// The columns of a training row: of its key in the other folds, or at
     /// strictly earlier times. `rates` are those that were learned with it.
-    pub fn columns<'a>(&'a self, rates: &'a Rates, key: &[u8], file: usize, row: u64, time: f64) -> &'a [f32] {
+    pub fn columns<'a>(&'a self, rates: &'a Rates, key: &[u8], place: &Place) -> &'a [f32] {
         let Some(number) = rates.keys.find(key) else { return rates.full(key) };
         match self {
-            History::Folds { folds, cells, values } => match cells.find(number, fold(file, row, *folds)) {
+            History::Folds { folds, cells, values } => match cells.find(number, place.fold(*folds)) {
                 Some(cell) => rates.value(values, cell as usize),
                 None => rates.full(key),
             },
             History::Time { starts, times, values } => {
                 let (start, end) = (starts[number as usize], starts[number as usize + 1]);
-                match start + times[start..end].partition_point(|earlier| *earlier < time) {
+                match start + times[start..end].partition_point(|earlier| *earlier < place.time) {
                     moment if moment < end => rates.value(values, moment),
                     _ => rates.full(key),
                 }
             }
         }
     }
-}
-
-/// The fold of a training row.
-fn fold(file: usize, row: u64, folds: u32) -> u32 {
-    let stream = Stream::new(0, "fold").part(file as u64);
-    stream.below(row, u64::from(folds)) as u32
 }
 
 /// Pairs of key and fold, numbered from 0.
@@ -222,94 +272,114 @@ impl Cells {
 /// Gathers the sums of one field while the training rows pass by.
 #[derive(Debug)]
 pub(super) struct Learner {
-    smoothing: f64,
+    smoothing: Option<f64>,
+    count: bool,
+    folds: u32,
     keys: Tokens,
     totals: Sums,
-    seen: Seen,
+    cells: Cells,
+    /// Per cell.
+    sums: Sums,
+    /// Where time is known.
+    events: Option<Events>,
 }
 
-#[derive(Debug)]
-enum Seen {
-    Folds {
-        folds: u32,
-        cells: Cells,
-        sums: Sums,
-    },
-    /// Key and time of each row, and its outcomes.
-    Time {
-        events: Vec<(u32, f64)>,
-        outcomes: Vec<Outcome>,
-    },
+/// Key and time of each row, and its outcomes.
+#[derive(Debug, Default)]
+struct Events {
+    events: Vec<(u32, f64)>,
+    outcomes: Vec<Outcome>,
 }
 
 impl Learner {
     pub fn new(rate: &schema::Rate, tasks: usize) -> Learner {
-        let seen = match rate.time {
-            Some(_) => Seen::Time { events: Vec::new(), outcomes: Vec::new() },
-            None => Seen::Folds { folds: rate.folds, cells: Cells::default(), sums: Sums::new(tasks) },
-        };
-        Learner { smoothing: rate.smoothing, keys: Tokens::default(), totals: Sums::new(tasks), seen }
+        Learner {
+            smoothing: rate.smoothing,
+            count: rate.count,
+            folds: rate.folds,
+            keys: Tokens::default(),
+            totals: Sums::new(tasks),
+            cells: Cells::default(),
+            sums: Sums::new(tasks),
+            events: rate.time.is_some().then(Events::default),
+        }
     }
 
-    /// Adds a training row. Only rates with a time column read `time`.
-    pub fn add(&mut self, key: &[u8], file: usize, row: u64, time: f64, outcomes: &[Outcome]) {
+    /// Adds a training row.
+    pub fn add(&mut self, key: &[u8], place: &Place, outcomes: &[Outcome]) {
         let key = self.keys.add(key);
         if key as usize == self.totals.len() {
             self.totals.push();
         }
         self.totals.add(key as usize, outcomes);
-        match &mut self.seen {
-            Seen::Folds { folds, cells, sums } => {
-                let cell = cells.add(key, fold(file, row, *folds)) as usize;
-                if cell == sums.len() {
-                    sums.push();
-                }
-                sums.add(cell, outcomes);
-            }
-            Seen::Time { events, outcomes: all } => {
-                events.push((key, time));
-                all.extend_from_slice(outcomes);
-            }
+        let cell = self.cells.add(key, place.fold(self.folds)) as usize;
+        if cell == self.sums.len() {
+            self.sums.push();
+        }
+        self.sums.add(cell, outcomes);
+        if let Some(Events { events, outcomes: all }) = &mut self.events {
+            events.push((key, place.time));
+            all.extend_from_slice(outcomes);
         }
     }
 
     /// The rates, and what training rows see of them; `None` where they have no
     /// finite scale (a smoothing too close to 0).
     pub fn finish(self) -> Option<(Rates, History)> {
-        let Learner { smoothing, keys, totals, seen } = self;
+        let Learner { smoothing, count, folds, keys, totals, cells, sums, events } = self;
         let (keys, totals, rank) = sort(&keys, &totals);
-        let mut smoothing = Smoothing::new(smoothing, &totals);
-        let mut spread = vec![Spread::default(); totals.tasks + 1];
-        let history = match seen {
-            Seen::Folds { folds, cells, sums } => {
+        let mut order: Vec<(u32, u32, usize)> = Vec::with_capacity(sums.len());
+        order.extend(cells.pairs.iter().enumerate().map(|(cell, pair)| (rank[pair.0 as usize], pair.1, cell)));
+        drop(cells);
+        // The order of the sums below decides their last bits.
+        order.sort_unstable();
+        let means = means(&totals);
+        let estimate = |task: usize| match smoothing {
+            Some(smoothing) => Some(smoothing),
+            None => {
+                let cell = |(key, _, cell): &(u32, u32, usize)| {
+                    let sums = sums.entry(*cell);
+                    Cell { key: *key, rows: sums.labelled(task), positives: sums.positives(task) }
+                };
+                shrinkage::smoothing(order.iter().map(cell), means[task])
+            }
+        };
+        let strengths = (0..totals.tasks).map(estimate).collect();
+        let mut smoothing = Smoothing { smoothing: strengths, means, scales: Vec::new() };
+        let mut spread = vec![Spread::default(); totals.tasks + usize::from(count)];
+        let history = match events {
+            None => {
                 let mut ranked = Cells::default();
-                let mut order: Vec<(u32, u32, usize)> = Vec::with_capacity(sums.len());
-                order.extend(cells.pairs.iter().enumerate().map(|(cell, pair)| (rank[pair.0 as usize], pair.1, cell)));
-                drop(cells);
-                // The order of the sums below decides their last bits.
-                order.sort_unstable();
                 let times = times_of_folds(folds, order.iter().map(|(_, fold, cell)| (*fold, sums.rows[*cell])));
                 let seen = |(key, fold, cell): &(u32, u32, usize)| {
                     totals.without(*key as usize, &sums, *cell, times[*fold as usize])
                 };
                 for cell in &order {
                     ranked.add(cell.0, cell.1);
-                    smoothing.spread(&seen(cell), f64::from(sums.rows[cell.2]), &mut spread);
+                    let rows = f64::from(sums.rows[cell.2]);
+                    let totals = totals.entry(cell.0 as usize);
+                    smoothing.raw(&seen(cell), &totals, count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
                 smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
                 let mut values = Vec::with_capacity(order.len() * spread.len());
-                order.iter().for_each(|cell| smoothing.columns(&seen(cell), &mut values));
+                for cell in &order {
+                    smoothing.columns(&seen(cell), &totals.entry(cell.0 as usize), &mut values);
+                }
                 History::Folds { folds, cells: ranked, values }
             }
-            Seen::Time { events, outcomes } => {
+            Some(Events { events, outcomes }) => {
                 let (starts, times, earlier, rows) = by_time(&events, &outcomes, &rank, &totals);
                 drop((events, outcomes));
                 for (moment, rows) in rows.iter().enumerate() {
-                    smoothing.spread(&earlier.entry(moment), f64::from(*rows), &mut spread);
+                    let (seen, rows) = (earlier.entry(moment), f64::from(*rows));
+                    smoothing.raw(&seen, &seen, count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
                 smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
                 let mut values = Vec::with_capacity(times.len() * spread.len());
-                (0..times.len()).for_each(|moment| smoothing.columns(&earlier.entry(moment), &mut values));
+                for moment in 0..times.len() {
+                    let seen = earlier.entry(moment);
+                    smoothing.columns(&seen, &seen, &mut values);
+                }
                 History::Time { starts, times, values }
             }
         };
@@ -334,6 +404,12 @@ struct Spread {
 }
 
 impl Spread {
+    /// Adds what `rows` training rows see.
+    fn add(&mut self, x: f64, chance: f64, rows: f64) {
+        self.values.add(x, rows);
+        self.chance.add(chance, rows);
+    }
+
     fn scale(&self) -> Option<Scale> {
         let scale = self.values.scale()?;
         let least = self.chance.mean().sqrt();

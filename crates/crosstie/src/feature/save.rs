@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::rate::{Rates, Smoothing};
 use super::sums::Sums;
 use super::vocabulary::{Counts, Tokens};
-use super::{Encoder, Features, Learned, Lookup, ScenarioRows, Statistics, key, table_name};
+use super::{Encoder, Features, Learned, Lookup, Number, ScenarioRows, Statistics, key, table_name};
 use crate::arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
@@ -61,21 +61,34 @@ fn statistics(features: &Features) -> Statistics {
     for (encoder, field) in features.encoders.iter().zip(&features.schema.fields) {
         let name = field.name.clone();
         match encoder {
-            Encoder::Number { scale: Some(scale), .. } => {
-                statistics.scales.insert(name, *scale);
-            }
-            Encoder::Bucket { table } => {
-                if let Lookup::Quantile { cuts } = &features.tables[*table] {
-                    statistics.cuts.insert(name, cuts.clone());
-                }
+            Encoder::Number(number) => add_number(&mut statistics, name, number),
+            Encoder::Bucket { table } => add_cuts(&mut statistics, name, &features.tables[*table]),
+            Encoder::Binned { table, number } => {
+                add_cuts(&mut statistics, name.clone(), &features.tables[*table]);
+                add_number(&mut statistics, name, number);
             }
             Encoder::Rates(rates) => {
                 statistics.rates.insert(name, rates.smoothing.clone());
             }
-            Encoder::Number { .. } | Encoder::Token { .. } | Encoder::Tokens { .. } => {}
+            Encoder::Token { .. } | Encoder::Tokens { .. } => {}
         }
     }
     statistics
+}
+
+fn add_number(statistics: &mut Statistics, name: String, number: &Number) {
+    if number.indicator {
+        statistics.missing.insert(name.clone());
+    }
+    if let Some(scale) = number.scale {
+        statistics.scales.insert(name, scale);
+    }
+}
+
+fn add_cuts(statistics: &mut Statistics, name: String, table: &Lookup) {
+    if let Lookup::Quantile { cuts } = table {
+        statistics.cuts.insert(name, cuts.clone());
+    }
 }
 
 /// Writes a table of `rows` rows whose columns `piece` gives for a range of
@@ -141,7 +154,7 @@ fn write_rates(path: &Path, schema: &Schema, rate: &Rate, rates: &Rates) -> Resu
 }
 
 pub(super) fn load(directory: &Path) -> Result<Features> {
-    let schema = Schema::read(directory.join("schema.toml"))?;
+    let mut schema = Schema::read(directory.join("schema.toml"))?;
     let path = directory.join("features.json");
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let mut statistics: Statistics =
@@ -149,6 +162,16 @@ pub(super) fn load(directory: &Path) -> Result<Features> {
     let mut learned = Learned::default();
     for scenario in statistics.scenarios.drain(..) {
         learned.scenarios.add_many(scenario.name.as_bytes(), scenario.rows);
+    }
+    for field in &mut schema.fields {
+        let (FieldKind::Rate(rate), Some(learned)) = (&mut field.kind, statistics.rates.get_mut(&field.name)) else {
+            continue;
+        };
+        // Of artifacts from before these were learned.
+        if learned.smoothing.is_empty() {
+            learned.smoothing = vec![rate.smoothing; learned.means.len()];
+        }
+        rate.count = learned.count();
     }
     for field in &schema.fields {
         match &field.kind {
@@ -166,7 +189,6 @@ pub(super) fn load(directory: &Path) -> Result<Features> {
                 let smoothing = statistics.rates.remove(&field.name).ok_or_else(|| {
                     Error::artifact(&path, format!("the statistics of rate field `{}` are missing", field.name))
                 })?;
-                let smoothing = Smoothing { smoothing: rate.smoothing, ..smoothing };
                 smoothing
                     .check(schema.tasks.len())
                     .map_err(|problem| Error::artifact(&path, format!("field `{}`: {problem}", field.name)))?;

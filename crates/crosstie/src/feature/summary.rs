@@ -1,6 +1,6 @@
 //! What was learned, for people to read.
 
-use super::{Encoder, Features, Lookup};
+use super::{Encoder, Features, Lookup, Number};
 use crate::schema::{FieldKind, Side};
 
 /// Most frequent values told per table.
@@ -60,32 +60,39 @@ pub(super) fn summary(features: &Features) -> Summary {
             width: 1,
             frequent: Vec::new(),
         };
+        let table = match encoder {
+            Encoder::Token { table }
+            | Encoder::Tokens { table, .. }
+            | Encoder::Bucket { table }
+            | Encoder::Binned { table, .. } => Some(*table),
+            Encoder::Number(_) | Encoder::Rates(_) => None,
+        };
+        if let Some(table) = table {
+            let shape = &features.layout.tables[table];
+            summary.table = Some(shape.name.clone());
+            (summary.size, summary.width) = (shape.rows, shape.width);
+            summary.encoding = match &features.tables[table] {
+                Lookup::Vocabulary(known) => {
+                    summary.frequent = known.iter().take(FREQUENT).collect();
+                    format!("vocabulary of {}", known.tokens.len())
+                }
+                Lookup::Hashed { buckets } => format!("hashed into {buckets}"),
+                Lookup::Quantile { cuts } => format!("{} buckets", cuts.len() + 1),
+            };
+        }
         match encoder {
-            Encoder::Token { table } | Encoder::Tokens { table, .. } | Encoder::Bucket { table } => {
-                let shape = &features.layout.tables[*table];
-                summary.table = Some(shape.name.clone());
-                (summary.size, summary.width) = (shape.rows, shape.width);
-                summary.encoding = match &features.tables[*table] {
-                    Lookup::Vocabulary(known) => {
-                        summary.frequent = known.iter().take(FREQUENT).collect();
-                        format!("vocabulary of {}", known.tokens.len())
-                    }
-                    Lookup::Hashed { buckets } => format!("hashed into {buckets}"),
-                    Lookup::Quantile { cuts } => format!("{} equal-mass buckets", cuts.len() + 1),
-                };
+            Encoder::Number(number) => {
+                summary.encoding = written(number);
+                summary.width += usize::from(number.indicator);
             }
-            Encoder::Number { log, scale } => {
-                let x = if *log { "sign(x)·ln(1 + |x|)" } else { "x" };
-                summary.encoding = match scale {
-                    Some(scale) => format!("({x} - {:.6}) / {:.6}", scale.mean, scale.standard_deviation),
-                    None => x.into(),
-                };
-            }
+            Encoder::Binned { number, .. } => summary.encoding = format!("{}; {}", written(number), summary.encoding),
             Encoder::Rates(rates) => {
-                (summary.size, summary.width) = (rates.keys.len(), rates.totals.tasks + 1);
-                summary.encoding = format!("log-odds of {} rates and ln(1 + rows)", rates.totals.tasks);
+                (summary.size, summary.width) = (rates.keys.len(), rates.width());
+                let count = if rates.smoothing.count() { " and ln(1 + rows)" } else { "" };
+                summary.encoding = format!("log-odds of {} rates{count}", rates.totals.tasks);
                 summary.frequent = rates.frequent(FREQUENT);
             }
+            Encoder::Token { .. } | Encoder::Tokens { .. } | Encoder::Bucket { .. } => {}
         }
         summary
     });
@@ -95,4 +102,14 @@ pub(super) fn summary(features: &Features) -> Summary {
         scenarios: features.scenarios.iter().collect(),
         warnings: features.warnings.clone(),
     }
+}
+
+/// A number's formula.
+fn written(&Number { log, scale, indicator }: &Number) -> String {
+    let x = if log { "sign(x)·ln(1 + |x|)" } else { "x" };
+    let formula = match scale {
+        Some(scale) => format!("({x} - {:.6}) / {:.6}", scale.mean, scale.standard_deviation),
+        None => x.into(),
+    };
+    if indicator { formula + "; whether it is missing" } else { formula }
 }

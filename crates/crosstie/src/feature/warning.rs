@@ -123,6 +123,23 @@ pub(super) fn vocabulary(table: &str, min_count: u64, counted: &Counts, kept: &C
     })
 }
 
+/// Says so where a rate's keys do not differ.
+pub(super) fn rates(schema: &Schema, field: &str, smoothing: &[Option<f64>]) -> Option<String> {
+    let alike: Vec<String> = schema
+        .tasks
+        .iter()
+        .zip(smoothing)
+        .filter(|(_, smoothing)| smoothing.is_none())
+        .map(|(task, _)| format!("`{}`", task.name))
+        .collect();
+    (!alike.is_empty()).then(|| {
+        format!(
+            "field `{field}`: the rates of {} differ between its keys by no more than chance; every key has the mean",
+            alike.join(", ")
+        )
+    })
+}
+
 /// Says which scenarios are too small to stand alone.
 pub(super) fn scenarios(least: u64, counted: &Counts, kept: &Counts) -> Option<String> {
     let pooled: Vec<(String, u64)> =

@@ -253,6 +253,10 @@ pub enum Pooling {
 }
 
 /// What is done to a number before the model sees it.
+///
+/// Where training rows miss a number that enters as such, a second column tells
+/// that it is missing. Numbers beyond those of the training rows count as the
+/// outermost of them, but for `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transform {
     /// Nothing; a missing value becomes 0.
@@ -262,26 +266,36 @@ pub enum Transform {
     Standard,
     /// sign(x)·ln(1 + |x|), then as `Standard`.
     Log1p,
-    /// One of `buckets` equal-mass buckets of the training rows, embedded; a
-    /// missing value has a bucket of its own.
-    Quantile {
-        /// Number of buckets.
-        buckets: u32,
-        /// Embedding width; the schema's default if absent.
-        width: Option<usize>,
-    },
+    /// One of `buckets` buckets of the training rows, embedded.
+    Quantile(Buckets),
+    /// Both: the number as by `Standard`, and beside it its bucket, embedded.
+    Binned(Buckets),
+}
+
+/// Buckets of numbers. A frequent number has a bucket of its own, the others
+/// share buckets of equal mass; a missing value has one of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// Number of buckets, at most.
+    pub buckets: u32,
+    /// Embedding width; the schema's default if absent.
+    pub width: Option<usize>,
 }
 
 /// Smoothed historical rate of every task for a key:
 /// ln(r / (1 - r)) with r = (positives + smoothing · mean) / (rows +
-/// smoothing), and ln(1 + rows) beside it; standardised. On training rows
-/// computed out of fold, or from strictly earlier rows if `time` is named.
+/// smoothing), standardised. On training rows computed out of fold, or from
+/// strictly earlier rows if `time` is named.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rate {
     /// Columns whose values together are the key. Cells are taken whole.
     pub key: Vec<String>,
-    /// Strength of the pull towards the overall mean, in rows.
-    pub smoothing: f64,
+    /// Strength of the pull towards the overall mean, in rows. If absent it is
+    /// estimated, for each task, from how well the folds of a key agree; keys that
+    /// differ by no more than chance then all have the mean.
+    pub smoothing: Option<f64>,
+    /// Whether ln(1 + rows) of the key stands beside its rates.
+    pub count: bool,
     /// Number of folds on training rows, where no `time` is named.
     pub folds: u32,
     /// Numeric column; a training row then sees strictly earlier rows only.
@@ -460,6 +474,12 @@ impl Schema {
             direct: self.tasks.iter().map(|task| task.direct).collect(),
             order: self.order(),
         }
+    }
+
+    /// The column whose rows stay together in the folds of a rate: the group, since
+    /// its rows share what they are about, unless the key tells it apart.
+    pub fn fold_column(&self, rate: &Rate) -> Option<&str> {
+        self.group.as_deref().filter(|group| !rate.key.iter().any(|column| column == group))
     }
 
     /// The columns needed for scoring: what the fields read, the scenario.

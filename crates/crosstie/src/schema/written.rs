@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform, WIDEST};
+use super::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform, WIDEST};
 use crate::spelling;
 
 /// A field as written: flat keys, of which each kind allows some.
@@ -37,6 +37,8 @@ pub(super) struct RawField {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     smoothing: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    count: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     folds: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<String>,
@@ -49,7 +51,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// Values seen once or twice in training teach nothing but themselves.
 const DEFAULT_MIN_COUNT: u64 = 10;
 const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
-const TRANSFORMS: [&str; 4] = ["none", "standard", "log1p", "quantile"];
+const TRANSFORMS: [&str; 5] = ["binned", "none", "standard", "log1p", "quantile"];
+const DEFAULT_BUCKETS: u32 = 64;
 
 impl RawField {
     fn refuse_all_but(&self, kind: &str, allowed: &[&str]) -> Result<(), String> {
@@ -64,6 +67,7 @@ impl RawField {
             ("transform", self.transform.is_some()),
             ("key", self.key.is_some()),
             ("smoothing", self.smoothing.is_some()),
+            ("count", self.count.is_some()),
             ("folds", self.folds.is_some()),
             ("time", self.time.is_some()),
         ];
@@ -125,21 +129,22 @@ impl TryFrom<RawField> for Field {
                 })
             }
             "numeric" => {
-                let transform = raw.transform.as_deref().unwrap_or("standard");
-                let allowed: &[&str] = if transform == "quantile" {
-                    &["column", "transform", "buckets", "width"]
-                } else {
-                    &["column", "transform"]
+                let transform = raw.transform.as_deref().unwrap_or("binned");
+                let allowed: &[&str] = match transform {
+                    "quantile" | "binned" => &["column", "transform", "buckets", "width"],
+                    _ => &["column", "transform"],
                 };
                 raw.refuse_all_but(&format!("a numeric field with transform {transform}"), allowed)?;
+                let buckets = || match raw.buckets.unwrap_or(DEFAULT_BUCKETS) {
+                    buckets @ 2.. => Ok(Buckets { buckets, width: raw.width }),
+                    few => Err(format!("field `{name}`: {few} `buckets` are too few, at least 2")),
+                };
                 FieldKind::Numeric(match transform {
                     "none" => Transform::None,
                     "standard" => Transform::Standard,
                     "log1p" => Transform::Log1p,
-                    "quantile" => match raw.buckets.unwrap_or(32) {
-                        buckets @ 2.. => Transform::Quantile { buckets, width: raw.width },
-                        few => return Err(format!("field `{name}`: {few} `buckets` are too few, at least 2")),
-                    },
+                    "quantile" => Transform::Quantile(buckets()?),
+                    "binned" => Transform::Binned(buckets()?),
                     other => {
                         return Err(format!(
                             "field `{name}`: unknown transform `{other}`{}",
@@ -149,9 +154,8 @@ impl TryFrom<RawField> for Field {
                 })
             }
             "rate" => {
-                raw.refuse_all_but("a rate field", &["key", "smoothing", "folds", "time"])?;
+                raw.refuse_all_but("a rate field", &["key", "smoothing", "count", "folds", "time"])?;
                 let key = raw.key.clone().unwrap_or_else(|| vec![name.clone()]);
-                let smoothing = raw.smoothing.unwrap_or(20.0);
                 let folds = raw.folds.unwrap_or(5);
                 if key.is_empty() {
                     return Err(format!("field `{name}`: `key` must name at least one column"));
@@ -159,7 +163,7 @@ impl TryFrom<RawField> for Field {
                 if let Some((_, twice)) = key.iter().enumerate().find(|(index, part)| key[..*index].contains(part)) {
                     return Err(format!("field `{name}`: `key` names `{twice}` twice"));
                 }
-                if smoothing.is_nan() || smoothing <= 0.0 {
+                if let Some(smoothing) = raw.smoothing.filter(|smoothing| smoothing.is_nan() || *smoothing <= 0.0) {
                     return Err(format!("field `{name}`: `smoothing` must be above 0, found {smoothing}"));
                 }
                 if folds < 2 {
@@ -168,7 +172,8 @@ impl TryFrom<RawField> for Field {
                 if raw.time.is_some() && raw.folds.is_some() {
                     return Err(format!("field `{name}`: `folds` and `time` exclude each other; choose one"));
                 }
-                FieldKind::Rate(Rate { key, smoothing, folds, time: raw.time.clone() })
+                let (smoothing, count) = (raw.smoothing, raw.count.unwrap_or(false));
+                FieldKind::Rate(Rate { key, smoothing, count, folds, time: raw.time.clone() })
             }
             other => {
                 return Err(format!("field `{name}`: unknown kind `{other}`{}", spelling::hint(other, KINDS)));
@@ -207,22 +212,22 @@ impl From<Field> for RawField {
                 "multi"
             }
             FieldKind::Numeric(transform) => {
-                let transform = match transform {
-                    Transform::None => "none",
-                    Transform::Standard => "standard",
-                    Transform::Log1p => "log1p",
-                    Transform::Quantile { buckets, width } => {
-                        raw.buckets = Some(buckets);
-                        raw.width = width;
-                        "quantile"
-                    }
+                let (name, buckets) = match transform {
+                    Transform::None => ("none", None),
+                    Transform::Standard => ("standard", None),
+                    Transform::Log1p => ("log1p", None),
+                    Transform::Quantile(buckets) => ("quantile", Some(buckets)),
+                    Transform::Binned(buckets) => ("binned", Some(buckets)),
                 };
-                raw.transform = Some(transform.into());
+                raw.transform = Some(name.into());
+                raw.width = buckets.as_ref().and_then(|buckets| buckets.width);
+                raw.buckets = buckets.map(|buckets| buckets.buckets);
                 "numeric"
             }
             FieldKind::Rate(rate) => {
                 raw.key = Some(rate.key);
-                raw.smoothing = Some(rate.smoothing);
+                raw.smoothing = rate.smoothing;
+                raw.count = Some(rate.count);
                 raw.folds = rate.time.is_none().then_some(rate.folds);
                 raw.time = rate.time;
                 "rate"

@@ -11,9 +11,10 @@ use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
 use super::search::Search;
 use super::trainer::{Taught, Trainer, Weights};
+use super::unknown::Unknowns;
 use super::{Event, Next, Observer, Reason, Trained, monitor};
 use crate::batch::Batch;
-use crate::config::Config;
+use crate::config::{Config, UnknownValues};
 use crate::data::Source;
 use crate::embedding::Table;
 use crate::error::{Error, Result};
@@ -113,17 +114,23 @@ impl<'a> Fit<'a> {
         valid: &'a Source,
     ) -> Result<Fit<'a>> {
         let budget = config.train.cache_mib << 20;
-        let training = Encoder::Training(features);
+        let (training, known) = (Encoder::Training(features), features.known());
         let features = features.features();
         let (monitor, higher_is_better) = monitor(config, features.schema())?;
         let trainer = Trainer::new(config, features.schema(), features.layout())?;
         let tasks = features.schema().tasks.len();
         let progress = Progress { losses: vec![0.0; tasks], weights: vec![1.0; tasks], ..Progress::default() };
+        let mut loader = Loader::new(train, training, budget);
+        let valid = Loader::new(valid, Encoder::Evaluation(features), budget / 4);
+        loader.set_unknowns(match config.train.unknown_values {
+            UnknownValues::AsInValidation => Unknowns::as_counted(&valid.count()?, known),
+            UnknownValues::Share(share) => Unknowns::of_all(share, known),
+        });
         let job = Job {
             config,
             features,
-            train: Loader::new(train, training, budget),
-            valid: Loader::new(valid, Encoder::Evaluation(features), budget / 4),
+            train: loader,
+            valid,
             mix: Mix::new(&config.train, &trainer.learned().network().objective)?,
             monitor,
             higher_is_better,

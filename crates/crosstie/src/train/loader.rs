@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 use super::mix::Mix;
+use super::unknown::{Counts, Unknowns};
 use crate::batch::{Batch, Ids};
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
@@ -24,6 +25,7 @@ pub(super) struct Loader<'a> {
     source: &'a Source,
     encoder: Encoder<'a>,
     cache: Mutex<Cache>,
+    unknowns: Unknowns,
 }
 
 /// How rows are encoded.
@@ -83,7 +85,25 @@ pub(super) struct Window {
 
 impl<'a> Loader<'a> {
     pub fn new(source: &'a Source, encoder: Encoder<'a>, budget: usize) -> Loader<'a> {
-        Loader { source, encoder, cache: Mutex::new(Cache { blocks: HashMap::new(), bytes: 0, budget }) }
+        let cache = Mutex::new(Cache { blocks: HashMap::new(), bytes: 0, budget });
+        Loader { source, encoder, cache, unknowns: Unknowns::default() }
+    }
+
+    /// From now on batches have more unknown values.
+    pub fn set_unknowns(&mut self, unknowns: Unknowns) {
+        self.unknowns = unknowns;
+    }
+
+    /// Counts the values of all rows.
+    pub fn count(&self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for block in 0..self.source.blocks().len() {
+            self.block(block, 0, &mut |piece| {
+                counts.add(piece);
+                true
+            })?;
+        }
+        Ok(counts)
     }
 
     /// Feeds what one shuffled epoch has left after `from` to `consume`, batch by
@@ -122,6 +142,7 @@ impl<'a> Loader<'a> {
         let blocks = Stream::new(config.seed, "blocks").part(epoch).permutation(self.source.blocks().len());
         let rows = Stream::new(config.seed, "rows").part(epoch);
         let draws = Stream::new(config.seed, "mix").part(epoch);
+        let unknown = Stream::new(config.seed, "unknown").part(epoch);
         let mut start = from.window.clone();
         let mut window = start.carry.clone();
         let mut behind = from.batches;
@@ -132,7 +153,8 @@ impl<'a> Loader<'a> {
             let size = mix.impressions();
             let whole = if last { window.rows } else { window.rows / size * size };
             for (index, chosen) in order[..whole].chunks(size).enumerate().skip(behind) {
-                let batch = mix.batch(window, chosen, index * size, &pools);
+                let mut batch = mix.batch(window, chosen, index * size, &pools);
+                self.unknowns.apply(&mut batch, unknown.part(start.number).part(index as u64));
                 let after = Cursor { window: start.clone(), batches: index + 1 };
                 if sender.send(Ok((batch, after))).is_err() {
                     return false;

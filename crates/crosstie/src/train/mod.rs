@@ -14,6 +14,7 @@ mod loader;
 mod mix;
 mod search;
 mod trainer;
+mod unknown;
 
 pub use checkpoint::{Checkpoint, Identity};
 pub use exchange::{Alone, Exchange};

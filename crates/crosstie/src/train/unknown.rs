@@ -1,0 +1,106 @@
+//! Unknown values in training. A vocabulary holds what the training files hold, so
+//! a training row hardly ever has an unknown value where later rows often do: new
+//! users, new items. A model that never met them leans on ids, and knows nothing
+//! of how a row looks whose id says nothing. So training makes known values
+//! unknown, at random, until each field has as many as the validation rows.
+
+use crate::batch::{Batch, Ids};
+use crate::feature::UNKNOWN;
+use crate::random::Stream;
+
+/// The share of known values that become unknown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Unknowns {
+    /// Per embedded field.
+    shares: Vec<f64>,
+}
+
+/// Values of the validation rows, counted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    /// Per embedded field: unknown values, and all that are not missing.
+    fields: Vec<(u64, u64)>,
+}
+
+impl Counts {
+    /// Adds encoded rows.
+    pub fn add(&mut self, batch: &Batch) {
+        self.fields.resize(batch.ids.len(), (0, 0));
+        for ((unknown, all), ids) in self.fields.iter_mut().zip(&batch.ids) {
+            let (Ids::One(ids) | Ids::Many { values: ids, .. }) = ids;
+            *unknown += ids.iter().filter(|id| **id == UNKNOWN).count() as u64;
+            *all += ids.iter().filter(|id| **id != crate::feature::MISSING).count() as u64;
+        }
+    }
+}
+
+impl Unknowns {
+    /// So many that each field has the share of unknown values that was counted.
+    /// `known` is the share of the training rows' values that are known, and `None`
+    /// for a field that knows no unknown ones.
+    pub fn as_counted(counts: &Counts, known: &[Option<f64>]) -> Unknowns {
+        let share = |(&(unknown, all), known): (&(u64, u64), &Option<f64>)| match known {
+            Some(known) if all > 0 && *known > 0.0 => {
+                let wanted = 1.0 - unknown as f64 / all as f64;
+                (1.0 - wanted / known).clamp(0.0, 1.0)
+            }
+            _ => 0.0,
+        };
+        Unknowns { shares: counts.fields.iter().zip(known).map(share).collect() }
+    }
+
+    /// The same share for every field that can have unknown values.
+    pub fn of_all(share: f64, known: &[Option<f64>]) -> Unknowns {
+        Unknowns { shares: known.iter().map(|known| if known.is_some() { share } else { 0.0 }).collect() }
+    }
+
+    /// Makes values of a batch unknown. `draws` is the batch's own.
+    pub fn apply(&self, batch: &mut Batch, draws: Stream) {
+        for (field, (ids, share)) in batch.ids.iter_mut().zip(&self.shares).enumerate() {
+            if *share > 0.0 {
+                let draws = draws.part(field as u64);
+                let (Ids::One(ids) | Ids::Many { values: ids, .. }) = ids;
+                for (place, id) in ids.iter_mut().enumerate() {
+                    if *id != crate::feature::MISSING && draws.uniform(place as u64) < *share {
+                        *id = UNKNOWN;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(ids: Vec<u32>) -> Batch {
+        Batch { rows: ids.len(), ids: vec![Ids::One(ids.clone()), Ids::One(ids)], ..Batch::default() }
+    }
+
+    #[test]
+    fn training_rows_get_as_many_unknown_values_as_were_counted() {
+        let mut counts = Counts::default();
+        // Two of five are unknown; missing values do not count.
+        counts.add(&batch([0, 2, 0, 3, 4, 1, 1].repeat(10)));
+        // A tenth of the training values is unknown already.
+        let unknowns = Unknowns::as_counted(&counts, &[Some(0.9), None]);
+        let known = vec![2; 9000];
+        let ids = [vec![UNKNOWN; 1000], known, vec![crate::feature::MISSING; 500]].concat();
+        let mut training = batch(ids.clone());
+        unknowns.apply(&mut training, Stream::new(1, "test"));
+        let Ids::One(found) = &training.ids[0] else { panic!("one value per row") };
+        let unknown = found.iter().filter(|id| **id == UNKNOWN).count() as f64 / 10_000.0;
+        // Standard error .005.
+        assert!((unknown - 0.4).abs() < 0.02, "{unknown}");
+        assert_eq!(found.iter().filter(|id| **id == crate::feature::MISSING).count(), 500);
+        assert_eq!(training.ids[1], Ids::One(ids));
+    }
+
+    #[test]
+    fn fewer_unknown_values_than_in_training_change_nothing() {
+        let mut counts = Counts::default();
+        counts.add(&batch(vec![2, 3, 4]));
+        assert_eq!(Unknowns::as_counted(&counts, &[Some(0.5), Some(1.0)]), Unknowns { shares: vec![0.0, 0.0] });
+    }
+}
