@@ -98,11 +98,13 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Number of threads; 0 means all cores. Results do not depend on it.
     pub threads: usize,
-    /// Rows of a step.
+    /// Rows of a step; 0 means by the number of training rows: the power of two
+    /// nearest to its square root, from 64 to 4096.
     pub batch_size: usize,
     /// Most passes over the training files.
     pub epochs: u64,
-    /// Steps between two evaluations; 0 means after every epoch.
+    /// Steps between two evaluations; 0 means after every quarter of an epoch, but no
+    /// fewer than 10.
     pub eval_every: u64,
     /// The validation figure that early stopping follows: `[task.][meaning.]figure`,
     /// as in `auc` (mean over tasks, given the parent), `click.auc`,
@@ -250,16 +252,31 @@ impl Default for TrainConfig {
         TrainConfig {
             seed: 1,
             threads: 0,
-            batch_size: 1024,
+            batch_size: 0,
             epochs: 20,
             eval_every: 0,
-            monitor: "auc".into(),
-            patience: 3,
+            monitor: "mean.from_impression.logloss".into(),
+            patience: 8,
             shuffle_rows: 262_144,
             cache_mib: 2048,
             unknown_values: UnknownValues::default(),
             checkpoint_every: CheckpointEvery::default(),
             mix: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Rows of a step where there are so many training rows. Where nobody knows
+    /// yet, as for batches that a program makes, it is 1024 unless it is set.
+    pub fn rows_of_step(&self, rows: Option<u64>) -> usize {
+        match (self.batch_size, rows) {
+            (0, None) => 1024,
+            (0, Some(rows)) => {
+                let exponent = ((rows.max(1) as f64).log2() / 2.0).round() as u32;
+                1 << exponent.clamp(6, 12)
+            }
+            (size, _) => size,
         }
     }
 }
@@ -358,8 +375,8 @@ impl Config {
             return wrong(format!("embedding.spread must be 0 or more, found {}", self.embedding.spread));
         }
         let train = &self.train;
-        if train.batch_size == 0 || train.epochs == 0 {
-            return wrong("train.batch_size and train.epochs must be at least 1".into());
+        if train.epochs == 0 {
+            return wrong("train.epochs must be at least 1".into());
         }
         // The rows of a batch are counted in 32 bits.
         if u32::try_from(train.batch_size).is_err() {

@@ -9,7 +9,7 @@ use super::{Encoder, Features, Lookup, MISSING, Number, Purpose, UNKNOWN, column
 use crate::batch::{Batch, Ids, NO_GROUP};
 use crate::data::{Column, InOrder, Rows};
 use crate::error::{Error, Result};
-use crate::schema::{Field, FieldKind, Rate, Schema};
+use crate::schema::{Field, Rate, Schema};
 
 /// Encodes rows; with `histories`, one per field, as training rows.
 pub(super) fn encode(
@@ -26,10 +26,16 @@ pub(super) fn encode(
     let width = features.layout.dense_width();
     let mut batch = Batch { rows: rows.len(), dense: vec![0.0; rows.len() * width], ..Batch::default() };
     let mut start = 0;
+    let history = |place: usize| histories.and_then(|histories| histories[place].as_ref());
     for (place, (field, encoder)) in schema.fields.iter().zip(&features.encoders).enumerate() {
         match encoder {
-            Encoder::Token { table } => {
-                batch.ids.push(tokens(&columns.column(column_of(field))?, &features.tables[*table])?)
+            Encoder::Token { table, rates } => {
+                batch.ids.push(tokens(&columns.column(column_of(field))?, &features.tables[*table])?);
+                if let Some(rates) = rates {
+                    let into = batch.dense.chunks_exact_mut(width.max(1)).map(|row| &mut row[start..]);
+                    encode_rates(rates, history(place), schema, field, rows, &mut columns, into)?;
+                    start += rates.width();
+                }
             }
             Encoder::Tokens { table, separator } => {
                 batch.ids.push(lists(&columns.column(column_of(field))?, separator, &features.tables[*table])?);
@@ -48,8 +54,7 @@ pub(super) fn encode(
             }
             Encoder::Rates(rates) => {
                 let into = batch.dense.chunks_exact_mut(width.max(1)).map(|row| &mut row[start..]);
-                let history = histories.and_then(|histories| histories[place].as_ref());
-                encode_rates(rates, history, schema, field, rows, &mut columns, into)?;
+                encode_rates(rates, history(place), schema, field, rows, &mut columns, into)?;
                 start += rates.width();
             }
         }
@@ -81,18 +86,20 @@ fn buckets(numbers: &[Option<f64>], table: &Lookup) -> Ids {
 /// missing, if a column tells that; the number of columns.
 fn encode_numbers<'a>(
     numbers: &[Option<f64>],
-    &Number { log, scale, indicator }: &Number,
+    number: &Number,
     into: impl Iterator<Item = &'a mut [f32]>,
     column: usize,
 ) -> usize {
+    let Number { log, scale, indicator } = *number;
     for (row, x) in into.zip(numbers) {
-        let number = x.map(|x| if log { numeric::log1p(x) } else { x });
-        row[column] = number.map_or(0.0, |x| scale.map_or_else(|| numeric::single(x), |scale| scale.apply(x)));
+        let x = *x;
+        let transformed = x.map(|x| if log { numeric::log1p(x) } else { x });
+        row[column] = transformed.map_or(0.0, |x| scale.map_or_else(|| numeric::single(x), |scale| scale.apply(x)));
         if indicator {
             row[column + 1] = f32::from(u8::from(x.is_none()));
         }
     }
-    1 + usize::from(indicator)
+    number.width()
 }
 
 fn tokens(column: &Column<'_>, table: &Lookup) -> Result<Ids> {
@@ -135,9 +142,9 @@ fn encode_rates<'a>(
     columns: &mut InOrder<'_>,
     into: impl Iterator<Item = &'a mut [f32]>,
 ) -> Result<()> {
-    let FieldKind::Rate(rate) = &field.kind else { return Ok(()) };
+    let Some(rate) = field.rate() else { return Ok(()) };
     let keys = Keys::read(columns, &rate.key)?;
-    let places = history.map(|_| places(rows, schema, rate)).transpose()?;
+    let places = history.map(|_| places(rows, schema, &rate)).transpose()?;
     for (row, into) in into.enumerate() {
         let key = keys.row(row);
         let columns = match (history, &places) {

@@ -1,5 +1,7 @@
 //! One streaming pass over the training files.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use super::rate;
 use super::sums::Outcome;
 use super::vocabulary::Counts;
 use super::warning;
-use super::{Features, Learned, OTHER, TrainingFeatures, column_of, table_name, training_columns};
+use super::{
+    Encoder, Features, Learned, NovelPart, Novelty, OTHER, TrainingFeatures, column_of, table_name, training_columns,
+};
 use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
@@ -22,11 +26,25 @@ use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rat
 /// Up to this many numbers quantiles are exact, beyond it they are of a sample.
 const SAMPLE: usize = 1_000_000;
 
+/// A vocabulary has rates without being asked where it has so many values, but not
+/// more: all of them are held in memory, and a sum for each fold of each.
+const LEAST_UNASKED: usize = 50;
+const MOST_UNASKED: usize = 2_000_000;
+
+/// Whether the schema asks for a field's rates by name.
+fn is_asked_for(field: &Field) -> bool {
+    match &field.kind {
+        FieldKind::Categorical(categorical) => categorical.rates == Some(true),
+        _ => true,
+    }
+}
+
 /// Something to be learned; each is on its own, so they learn in parallel.
 enum Learner<'a> {
     Vocabulary { table: &'a str, min_count: u64, fields: Vec<&'a Field>, counts: Counts },
     Number { field: &'a Field, transform: &'a Transform, moments: Moments, sample: Sample, missing: bool },
-    Rate { field: &'a Field, rate: &'a Rate, sums: rate::Learner },
+    /// Its sums are gone where nobody asked for these rates and there are too many keys.
+    Rate { field: &'a Field, rate: Cow<'a, Rate>, sums: Option<rate::Learner> },
     Scenario { column: &'a str, counts: Counts },
 }
 
@@ -62,9 +80,11 @@ fn learners(schema: &Schema) -> Vec<Learner<'_>> {
                 sample: Sample::new(SAMPLE),
                 missing: false,
             }),
-            FieldKind::Rate(rate) => {
-                learners.push(Learner::Rate { field, rate, sums: rate::Learner::new(rate, schema.tasks.len()) });
-            }
+            FieldKind::Rate(_) => {}
+        }
+        if let Some(rate) = field.rate() {
+            let sums = Some(rate::Learner::new(&rate, schema.tasks.len()));
+            learners.push(Learner::Rate { field, rate, sums });
         }
     }
     if let Some(column) = &schema.scenario {
@@ -108,12 +128,16 @@ impl Learner<'_> {
                     }
                 }
             }
-            Learner::Rate { rate, sums, .. } => {
+            Learner::Rate { field, rate, sums: kept } => {
+                let Some(sums) = kept else { return Ok(()) };
                 let keys = Keys::read(&mut rows.in_order(), &rate.key)?;
                 let places = places(rows, schema, rate)?;
                 let tasks = outcomes.len() / rows.len();
                 for (row, (outcomes, place)) in outcomes.chunks(tasks).zip(&places).enumerate() {
                     sums.add(keys.row(row), place, outcomes);
+                }
+                if !is_asked_for(field) && sums.keys() > MOST_UNASKED {
+                    *kept = None;
                 }
             }
             Learner::Scenario { column, counts } => rows.column(column)?.each_text(|_, token| {
@@ -158,12 +182,15 @@ impl Learner<'_> {
                 }
             }
             Learner::Rate { field, rate, sums } => {
+                let Some(sums) = sums.filter(|sums| is_asked_for(field) || sums.keys() >= LEAST_UNASKED) else {
+                    return Ok(());
+                };
                 let (rates, history) = sums.finish().ok_or_else(|| {
                     let smoothing = rate.smoothing.unwrap_or_default();
                     Error::Schema(format!("field `{}`: `smoothing` {smoothing} is too small", field.name))
                 })?;
                 // Of no rows, as of a sketch, there is nothing to say.
-                if rates.keys.len() > 0 {
+                if rates.keys.len() > 0 && is_asked_for(field) {
                     learned.statistics.warnings.extend(warning::rates(schema, &field.name, &rates.smoothing.smoothing));
                 }
                 learned.rates.insert(field.name.clone(), rates);
@@ -256,12 +283,56 @@ pub(super) fn learn(
         learner.finish(schema, &mut learned)?;
     }
     let mut of_field = std::mem::take(&mut learned.histories);
-    let histories = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
+    let histories: Vec<_> = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
     let of_table = std::mem::take(&mut learned.known);
     let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
-    let layout = &features.layout;
-    let known = layout.embedded.iter().map(|field| of_table.get(&layout.tables[field.table].name).copied()).collect();
-    Ok(TrainingFeatures { features: Arc::new(features), histories, known, files })
+    let novelties = novelties(&features, &of_table, &histories);
+    Ok(TrainingFeatures {
+        features: Arc::new(features),
+        histories,
+        novelties,
+        base_rates: labels_seen.rates(),
+        files,
+    })
+}
+
+/// Where encoded rows tell values that training never saw. `of_table` is the share
+/// of values that each vocabulary knows.
+fn novelties(
+    features: &Features,
+    of_table: &BTreeMap<String, f64>,
+    histories: &[Option<rate::History>],
+) -> Vec<Novelty> {
+    let mut novelties = Vec::new();
+    let (mut index, mut start) = (0, 0);
+    for ((field, encoder), history) in features.schema.fields.iter().zip(&features.encoders).zip(histories) {
+        let mut ids = |table: usize| {
+            if let Some(known) = of_table.get(&features.layout.tables[table].name) {
+                let columns = vec![column_of(field).to_string()];
+                novelties.push(Novelty { columns, part: NovelPart::Ids(index), known: *known });
+            }
+            index += 1;
+        };
+        match encoder {
+            Encoder::Token { table, .. }
+            | Encoder::Tokens { table, .. }
+            | Encoder::Bucket { table }
+            | Encoder::Binned { table, .. } => ids(*table),
+            Encoder::Number(_) | Encoder::Rates(_) => {}
+        }
+        match encoder {
+            Encoder::Token { rates: Some(rates), .. } | Encoder::Rates(rates) => {
+                if let (Some(history), Some(rate)) = (history, field.rate()) {
+                    let part = NovelPart::Dense { start, values: rates.unseen().to_vec() };
+                    novelties.push(Novelty { columns: rate.key.clone(), part, known: 1.0 - history.unseen });
+                }
+                start += rates.width();
+            }
+            Encoder::Number(number) | Encoder::Binned { number, .. } => start += number.width(),
+            Encoder::Token { rates: None, .. } | Encoder::Tokens { .. } | Encoder::Bucket { .. } => {}
+        }
+    }
+    novelties
 }
 
 /// The columns that are read as text.

@@ -51,6 +51,7 @@ use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Sch
 pub use check::{check, check_training};
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
+pub(crate) use warning::BaseRates;
 pub use warning::Unknown;
 
 use rate::{History, Rates, Smoothing};
@@ -102,11 +103,30 @@ pub struct TrainingFeatures {
     features: Arc<Features>,
     /// One per field of the schema; `None` for a field without rates.
     histories: Vec<Option<History>>,
-    /// Per embedded field of the layout the share of values, of those not missing,
-    /// that its vocabulary knows; `None` for a field without a vocabulary.
-    known: Vec<Option<f64>>,
+    novelties: Vec<Novelty>,
+    /// Per task.
+    base_rates: Vec<BaseRates>,
     /// The files learned from, and their rows.
     files: Vec<(PathBuf, u64)>,
+}
+
+/// What a value that training never saw looks like in an encoded row.
+#[derive(Clone, Debug)]
+pub(crate) struct Novelty {
+    /// The columns whose cells make the value: fields of the same have it together.
+    pub columns: Vec<String>,
+    pub part: NovelPart,
+    /// Share of the training rows in which the value, if it is not missing, is known.
+    pub known: f64,
+}
+
+/// The part of a row that tells it.
+#[derive(Clone, Debug)]
+pub(crate) enum NovelPart {
+    /// `Batch::ids[index]` holds [`UNKNOWN`].
+    Ids(usize),
+    /// These columns of `Batch::dense` hold these numbers.
+    Dense { start: usize, values: Vec<f32> },
 }
 
 impl TrainingFeatures {
@@ -115,11 +135,15 @@ impl TrainingFeatures {
         &self.features
     }
 
-    /// Per embedded field the share of the training rows' values, of those not
-    /// missing, that its vocabulary knows; `None` for a field without a vocabulary.
-    /// Fields of one table count together.
-    pub(crate) fn known(&self) -> &[Option<f64>] {
-        &self.known
+    /// How often each task's action happened in the training rows.
+    pub(crate) fn base_rates(&self) -> &[BaseRates] {
+        &self.base_rates
+    }
+
+    /// What a value that training never saw looks like, of every field that tells
+    /// such values from others.
+    pub(crate) fn novelties(&self) -> &[Novelty] {
+        &self.novelties
     }
 
     /// The columns that [`TrainingFeatures::encode`] reads.
@@ -193,8 +217,8 @@ pub(crate) enum Value<'a> {
 /// How a field's cells become ids or numbers.
 #[derive(Clone, Debug)]
 enum Encoder {
-    /// One token per cell, looked up in a table.
-    Token { table: usize },
+    /// One token per cell, looked up in a table, and perhaps its rates beside it.
+    Token { table: usize, rates: Option<Box<Rates>> },
     /// Several tokens per cell.
     Tokens { table: usize, separator: String },
     /// The bucket of a number.
@@ -214,6 +238,13 @@ struct Number {
     log: bool,
     scale: Option<Scale>,
     indicator: bool,
+}
+
+impl Number {
+    /// Number of columns.
+    fn width(&self) -> usize {
+        1 + usize::from(self.indicator)
+    }
 }
 
 /// All that is learned, by the name of the table or field it belongs to. Of
@@ -458,7 +489,10 @@ impl Features {
                 embed(lookup, categorical.width, pooling)
             };
             let encoder = match &field.kind {
-                FieldKind::Categorical(kind) => Encoder::Token { table: categorical(kind, Pooling::default())? },
+                FieldKind::Categorical(kind) => Encoder::Token {
+                    table: categorical(kind, Pooling::default())?,
+                    rates: learned.rates.remove(&field.name).map(Box::new),
+                },
                 FieldKind::Multi(multi) => Encoder::Tokens {
                     table: categorical(&multi.categorical, multi.pooling)?,
                     separator: multi.separator.clone(),
@@ -499,8 +533,8 @@ impl Features {
                 )),
             };
             let width = match &encoder {
-                Encoder::Number(number) | Encoder::Binned { number, .. } => 1 + usize::from(number.indicator),
-                Encoder::Rates(rates) => rates.width(),
+                Encoder::Number(number) | Encoder::Binned { number, .. } => number.width(),
+                Encoder::Rates(rates) | Encoder::Token { rates: Some(rates), .. } => rates.width(),
                 _ => 0,
             };
             if width > 0 {

@@ -7,13 +7,14 @@
 //! | `vocabulary/<table>.parquet` | `token`, `count`; the first row has id 2 |
 //! | `rate/<field>.parquet` | `key_<column>` per key column, `rows`, then per task `positives_<task>` and `missing_<task>` |
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::rate::{Rates, Smoothing};
 use super::sums::Sums;
 use super::vocabulary::{Counts, Tokens};
-use super::{Encoder, Features, Learned, Lookup, Number, ScenarioRows, Statistics, key, table_name};
+use super::{Encoder, Features, Learned, Lookup, Number, ScenarioRows, Statistics, column_of, key, table_name};
 use crate::arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use crate::data::{Rows, Source, Writer};
 use crate::error::{Error, Result};
@@ -36,8 +37,8 @@ pub(super) fn save(features: &Features, directory: &Path) -> Result<()> {
         }
     }
     for (encoder, field) in features.encoders.iter().zip(&features.schema.fields) {
-        if let (Encoder::Rates(rates), FieldKind::Rate(rate)) = (encoder, &field.kind) {
-            write_rates(&path_of(directory, "rate", &field.name)?, &features.schema, rate, rates)?;
+        if let (Some(rates), Some(rate)) = (rates_of(encoder), field.rate()) {
+            write_rates(&path_of(directory, "rate", &field.name)?, &features.schema, &rate, rates)?;
         }
     }
     Ok(())
@@ -48,6 +49,13 @@ fn path_of(directory: &Path, folder: &str, name: &str) -> Result<PathBuf> {
     let folder = directory.join(folder);
     std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     Ok(folder.join(format!("{name}.parquet")))
+}
+
+fn rates_of(encoder: &Encoder) -> Option<&Rates> {
+    match encoder {
+        Encoder::Rates(rates) | Encoder::Token { rates: Some(rates), .. } => Some(rates),
+        _ => None,
+    }
 }
 
 fn statistics(features: &Features) -> Statistics {
@@ -67,10 +75,10 @@ fn statistics(features: &Features) -> Statistics {
                 add_cuts(&mut statistics, name.clone(), &features.tables[*table]);
                 add_number(&mut statistics, name, number);
             }
-            Encoder::Rates(rates) => {
-                statistics.rates.insert(name, rates.smoothing.clone());
-            }
-            Encoder::Token { .. } | Encoder::Tokens { .. } => {}
+            Encoder::Rates(_) | Encoder::Token { .. } | Encoder::Tokens { .. } => {}
+        }
+        if let Some(rates) = rates_of(encoder) {
+            statistics.rates.insert(field.name.clone(), rates.smoothing.clone());
         }
     }
     statistics
@@ -185,17 +193,18 @@ pub(super) fn load(directory: &Path) -> Result<Features> {
                     learned.vocabularies.insert(table.into(), read_vocabulary(&file)?);
                 }
             }
-            FieldKind::Rate(rate) => {
-                let smoothing = statistics.rates.remove(&field.name).ok_or_else(|| {
-                    Error::artifact(&path, format!("the statistics of rate field `{}` are missing", field.name))
-                })?;
-                smoothing
-                    .check(schema.tasks.len())
-                    .map_err(|problem| Error::artifact(&path, format!("field `{}`: {problem}", field.name)))?;
-                let file = directory.join("rate").join(format!("{}.parquet", field.name));
-                learned.rates.insert(field.name.clone(), read_rates(&file, &schema, rate, smoothing)?);
+            FieldKind::Rate(_) if !statistics.rates.contains_key(&field.name) => {
+                return Err(Error::artifact(&path, format!("the statistics of rate field `{}` are missing", field.name)));
             }
             _ => {}
+        }
+        if let Some(smoothing) = statistics.rates.remove(&field.name) {
+            let rate = field.rate().unwrap_or_else(|| Cow::Owned(Rate::of_column(column_of(field))));
+            smoothing
+                .check(schema.tasks.len())
+                .map_err(|problem| Error::artifact(&path, format!("field `{}`: {problem}", field.name)))?;
+            let file = directory.join("rate").join(format!("{}.parquet", field.name));
+            learned.rates.insert(field.name.clone(), read_rates(&file, &schema, &rate, smoothing)?);
         }
     }
     learned.statistics = statistics;

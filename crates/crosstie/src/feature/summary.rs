@@ -61,7 +61,7 @@ pub(super) fn summary(features: &Features) -> Summary {
             frequent: Vec::new(),
         };
         let table = match encoder {
-            Encoder::Token { table }
+            Encoder::Token { table, .. }
             | Encoder::Tokens { table, .. }
             | Encoder::Bucket { table }
             | Encoder::Binned { table, .. } => Some(*table),
@@ -91,6 +91,9 @@ pub(super) fn summary(features: &Features) -> Summary {
                 let count = if rates.smoothing.count() { " and ln(1 + rows)" } else { "" };
                 summary.encoding = format!("log-odds of {} rates{count}", rates.totals.tasks);
                 summary.frequent = rates.frequent(FREQUENT);
+            }
+            Encoder::Token { rates: Some(rates), .. } => {
+                summary.encoding += &format!("; log-odds of {} rates", rates.totals.tasks);
             }
             Encoder::Token { .. } | Encoder::Tokens { .. } | Encoder::Bucket { .. } => {}
         }

@@ -19,6 +19,15 @@ struct Seen {
     negatives: u64,
     /// Label 1 although the parent's is 0.
     orphans: u64,
+    rates: BaseRates,
+}
+
+/// How often an action happened in the training rows: rows with, and rows without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BaseRates {
+    pub given_parent: [u64; 2],
+    pub without_parent: [u64; 2],
+    pub from_impression: [u64; 2],
 }
 
 impl Labels {
@@ -29,6 +38,15 @@ impl Labels {
     /// Adds the labels of one row.
     pub fn add(&mut self, labels: &[f32]) {
         for (task, seen) in self.tasks.iter_mut().enumerate() {
+            for (counts, happened) in [
+                (&mut seen.rates.given_parent, self.funnel.given_parent(labels, task)),
+                (&mut seen.rates.without_parent, self.funnel.without_parent(labels, task)),
+                (&mut seen.rates.from_impression, self.funnel.from_impression(labels, task)),
+            ] {
+                if let Some(happened) = happened {
+                    counts[usize::from(!happened)] += 1;
+                }
+            }
             match self.funnel.given_parent(labels, task) {
                 Some(true) => seen.positives += 1,
                 Some(false) => seen.negatives += 1,
@@ -40,6 +58,11 @@ impl Labels {
         }
     }
 
+    /// How often each action happened.
+    pub fn rates(&self) -> Vec<BaseRates> {
+        self.tasks.iter().map(|seen| seen.rates.clone()).collect()
+    }
+
     pub fn warnings(&self, schema: &Schema) -> Vec<String> {
         let mut warnings = Vec::new();
         for (task, seen) in schema.tasks.iter().zip(&self.tasks) {
@@ -47,7 +70,7 @@ impl Labels {
                 Some(parent) => format!("the training rows where `{parent}` is 1"),
                 None => "the training rows".into(),
             };
-            let Seen { positives, negatives, orphans } = *seen;
+            let Seen { positives, negatives, orphans, .. } = *seen;
             if positives == 0 || negatives == 0 {
                 let what = match (positives, negatives) {
                     (0, 0) => format!("no label at all among {space}"),

@@ -37,6 +37,7 @@ mod name;
 mod tests;
 mod written;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -188,6 +189,19 @@ impl Field {
             _ => vec![self.column.as_deref().unwrap_or(&self.name)],
         }
     }
+
+    /// The rates that this field may have: its own, or those beside an embedding.
+    pub fn rate(&self) -> Option<Cow<'_, Rate>> {
+        match &self.kind {
+            FieldKind::Rate(rate) => Some(Cow::Borrowed(rate)),
+            FieldKind::Categorical(categorical) => {
+                let vocabulary = matches!(categorical.encoding, Encoding::Vocabulary { .. });
+                let column = self.column.as_deref().unwrap_or(&self.name);
+                categorical.rates.unwrap_or(vocabulary).then(|| Cow::Owned(Rate::of_column(column)))
+            }
+            FieldKind::Multi(_) | FieldKind::Numeric(_) => None,
+        }
+    }
 }
 
 /// The kinds of features.
@@ -212,6 +226,11 @@ pub struct Categorical {
     pub width: Option<usize>,
     /// Name of a table shared with other fields; the field's own if absent.
     pub table: Option<String>,
+    /// Whether the values' historical rates stand beside the embedding, as of a
+    /// [`Rate`] whose key is this column. If absent, they do where a vocabulary has
+    /// many values: each is then seen in few rows, and its rates are learned from
+    /// fewer of them than its embedding is. Not for multi fields.
+    pub rates: Option<bool>,
 }
 
 /// How a value finds its row.
@@ -281,6 +300,16 @@ pub struct Buckets {
     /// Embedding width; the schema's default if absent.
     pub width: Option<usize>,
 }
+
+impl Rate {
+    /// The default settings for the values of one column.
+    pub fn of_column(column: &str) -> Rate {
+        Rate { key: vec![column.into()], smoothing: None, count: false, folds: DEFAULT_FOLDS, time: None }
+    }
+}
+
+/// Parts of the training rows that a rate is computed from without each of them.
+const DEFAULT_FOLDS: u32 = 5;
 
 /// Smoothed historical rate of every task for a key:
 /// ln(r / (1 - r)) with r = (positives + smoothing · mean) / (rows +

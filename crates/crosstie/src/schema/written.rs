@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform, WIDEST};
+use super::{Buckets, Categorical, DEFAULT_FOLDS, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform, WIDEST};
 use crate::spelling;
 
 /// A field as written: flat keys, of which each kind allows some.
@@ -26,6 +26,8 @@ pub(super) struct RawField {
     width: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rates: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     separator: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +64,7 @@ impl RawField {
             ("buckets", self.buckets.is_some()),
             ("width", self.width.is_some()),
             ("table", self.table.is_some()),
+            ("rates", self.rates.is_some()),
             ("separator", self.separator.is_some()),
             ("pooling", self.pooling.is_some()),
             ("transform", self.transform.is_some()),
@@ -93,7 +96,7 @@ impl RawField {
             (_, Some(buckets)) => Encoding::Hashed { buckets },
             (min_count, None) => Encoding::Vocabulary { min_count: min_count.unwrap_or(DEFAULT_MIN_COUNT).max(1) },
         };
-        Ok(Categorical { encoding, width: self.width, table: self.table.clone() })
+        Ok(Categorical { encoding, width: self.width, table: self.table.clone(), rates: self.rates })
     }
 }
 
@@ -110,7 +113,10 @@ impl TryFrom<RawField> for Field {
         }
         let kind = match kind {
             "categorical" => {
-                raw.refuse_all_but("a categorical field", &["column", "min_count", "buckets", "width", "table"])?;
+                raw.refuse_all_but(
+                    "a categorical field",
+                    &["column", "min_count", "buckets", "width", "table", "rates"],
+                )?;
                 FieldKind::Categorical(raw.categorical()?)
             }
             "multi" => {
@@ -156,7 +162,7 @@ impl TryFrom<RawField> for Field {
             "rate" => {
                 raw.refuse_all_but("a rate field", &["key", "smoothing", "count", "folds", "time"])?;
                 let key = raw.key.clone().unwrap_or_else(|| vec![name.clone()]);
-                let folds = raw.folds.unwrap_or(5);
+                let folds = raw.folds.unwrap_or(DEFAULT_FOLDS);
                 if key.is_empty() {
                     return Err(format!("field `{name}`: `key` must name at least one column"));
                 }
@@ -199,6 +205,7 @@ impl From<Field> for RawField {
             }
             raw.width = categorical.width;
             raw.table = categorical.table;
+            raw.rates = categorical.rates;
         };
         let kind = match field.kind {
             FieldKind::Categorical(kind) => {

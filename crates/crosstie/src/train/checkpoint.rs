@@ -391,7 +391,7 @@ impl Checkpoint {
                 if let Some(search) = state.search.take()
                     && !search.lottery.alternate
                 {
-                    state.trainer.end_turns(job.config, job.features.schema())?;
+                    state.trainer.end_turns(&job.config, job.features.schema())?;
                 }
                 state.cursor = cursor;
             }

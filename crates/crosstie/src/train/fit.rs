@@ -10,6 +10,7 @@ use super::checkpoint::{Checkpoint, Identity, Store};
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
 use super::search::Search;
+use super::start;
 use super::trainer::{Taught, Trainer, Weights};
 use super::unknown::Unknowns;
 use super::{Event, Next, Observer, Reason, Trained, monitor};
@@ -32,7 +33,9 @@ pub struct Fit<'a> {
 
 /// What stays the same during a training.
 pub(super) struct Job<'a> {
-    pub config: &'a Config,
+    pub config: Config,
+    /// Steps between two evaluations, if there is one after each epoch, too.
+    pub eval_steps: u64,
     pub features: &'a Arc<Features>,
     pub train: Loader<'a>,
     pub valid: Loader<'a>,
@@ -95,6 +98,11 @@ pub(super) struct Evaluation {
     pub report: Report,
 }
 
+/// A quarter of an epoch, but no less than ten steps.
+fn eval_steps(rows: u64, rows_of_step: usize) -> u64 {
+    rows.div_ceil(rows_of_step as u64).div_ceil(4).max(10)
+}
+
 impl Job<'_> {
     pub fn better(&self, new: f64, old: f64) -> bool {
         if self.higher_is_better { new > old } else { new < old }
@@ -108,34 +116,34 @@ impl<'a> Fit<'a> {
     /// # Errors
     /// [`Error::Config`] for settings that do not fit the schema.
     pub fn new(
-        config: &'a Config,
+        config: &Config,
         features: &'a TrainingFeatures,
         train: &'a Source,
         valid: &'a Source,
     ) -> Result<Fit<'a>> {
+        let mut config = config.clone();
+        let rows = features.features().rows();
+        config.train.batch_size = config.train.rows_of_step(Some(rows));
         let budget = config.train.cache_mib << 20;
-        let (training, known) = (Encoder::Training(features), features.known());
+        let base_rates = features.base_rates();
+        let (training, novelties) = (Encoder::Training(features), features.novelties());
         let features = features.features();
-        let (monitor, higher_is_better) = monitor(config, features.schema())?;
-        let trainer = Trainer::new(config, features.schema(), features.layout())?;
+        let (monitor, higher_is_better) = monitor(&config, features.schema())?;
+        let mut trainer = Trainer::new(&config, features.schema(), features.layout())?;
+        let heads = config.spec().network_of_heads(features.schema(), features.layout())?;
+        trainer.start_at(start::starts(&heads, base_rates)?);
         let tasks = features.schema().tasks.len();
         let progress = Progress { losses: vec![0.0; tasks], weights: vec![1.0; tasks], ..Progress::default() };
         let mut loader = Loader::new(train, training, budget);
         let valid = Loader::new(valid, Encoder::Evaluation(features), budget / 4);
         loader.set_unknowns(match config.train.unknown_values {
-            UnknownValues::AsInValidation => Unknowns::as_counted(&valid.count()?, known),
-            UnknownValues::Share(share) => Unknowns::of_all(share, known),
+            UnknownValues::AsInValidation => valid.count(novelties)?.unknowns(),
+            UnknownValues::Share(share) => Unknowns::of_all(novelties, share),
         });
-        let job = Job {
-            config,
-            features,
-            train: loader,
-            valid,
-            mix: Mix::new(&config.train, &trainer.learned().network().objective)?,
-            monitor,
-            higher_is_better,
-        };
+        let mix = Mix::new(&config.train, &trainer.learned().network().objective)?;
+        let eval_steps = eval_steps(rows, mix.impressions());
         let search = config.model.model().lottery().map(|lottery| Search::new(lottery, &trainer));
+        let job = Job { config, eval_steps, features, train: loader, valid, mix, monitor, higher_is_better };
         Ok(Fit {
             job,
             state: State { trainer, progress, search, cursor: None, best: None, broken_off: false },
@@ -253,7 +261,8 @@ impl<'a> Fit<'a> {
             })?;
             if whole {
                 state.cursor = None;
-                state.progress.due = config.eval_every == 0;
+                let seen = state.progress.validated == Some(state.trainer.batches());
+                state.progress.due = config.eval_every == 0 && !seen;
             }
             if let Some(reason) = reason {
                 return Ok(reason);
@@ -292,7 +301,10 @@ impl State {
         progress.losses.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += loss);
         progress.weights.clone_from(&weights);
         let every = job.config.train.eval_every;
-        progress.due = every > 0 && step.is_multiple_of(every);
+        progress.due = match every {
+            0 => step - progress.validated.unwrap_or(0) >= job.eval_steps,
+            _ => step.is_multiple_of(every),
+        };
         self.cursor = Some(after);
         Ok(observer(&Event::Step { epoch, step, rows, losses, weights }))
     }

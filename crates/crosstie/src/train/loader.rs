@@ -12,7 +12,7 @@ use crate::batch::{Batch, Ids};
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
-use crate::feature::{Features, Purpose, TrainingFeatures};
+use crate::feature::{Features, Novelty, Purpose, TrainingFeatures};
 use crate::learned::{Passes, ROWS};
 use crate::metric::Report;
 use crate::random::Stream;
@@ -94,9 +94,9 @@ impl<'a> Loader<'a> {
         self.unknowns = unknowns;
     }
 
-    /// Counts the values of all rows.
-    pub fn count(&self) -> Result<Counts> {
-        let mut counts = Counts::default();
+    /// Counts the unknown values of all rows.
+    pub fn count<'n>(&self, novelties: &'n [Novelty]) -> Result<Counts<'n>> {
+        let mut counts = Counts::new(novelties);
         for block in 0..self.source.blocks().len() {
             self.block(block, 0, &mut |piece| {
                 counts.add(piece);
@@ -171,7 +171,7 @@ impl<'a> Loader<'a> {
             let alive = self.block(block, pieces, &mut |piece| {
                 window.append(piece);
                 pieces += 1;
-                window.rows < config.shuffle_rows.max(config.batch_size) || flush(&mut window, false, place, pieces)
+                window.rows < config.shuffle_rows.max(mix.impressions()) || flush(&mut window, false, place, pieces)
             })?;
             if !alive {
                 return Ok(());

@@ -37,7 +37,8 @@ impl Mix {
     pub fn new(config: &TrainConfig, objective: &Objective) -> Result<Mix> {
         let funnel = objective.funnel();
         let rate = config.mix.as_ref().map_or(0.0, |mix| mix.parent_rows);
-        let off = Mix { impressions: config.batch_size, rate, funnel: funnel.clone(), actions: Vec::new() };
+        let batch_size = config.rows_of_step(None);
+        let off = Mix { impressions: batch_size, rate, funnel: funnel.clone(), actions: Vec::new() };
         if rate == 0.0 {
             return Ok(off);
         }
@@ -56,9 +57,9 @@ impl Mix {
             ));
         }
         let most = |impressions: usize| impressions + actions.len() * (impressions as f64 * rate).ceil() as usize;
-        let Some(impressions) = (1..=config.batch_size).rev().find(|count| most(*count) <= config.batch_size) else {
+        let Some(impressions) = (1..=batch_size).rev().find(|count| most(*count) <= batch_size) else {
             let message =
-                format!("train.mix.parent_rows = {rate} does not fit train.batch_size = {}", config.batch_size);
+                format!("train.mix.parent_rows = {rate} does not fit train.batch_size = {batch_size}");
             return Err(Error::Config(message));
         };
         Ok(Mix { impressions, actions, ..off })

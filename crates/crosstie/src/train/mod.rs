@@ -13,6 +13,7 @@ mod fit;
 mod loader;
 mod mix;
 mod search;
+mod start;
 mod trainer;
 mod unknown;
 

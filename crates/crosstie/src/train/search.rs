@@ -153,7 +153,7 @@ impl State {
             self.trainer.set_mask(task, mask);
         }
         if !search.lottery.alternate {
-            self.trainer.end_turns(job.config, job.features.schema())?;
+            self.trainer.end_turns(&job.config, job.features.schema())?;
         }
         self.trainer.prepare();
         Ok(())

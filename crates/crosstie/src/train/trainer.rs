@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::exchange::{Alone, Exchange};
+use super::start::Starts;
 use crate::balance::{Balance, Losses, Setting, Shared, TaskGradients};
 use crate::batch::{Batch, Layout};
 use crate::compute::{Mode, NotFinite, Workspace};
@@ -33,6 +34,8 @@ pub struct Trainer {
     exchange: Box<dyn Exchange>,
     /// Batches learned from.
     batches: u64,
+    /// Where parameters start otherwise than the seed says.
+    starts: Starts,
 }
 
 /// How a batch becomes steps of the optimizer.
@@ -124,14 +127,27 @@ impl Trainer {
         Ok(Trainer {
             spec,
             layout: layout.clone(),
-            batch_size: config.train.batch_size,
+            batch_size: config.train.rows_of_step(None),
             learned,
             optimizer,
             steps,
             gradients: Gradients::default(),
             exchange: Box::new(Alone),
             batches: 0,
+            starts: Starts::new(),
         })
+    }
+
+    /// Lets parameters start with other numbers than the seed gives them.
+    pub(super) fn start_at(&mut self, starts: Starts) {
+        self.starts = starts;
+        self.apply_starts();
+    }
+
+    fn apply_starts(&mut self) {
+        let (_, parameters) = self.learned.numbers_mut();
+        self.starts.iter().for_each(|(place, value)| parameters[*place] = *value);
+        self.learned.prepare(true);
     }
 
     /// Makes it one of several workers. All of them have the same configuration.
@@ -283,6 +299,7 @@ impl Trainer {
         self.learned = Learned::new(network, &self.layout, seed, spread)?;
         self.optimizer = Optimizer::new(self.optimizer.config(), &self.learned);
         self.batches = 0;
+        self.apply_starts();
         Ok(())
     }
 
