@@ -56,6 +56,7 @@ def text(cell):
 
 
 def standard(x, scale):
+    x = np.clip(x, *scale["range"]) if "range" in scale else x
     return (x - scale["mean"]) / scale["standard_deviation"]
 
 
@@ -94,39 +95,50 @@ class Artifact:
         return total / len(values) if values and field["pooling"] == "mean" else total
 
     def rates(self, field):
-        """The log-odds of every task, and ln(1 + rows)."""
+        """The log-odds of every task, and perhaps ln(1 + rows)."""
         learned = self.learned["rates"][field["name"]]
+        of_key = field.get("key", [field.get("column", field["name"])])
         file = table(self.path / f"features/rate/{field['name']}.parquet")
-        keys = {key: place for place, key in enumerate(zip(*[file[f"key_{column}"] for column in field["key"]]))}
-        places = [keys.get(key) for key in zip(*[map(text, self.cells[column]) for column in field["key"]])]
+        keys = {key: place for place, key in enumerate(zip(*[file[f"key_{column}"] for column in of_key]))}
+        places = [keys.get(key) for key in zip(*[map(text, self.cells[column]) for column in of_key])]
         count = lambda name: np.array([0 if place is None else file[name][place] for place in places])
-        columns, smoothing = [], field["smoothing"]
-        for task, mean in zip(self.tasks, learned["means"]):
+        columns, means = [], learned["means"]
+        for task, mean, smoothing in zip(self.tasks, means, learned.get("smoothing") or [field.get("smoothing")] * len(means)):
+            if smoothing is None:  # every key has the mean
+                columns.append(np.full(self.rows, np.log(mean / (1 - mean))))
+                continue
             labelled = count("rows") - count(f"missing_{task}")
             rate = (count(f"positives_{task}") + smoothing * mean) / (labelled + smoothing)
             columns.append(np.log(rate / (1 - rate)))
-        columns.append(np.log1p(count("rows")))
+        if len(learned["scales"]) > len(means):
+            columns.append(np.log1p(count("rows")))
         return np.stack([standard(x, scale) for x, scale in zip(columns, learned["scales"])], axis=1)
 
     def columns(self, field, tables):
-        """The columns of a field, and whether they come from a table."""
+        """The columns of a field, each part with whether it comes from a table."""
         name, kind, transform = field["name"], field["kind"], field.get("transform")
         cells = self.cells.get(field.get("column", name))
         if kind == "rate":
-            return self.rates(field), False
+            return [(self.rates(field), False)]
         if kind == "numeric":
-            x = np.array([np.nan if text(cell) is None else float(cell) for cell in cells])
-            if transform == "quantile":
-                buckets = 2 + np.searchsorted(self.learned["cuts"][name], x, side="right")
-                return tables[name][np.where(np.isnan(x), 1, buckets)], True
-            if transform == "log1p":
-                x = np.sign(x) * np.log1p(np.abs(x))
-            x = x if transform == "none" else standard(x, self.learned["scales"][name])
-            return np.nan_to_num(x)[:, None], False
+            return self.numbers(field, np.array([np.nan if text(cell) is None else float(cell) for cell in cells]), tables)
         vectors = tables[field.get("table", name)]
         if kind == "multi":
-            return np.array([self.pooled(field, cell, vectors) for cell in cells]), True
-        return vectors[self.ids(field, map(text, cells))], True
+            return [(np.array([self.pooled(field, cell, vectors) for cell in cells]), True)]
+        parts = [(vectors[self.ids(field, map(text, cells))], True)]
+        return parts + [(self.rates(field), False)] if name in self.learned["rates"] else parts
+
+    def numbers(self, field, x, tables):
+        name, transform, parts = field["name"], field["transform"], []
+        if transform in ("quantile", "binned"):
+            buckets = 2 + np.searchsorted(self.learned["cuts"][name], x, side="right")
+            parts.append((tables[name][np.where(np.isnan(x), 1, buckets)], True))
+        if transform != "quantile":
+            number = np.sign(x) * np.log1p(np.abs(x)) if transform == "log1p" else x
+            number = number if transform == "none" else standard(number, self.learned["scales"][name])
+            told = [np.isnan(x)] if name in self.learned.get("missing", []) else []
+            parts.append((np.stack([np.nan_to_num(number), *told], axis=1), False))
+        return parts
 
     def read_features(self, number):
         """The input, by set `number` of the tables: main fields, bias fields, what gate units read."""
@@ -134,7 +146,7 @@ class Artifact:
         prefix = f"embedding.{number}." if several else "embedding."
         tables = {name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)}
         place = lambda field: (field.get("role", "main"), field.get("side", "context"))
-        parts = [(*place(field), *self.columns(field, tables)) for field in self.schema["field"]]
+        parts = [(*place(field), *part) for field in self.schema["field"] for part in self.columns(field, tables)]
         parts.sort(key=lambda part: (SIDES.index(part[1]), not part[3]))
         of = lambda role, sides: [x for its_role, side, x, _ in parts if its_role == role and side in sides]
         side_by_side = lambda columns: np.concatenate([np.zeros((self.rows, 0)), *columns], axis=1)

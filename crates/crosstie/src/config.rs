@@ -255,7 +255,7 @@ impl Default for TrainConfig {
             batch_size: 0,
             epochs: 20,
             eval_every: 0,
-            monitor: "mean.from_impression.logloss".into(),
+            monitor: "mean.from_impression.ne".into(),
             patience: 8,
             shuffle_rows: 262_144,
             cache_mib: 2048,

@@ -45,7 +45,7 @@ fn a_run_is_not_removed_for_one_that_cannot_begin() {
     ] {
         place.run(&format!("train ads.toml --out run --overwrite --set {set}")).exit(1).says(&said);
         assert_eq!(names(&place, "run"), before, "{set}");
-        assert!(place.read("run/config.toml").contains("monitor = \"auc\""), "{set}");
+        assert!(place.read("run/config.toml").contains("monitor = \"mean.from_impression.ne\""), "{set}");
     }
     place.ok("evaluate run");
     place.ok("train ads.toml --out run --overwrite --set train.seed=7");

@@ -87,7 +87,7 @@ tower_units = [32]
 
 [network]
 activation = \"relu\"
-dropout = 0.1
+dropout = 0.0
 norm = \"none\"
 products = \"float32\"
 
@@ -114,7 +114,7 @@ l2 = 0.0
 name = \"adagrad\"
 learning_rate = 0.01
 epsilon = 0.00000001
-initial = 0.00000001
+initial = 0.0000001
 l2 = 0.0
 
 [optimizer.schedule]
@@ -123,13 +123,14 @@ name = \"constant\"
 [train]
 seed = 1
 threads = 0
-batch_size = 1024
+batch_size = 0
 epochs = 20
 eval_every = 0
-monitor = \"auc\"
-patience = 3
+monitor = \"mean.from_impression.ne\"
+patience = 8
 shuffle_rows = 262144
 cache_mib = 2048
+unknown_values = \"as-in-validation\"
 checkpoint_every = \"10 minutes\"
 ";
     assert_eq!(place.ok("train ads.toml --print-config").stdout, expected);

@@ -110,7 +110,7 @@ fn masks_are_told_as_they_are_tried_and_inspected_afterwards() {
         "masks.toml",
         "[data]\ndir = \"data\"\n[model]\nname = \"ncs4cvr\"\nunits = [8, 4]\nrounds = 2\nkeep = 0.25\n",
     );
-    let train = "train masks.toml --set train.epochs=1 --out run";
+    let train = "train masks.toml --set train.epochs=1 --set train.monitor=auc --out run";
     place.ok(train).says(&["click, round 1: 50.00 % of the connections, click.given_parent.auc 0."]);
     let lines = place.read("run/masks.jsonl");
     let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

@@ -167,7 +167,8 @@ pub(super) fn places(rows: &Rows, schema: &Schema, rate: &Rate) -> Result<Vec<Pl
     };
     let mut places: Vec<Place> = (0..rows.len()).map(place).collect();
     if let Some(column) = schema.fold_column(rate) {
-        rows.column(column)?.each_text(|row, token| places[row].group = token.map(|token| xxh3_64(token.as_bytes())))?;
+        rows.column(column)?
+            .each_text(|row, token| places[row].group = token.map(|token| xxh3_64(token.as_bytes())))?;
     }
     Ok(places)
 }

@@ -41,11 +41,29 @@ fn is_asked_for(field: &Field) -> bool {
 
 /// Something to be learned; each is on its own, so they learn in parallel.
 enum Learner<'a> {
-    Vocabulary { table: &'a str, min_count: u64, fields: Vec<&'a Field>, counts: Counts },
-    Number { field: &'a Field, transform: &'a Transform, moments: Moments, sample: Sample, missing: bool },
+    Vocabulary {
+        table: &'a str,
+        min_count: u64,
+        fields: Vec<&'a Field>,
+        counts: Counts,
+    },
+    Number {
+        field: &'a Field,
+        transform: &'a Transform,
+        moments: Moments,
+        sample: Sample,
+        missing: bool,
+    },
     /// Its sums are gone where nobody asked for these rates and there are too many keys.
-    Rate { field: &'a Field, rate: Cow<'a, Rate>, sums: Option<rate::Learner> },
-    Scenario { column: &'a str, counts: Counts },
+    Rate {
+        field: &'a Field,
+        rate: Cow<'a, Rate>,
+        sums: Option<rate::Learner>,
+    },
+    Scenario {
+        column: &'a str,
+        counts: Counts,
+    },
 }
 
 fn learners(schema: &Schema) -> Vec<Learner<'_>> {
@@ -265,7 +283,8 @@ pub(super) fn learn(
                 outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
             }
             // Collected, so that of several errors it is always the first that is told.
-            let done: Vec<Result<()>> = learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes)).collect();
+            let done: Vec<Result<()>> =
+                learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes)).collect();
             done.into_iter().collect::<Result<()>>()?;
             if watch(learned.statistics.rows).is_break() {
                 return Err(Error::Stopped("the features were learned"));
@@ -287,13 +306,7 @@ pub(super) fn learn(
     let of_table = std::mem::take(&mut learned.known);
     let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
     let novelties = novelties(&features, &of_table, &histories);
-    Ok(TrainingFeatures {
-        features: Arc::new(features),
-        histories,
-        novelties,
-        base_rates: labels_seen.rates(),
-        files,
-    })
+    Ok(TrainingFeatures { features: Arc::new(features), histories, novelties, base_rates: labels_seen.rates(), files })
 }
 
 /// Where encoded rows tell values that training never saw. `of_table` is the share

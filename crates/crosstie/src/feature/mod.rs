@@ -525,7 +525,9 @@ impl Features {
                     match (table, number) {
                         (Some(table), Some(number)) => Encoder::Binned { table, number },
                         (Some(table), None) => Encoder::Bucket { table },
-                        (None, number) => Encoder::Number(number.unwrap_or(Number { log: false, scale: None, indicator })),
+                        (None, number) => {
+                            Encoder::Number(number.unwrap_or(Number { log: false, scale: None, indicator }))
+                        }
                     }
                 }
                 FieldKind::Rate(_) => Encoder::Rates(Box::new(

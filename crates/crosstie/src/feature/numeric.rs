@@ -85,8 +85,11 @@ impl Moments {
         // What rounding leaves of a constant column is no spread.
         let constant = variance.sqrt() <= self.mean.abs() * 1e-14;
         let standard_deviation = if constant { 1.0 } else { variance.sqrt() };
-        (self.mean.is_finite() && standard_deviation.is_finite())
-            .then_some(Scale { mean: self.mean, standard_deviation, range: self.range })
+        (self.mean.is_finite() && standard_deviation.is_finite()).then_some(Scale {
+            mean: self.mean,
+            standard_deviation,
+            range: self.range,
+        })
     }
 }
 

@@ -511,15 +511,29 @@ mod tests {
     type Row = (u8, i32, Outcome);
 
     fn rate(time: bool) -> schema::Rate {
-        schema::Rate { key: vec!["k".into()], smoothing: 3.0, folds: 4, time: time.then(|| "at".into()) }
+        schema::Rate {
+            key: vec!["k".into()],
+            smoothing: Some(3.0),
+            count: true,
+            folds: 4,
+            time: time.then(|| "at".into()),
+        }
+    }
+
+    fn place(row: usize, time: f64) -> Place {
+        Place { file: 0, row: row as u64, group: None, time }
+    }
+
+    fn learn_as(rate: &schema::Rate, rows: &[Row]) -> (Rates, History) {
+        let mut learner = Learner::new(rate, 1);
+        for (row, (key, at, outcome)) in rows.iter().enumerate() {
+            learner.add(&[*key], &place(row, f64::from(*at)), &[*outcome]);
+        }
+        learner.finish().unwrap()
     }
 
     fn learn(rows: &[Row], time: bool) -> (Rates, History) {
-        let mut learner = Learner::new(&rate(time), 1);
-        for (row, (key, at, outcome)) in rows.iter().enumerate() {
-            learner.add(&[*key], 0, row as u64, f64::from(*at), &[*outcome]);
-        }
-        learner.finish().unwrap()
+        learn_as(&rate(time), rows)
     }
 
     /// The definition, by going through all rows again for each row.
@@ -532,7 +546,7 @@ mod tests {
         // Per row: rate and count, and the variance of both that means nothing.
         let raw: Vec<[f64; 4]> = (0..rows.len())
             .map(|row| {
-                let apart = |other: usize| fold(0, other as u64, 4) != fold(0, row as u64, 4);
+                let apart = |other: usize| place(other, 0.0).fold(4) != place(row, 0.0).fold(4);
                 let before = |other: usize| rows[other].1 < rows[row].1;
                 let sees =
                     |other: &usize| rows[*other].0 == rows[row].0 && if time { before(*other) } else { apart(*other) };
@@ -568,7 +582,7 @@ mod tests {
             let (rates, history) = learn(&rows, time);
             for (row, expected) in expected(&rows, time).iter().enumerate() {
                 let (key, at, _) = rows[row];
-                let found = history.columns(&rates, &[key], 0, row as u64, f64::from(at));
+                let found = history.columns(&rates, &[key], &place(row, f64::from(at)));
                 for (found, expected) in found.iter().zip(expected) {
                     prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{} {}: {} {}", row, time, found, expected);
                 }
@@ -594,9 +608,43 @@ mod tests {
         let (rates, history) = learn(&rows, false);
         for (place, found) in rates.full(&[1]).iter().enumerate() {
             assert!(found.abs() < 1.0, "column {place} of the totals lies {found} deviations away");
-            let training = |row: usize| history.columns(&rates, &[1], 0, row as u64, 0.0)[place];
+            let training = |row: usize| history.columns(&rates, &[1], &self::place(row, 0.0))[place];
             assert!((0..4000).all(|row| training(row).abs() < 1.0), "column {place} of training rows");
         }
+    }
+
+    #[test]
+    fn rows_of_one_group_do_not_see_each_other() {
+        // A session of four rows alike, each of its own item but for one in common.
+        let group = |row: u64| Some(row / 4);
+        let mut learner = Learner::new(&rate(false), 1);
+        let at = |row: u64| Place { file: 0, row, group: group(row), time: 0.0 };
+        (0..400).for_each(|row| learner.add(&[7], &at(row), &[Some(row / 4 % 2 == 0)]));
+        let (rates, history) = learner.finish().unwrap();
+        for session in 0..100 {
+            let seen: Vec<&[f32]> = (0..4).map(|row| history.columns(&rates, &[7], &at(session * 4 + row))).collect();
+            assert!(seen.windows(2).all(|two| two[0] == two[1]), "session {session}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn training_rows_of_a_large_key_see_its_totals() {
+        let rows: Vec<Row> = (0..1000).map(|row| (u8::from(row % 10 == 0), 0, Some(row % 3 == 0))).collect();
+        let (rates, history) = learn(&rows, false);
+        // 50 times the smoothing of 3 are 150 rows: 900 are large, 100 are not.
+        let rate_of = |key: u8, row: usize| history.columns(&rates, &[key], &place(row, 0.0))[0];
+        assert!((0..1000).filter(|row| row % 10 != 0).all(|row| rate_of(0, row) == rates.full(&[0])[0]));
+        assert!((0..1000).filter(|row| row % 10 == 0).any(|row| rate_of(1, row) != rates.full(&[1])[0]));
+    }
+
+    #[test]
+    fn keys_alike_have_one_rate_and_say_so() {
+        let rows: Vec<Row> = (0..3000).map(|row| ((row % 3) as u8, 0, Some(row / 3 % 4 == 0))).collect();
+        let (rates, history) = learn_as(&schema::Rate { smoothing: None, ..rate(false) }, &rows);
+        assert_eq!(rates.smoothing.smoothing, [None]);
+        let of = |key: u8| rates.full(&[key])[0];
+        assert!(of(0) == of(1) && of(1) == of(2) && of(2) == of(9));
+        assert_eq!(history.columns(&rates, &[1], &place(1, 0.0))[0], of(9));
     }
 
     #[test]

@@ -194,7 +194,10 @@ pub(super) fn load(directory: &Path) -> Result<Features> {
                 }
             }
             FieldKind::Rate(_) if !statistics.rates.contains_key(&field.name) => {
-                return Err(Error::artifact(&path, format!("the statistics of rate field `{}` are missing", field.name)));
+                return Err(Error::artifact(
+                    &path,
+                    format!("the statistics of rate field `{}` are missing", field.name),
+                ));
             }
             _ => {}
         }

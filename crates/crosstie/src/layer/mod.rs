@@ -54,7 +54,7 @@ impl Default for Style {
     fn default() -> Style {
         Style {
             activation: Activation::Relu,
-            dropout: 0.1,
+            dropout: 0.0,
             norm: Norm::None,
             products: Products::Float32,
             gating: None,

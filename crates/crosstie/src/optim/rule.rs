@@ -59,7 +59,7 @@ impl Default for Rule {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            initial: 1e-8,
+            initial: 1e-7,
             decay: 0.01,
             l2: 0.0,
         }

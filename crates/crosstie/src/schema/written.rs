@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Buckets, Categorical, DEFAULT_FOLDS, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform, WIDEST};
+use super::{
+    Buckets, Categorical, DEFAULT_FOLDS, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform,
+    WIDEST,
+};
 use crate::spelling;
 
 /// A field as written: flat keys, of which each kind allows some.

@@ -58,8 +58,7 @@ impl Mix {
         }
         let most = |impressions: usize| impressions + actions.len() * (impressions as f64 * rate).ceil() as usize;
         let Some(impressions) = (1..=batch_size).rev().find(|count| most(*count) <= batch_size) else {
-            let message =
-                format!("train.mix.parent_rows = {rate} does not fit train.batch_size = {batch_size}");
+            let message = format!("train.mix.parent_rows = {rate} does not fit train.batch_size = {batch_size}");
             return Err(Error::Config(message));
         };
         Ok(Mix { impressions, actions, ..off })

@@ -68,7 +68,7 @@ pub(super) fn starts(heads: &Network, rates: &[BaseRates]) -> Result<Starts> {
 mod tests {
     use super::*;
     use crate::batch::{Dense, Embedded, Layout, Table};
-    use crate::model::ModelConfig;
+    use crate::model::{MODELS, ModelConfig};
     use crate::schema::{Pooling, Role, Schema, Side};
     use crate::spec::ModelSpec;
 
@@ -97,10 +97,8 @@ mod tests {
         };
         let rates: Vec<BaseRates> =
             [9, 99, 999].map(|zeros| BaseRates { given_parent: [0, zeros], ..BaseRates::default() }).to_vec();
-        for about in crate::model::registry() {
-            let name = about.name;
-            let Ok(model) = ModelConfig::named(name) else { continue };
-            let spec = ModelSpec::new(model);
+        for name in MODELS.iter().map(|about| about.name) {
+            let spec = ModelSpec::new(ModelConfig::named(name).unwrap());
             let heads = spec.network_of_heads(&schema, &layout).unwrap();
             let starts = starts(&heads, &rates).unwrap();
             for (head, about) in heads.objective.heads().iter().enumerate() {

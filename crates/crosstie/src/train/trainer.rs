@@ -35,7 +35,7 @@ pub struct Trainer {
     /// Batches learned from.
     batches: u64,
     /// Where parameters start otherwise than the seed says.
-    starts: Starts,
+    pub(super) starts: Starts,
 }
 
 /// How a batch becomes steps of the optimizer.
