@@ -120,7 +120,8 @@ pub struct TrainConfig {
     /// The share of training rows' known values that become unknown, at random, in
     /// every epoch anew, so that unknown values are met before they come: a number
     /// from 0 to 1, or `as-in-validation`, so many for each field that it has as
-    /// many unknown values as the validation rows have.
+    /// many unknown values as the validation rows have. Only fields with a vocabulary
+    /// and without rates of their values take part.
     pub unknown_values: UnknownValues,
     /// How often a training writes a checkpoint that it can go on from: `10 minutes`,
     /// `30 seconds`, `500 steps` (batches), or `never`. Unless it is `never` there
@@ -137,7 +138,7 @@ pub enum UnknownValues {
     /// So many that a field has as many as the validation rows have.
     #[default]
     AsInValidation,
-    /// This share of every field with a vocabulary.
+    /// This share of every field with a vocabulary and without rates.
     Share(f64),
 }
 

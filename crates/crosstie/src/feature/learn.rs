@@ -16,9 +16,7 @@ use super::rate;
 use super::sums::Outcome;
 use super::vocabulary::Counts;
 use super::warning;
-use super::{
-    Encoder, Features, Learned, NovelPart, Novelty, OTHER, TrainingFeatures, column_of, table_name, training_columns,
-};
+use super::{Encoder, Features, Learned, OTHER, TrainingFeatures, column_of, table_name, training_columns};
 use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
@@ -305,47 +303,29 @@ pub(super) fn learn(
     let histories: Vec<_> = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
     let of_table = std::mem::take(&mut learned.known);
     let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
-    let novelties = novelties(&features, &of_table, &histories);
-    Ok(TrainingFeatures { features: Arc::new(features), histories, novelties, base_rates: labels_seen.rates(), files })
+    let known = known(&features, &of_table);
+    Ok(TrainingFeatures { features: Arc::new(features), histories, known, base_rates: labels_seen.rates(), files })
 }
 
-/// Where encoded rows tell values that training never saw. `of_table` is the share
-/// of values that each vocabulary knows.
-fn novelties(
-    features: &Features,
-    of_table: &BTreeMap<String, f64>,
-    histories: &[Option<rate::History>],
-) -> Vec<Novelty> {
-    let mut novelties = Vec::new();
-    let (mut index, mut start) = (0, 0);
-    for ((field, encoder), history) in features.schema.fields.iter().zip(&features.encoders).zip(histories) {
-        let mut ids = |table: usize| {
-            if let Some(known) = of_table.get(&features.layout.tables[table].name) {
-                let columns = vec![column_of(field).to_string()];
-                novelties.push(Novelty { columns, part: NovelPart::Ids(index), known: *known });
-            }
-            index += 1;
-        };
-        match encoder {
-            Encoder::Token { table, .. }
-            | Encoder::Tokens { table, .. }
-            | Encoder::Bucket { table }
-            | Encoder::Binned { table, .. } => ids(*table),
-            Encoder::Number(_) | Encoder::Rates(_) => {}
+/// [`TrainingFeatures::known`]. `of_table` is the share of values that each
+/// vocabulary knows.
+fn known(features: &Features, of_table: &BTreeMap<String, f64>) -> Vec<Option<f64>> {
+    let rated = |column: &str| {
+        features.schema.fields.iter().zip(&features.encoders).any(|(field, encoder)| match encoder {
+            Encoder::Token { rates: Some(_), .. } => column_of(field) == column,
+            Encoder::Rates(_) => field.rate().is_some_and(|rate| rate.key == [column]),
+            _ => false,
+        })
+    };
+    let of_field = |(field, encoder): (&Field, &Encoder)| match encoder {
+        Encoder::Token { table, .. } | Encoder::Tokens { table, .. } => {
+            let known = of_table.get(&features.layout.tables[*table].name).copied();
+            Some(known.filter(|_| !rated(column_of(field))))
         }
-        match encoder {
-            Encoder::Token { rates: Some(rates), .. } | Encoder::Rates(rates) => {
-                if let (Some(history), Some(rate)) = (history, field.rate()) {
-                    let part = NovelPart::Dense { start, values: rates.unseen().to_vec() };
-                    novelties.push(Novelty { columns: rate.key.clone(), part, known: 1.0 - history.unseen });
-                }
-                start += rates.width();
-            }
-            Encoder::Number(number) | Encoder::Binned { number, .. } => start += number.width(),
-            Encoder::Token { rates: None, .. } | Encoder::Tokens { .. } | Encoder::Bucket { .. } => {}
-        }
-    }
-    novelties
+        Encoder::Bucket { .. } | Encoder::Binned { .. } => Some(None),
+        Encoder::Number(_) | Encoder::Rates(_) => None,
+    };
+    features.schema.fields.iter().zip(&features.encoders).filter_map(of_field).collect()
 }
 
 /// The columns that are read as text.

@@ -103,30 +103,12 @@ pub struct TrainingFeatures {
     features: Arc<Features>,
     /// One per field of the schema; `None` for a field without rates.
     histories: Vec<Option<History>>,
-    novelties: Vec<Novelty>,
+    /// See [`TrainingFeatures::known`].
+    known: Vec<Option<f64>>,
     /// Per task.
     base_rates: Vec<BaseRates>,
     /// The files learned from, and their rows.
     files: Vec<(PathBuf, u64)>,
-}
-
-/// What a value that training never saw looks like in an encoded row.
-#[derive(Clone, Debug)]
-pub(crate) struct Novelty {
-    /// The columns whose cells make the value: fields of the same have it together.
-    pub columns: Vec<String>,
-    pub part: NovelPart,
-    /// Share of the training rows in which the value, if it is not missing, is known.
-    pub known: f64,
-}
-
-/// The part of a row that tells it.
-#[derive(Clone, Debug)]
-pub(crate) enum NovelPart {
-    /// `Batch::ids[index]` holds [`UNKNOWN`].
-    Ids(usize),
-    /// These columns of `Batch::dense` hold these numbers.
-    Dense { start: usize, values: Vec<f32> },
 }
 
 impl TrainingFeatures {
@@ -140,10 +122,11 @@ impl TrainingFeatures {
         &self.base_rates
     }
 
-    /// What a value that training never saw looks like, of every field that tells
-    /// such values from others.
-    pub(crate) fn novelties(&self) -> &[Novelty] {
-        &self.novelties
+    /// Per embedded field the share of the training rows' values, of those not
+    /// missing, that its vocabulary knows; `None` for a field without a vocabulary,
+    /// or with rates of its values. Fields of one table count together.
+    pub(crate) fn known(&self) -> &[Option<f64>] {
+        &self.known
     }
 
     /// The columns that [`TrainingFeatures::encode`] reads.

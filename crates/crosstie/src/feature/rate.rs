@@ -169,14 +169,7 @@ pub(super) struct Rates {
 /// What training rows see of the rates of one field. Known after learning only,
 /// and of no use to anybody but the training.
 #[derive(Debug)]
-pub(super) struct History {
-    seen: Seen,
-    /// Share of the training rows that see nothing of their key.
-    pub unseen: f64,
-}
-
-#[derive(Debug)]
-enum Seen {
+pub(super) enum History {
     Folds {
         folds: u32,
         cells: Cells,
@@ -220,11 +213,6 @@ impl Rates {
         &values[index * self.width..(index + 1) * self.width]
     }
 
-    /// The columns of a key never seen.
-    pub fn unseen(&self) -> &[f32] {
-        self.value(&self.values, self.totals.len())
-    }
-
     /// The columns of a key over all training rows.
     pub fn full(&self, key: &[u8]) -> &[f32] {
         self.value(&self.values, self.keys.find(key).map_or(self.totals.len(), |key| key as usize))
@@ -236,12 +224,12 @@ impl History {
     /// strictly earlier times. `rates` are those that were learned with it.
     pub fn columns<'a>(&'a self, rates: &'a Rates, key: &[u8], place: &Place) -> &'a [f32] {
         let Some(number) = rates.keys.find(key) else { return rates.full(key) };
-        match &self.seen {
-            Seen::Folds { folds, cells, values } => match cells.find(number, place.fold(*folds)) {
+        match self {
+            History::Folds { folds, cells, values } => match cells.find(number, place.fold(*folds)) {
                 Some(cell) => rates.value(values, cell as usize),
                 None => rates.full(key),
             },
-            Seen::Time { starts, times, values } => {
+            History::Time { starts, times, values } => {
                 let (start, end) = (starts[number as usize], starts[number as usize + 1]);
                 match start + times[start..end].partition_point(|earlier| *earlier < place.time) {
                     moment if moment < end => rates.value(values, moment),
@@ -364,12 +352,7 @@ impl Learner {
         let strengths = (0..totals.tasks).map(estimate).collect();
         let mut smoothing = Smoothing { smoothing: strengths, means, scales: Vec::new() };
         let mut spread = vec![Spread::default(); totals.tasks + usize::from(count)];
-        let (mut rows_of_all, mut rows_unseen) = (0.0, 0.0);
-        let mut count_unseen = |seen: f64, rows: f64| {
-            rows_of_all += rows;
-            rows_unseen += if seen > 0.0 { 0.0 } else { rows };
-        };
-        let seen = match events {
+        let history = match events {
             None => {
                 let mut ranked = Cells::default();
                 let times = times_of_folds(folds, order.iter().map(|(_, fold, cell)| (*fold, sums.rows[*cell])));
@@ -380,7 +363,6 @@ impl Learner {
                     ranked.add(cell.0, cell.1);
                     let rows = f64::from(sums.rows[cell.2]);
                     let totals = totals.entry(cell.0 as usize);
-                    count_unseen(seen(cell).rows(), rows);
                     smoothing.raw(&seen(cell), &totals, count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
                 smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
@@ -388,14 +370,13 @@ impl Learner {
                 for cell in &order {
                     smoothing.columns(&seen(cell), &totals.entry(cell.0 as usize), &mut values);
                 }
-                Seen::Folds { folds, cells: ranked, values }
+                History::Folds { folds, cells: ranked, values }
             }
             Some(Events { events, outcomes }) => {
                 let (starts, times, earlier, rows) = by_time(&events, &outcomes, &rank, &totals);
                 drop((events, outcomes));
                 for (moment, rows) in rows.iter().enumerate() {
                     let (seen, rows) = (earlier.entry(moment), f64::from(*rows));
-                    count_unseen(seen.rows(), rows);
                     smoothing.raw(&seen, &seen, count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
                 smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
@@ -404,11 +385,10 @@ impl Learner {
                     let seen = earlier.entry(moment);
                     smoothing.columns(&seen, &seen, &mut values);
                 }
-                Seen::Time { starts, times, values }
+                History::Time { starts, times, values }
             }
         };
-        let unseen = if rows_of_all > 0.0 { rows_unseen / rows_of_all } else { 0.0 };
-        Some((Rates::new(keys, totals, smoothing), History { seen, unseen }))
+        Some((Rates::new(keys, totals, smoothing), history))
     }
 }
 

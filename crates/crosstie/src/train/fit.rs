@@ -126,7 +126,7 @@ impl<'a> Fit<'a> {
         config.train.batch_size = config.train.rows_of_step(Some(rows));
         let budget = config.train.cache_mib << 20;
         let base_rates = features.base_rates();
-        let (training, novelties) = (Encoder::Training(features), features.novelties());
+        let (training, known) = (Encoder::Training(features), features.known());
         let features = features.features();
         let (monitor, higher_is_better) = monitor(&config, features.schema())?;
         let mut trainer = Trainer::new(&config, features.schema(), features.layout())?;
@@ -137,8 +137,9 @@ impl<'a> Fit<'a> {
         let mut loader = Loader::new(train, training, budget);
         let valid = Loader::new(valid, Encoder::Evaluation(features), budget / 4);
         loader.set_unknowns(match config.train.unknown_values {
-            UnknownValues::AsInValidation => valid.count(novelties)?.unknowns(),
-            UnknownValues::Share(share) => Unknowns::of_all(novelties, share),
+            UnknownValues::AsInValidation if known.iter().all(Option::is_none) => Unknowns::default(),
+            UnknownValues::AsInValidation => Unknowns::as_counted(&valid.count()?, known),
+            UnknownValues::Share(share) => Unknowns::of_all(share, known),
         });
         let mix = Mix::new(&config.train, &trainer.learned().network().objective)?;
         let eval_steps = eval_steps(rows, mix.impressions());

@@ -12,7 +12,7 @@ use crate::batch::{Batch, Ids};
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
-use crate::feature::{Features, Novelty, Purpose, TrainingFeatures};
+use crate::feature::{Features, Purpose, TrainingFeatures};
 use crate::learned::{Passes, ROWS};
 use crate::metric::Report;
 use crate::random::Stream;
@@ -95,8 +95,8 @@ impl<'a> Loader<'a> {
     }
 
     /// Counts the unknown values of all rows.
-    pub fn count<'n>(&self, novelties: &'n [Novelty]) -> Result<Counts<'n>> {
-        let mut counts = Counts::new(novelties);
+    pub fn count(&self) -> Result<Counts> {
+        let mut counts = Counts::default();
         for block in 0..self.source.blocks().len() {
             self.block(block, 0, &mut |piece| {
                 counts.add(piece);
