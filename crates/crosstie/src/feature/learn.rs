@@ -56,7 +56,7 @@ enum Learner<'a> {
     Rate {
         field: &'a Field,
         rate: Cow<'a, Rate>,
-        sums: Option<rate::Learner>,
+        sums: Option<Box<rate::Learner>>,
     },
     Scenario {
         column: &'a str,
@@ -99,7 +99,7 @@ fn learners(schema: &Schema) -> Vec<Learner<'_>> {
             FieldKind::Rate(_) => {}
         }
         if let Some(rate) = field.rate() {
-            let sums = Some(rate::Learner::new(&rate, schema.tasks.len()));
+            let sums = Some(Box::new(rate::Learner::new(&rate, schema.tasks.len())));
             learners.push(Learner::Rate { field, rate, sums });
         }
     }
