@@ -66,9 +66,9 @@ def crosstie(binary, directory, schema, seed):
     )
     run = lambda *words: subprocess.run([binary, *words], check=True, capture_output=True, text=True)
     run("train", str(directory / "config.toml"), "--out", str(directory / "run"), "--overwrite", "-q")
-    run("predict", str(directory / "run"), str(directory / "test.csv"), "--out", str(directory / "scores.csv"))
+    run("predict", str(directory / "run"), "--data", str(directory / "test.csv"), "--out", str(directory / "scores.csv"))
     with open(directory / "scores.csv", newline="") as file:
-        return np.array([float(row["click"]) for row in csv.DictReader(file)])
+        return np.array([float(row["joint_click"]) for row in csv.DictReader(file)])
 
 
 def others(table, of):
@@ -83,7 +83,7 @@ def others(table, of):
     columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), [0]), (TargetEncoder(random_state=1), [1]))
     linear = make_pipeline(columns, LogisticRegression(max_iter=1000))
     linear.fit(x[of["train"]], table["click"][of["train"]])
-    trees = CatBoostClassifier(iterations=500, early_stopping_rounds=30, verbose=0, random_seed=1, thread_count=1)
+    trees = CatBoostClassifier(iterations=500, early_stopping_rounds=30, verbose=0, allow_writing_files=False, random_seed=1, thread_count=1)
     trees.fit(
         x[of["train"]].astype(str), table["click"][of["train"]], cat_features=[0, 1],
         eval_set=(x[of["valid"]].astype(str), table["click"][of["valid"]]),
