@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::command::{demo, evaluate, inspect, models, predict, prepare, synth, train};
+use crate::command::{demo, evaluate, inspect, models, predict, prepare, reference, synth, train};
 use crate::session::Session;
 
 /// Multi-task, multi-scenario models of what people do after they see
@@ -48,6 +48,7 @@ pub enum Command {
     Prepare(prepare::Prepare),
     Inspect(inspect::Inspect),
     Models(models::Models),
+    Reference(reference::Reference),
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
@@ -61,6 +62,7 @@ impl Command {
             Command::Prepare(command) => command.execute(session),
             Command::Inspect(command) => command.execute(session),
             Command::Models(command) => command.execute(),
+            Command::Reference(command) => command.execute(),
             Command::Train(command) => command.execute(session),
             Command::Evaluate(command) => command.execute(session),
             Command::Predict(command) => command.execute(session),

@@ -10,7 +10,9 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::balance::BalanceConfig;
 use crate::embedding::EmbeddingConfig;
@@ -34,10 +36,12 @@ use crate::spec::ModelSpec;
 /// assert!(config.to_toml().contains("experts = 4"));
 /// # Ok::<(), crosstie::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the data are.
+    /// Where the data are. Paths are relative to the working directory. Files are
+    /// Parquet, CSV (also .gz and .zst) or Arrow IPC, and may be named by globs such as
+    /// `logs/day-*.parquet`.
     pub data: DataConfig,
     /// Which model, with its settings.
     pub model: ModelConfig,
@@ -56,30 +60,32 @@ pub struct Config {
     /// How gradients move numbers.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
-    /// The loop.
+    /// How long, in which steps, and with what means the model is trained.
     #[serde(default)]
     pub train: TrainConfig,
     /// What the user should know about the text and the settings it was made of,
     /// one sentence each: old spellings, and what was left out.
     #[serde(skip)]
+    #[schemars(skip)]
     pub warnings: Vec<String>,
 }
 
 /// The `[data]` section. Paths are relative to the working directory; files
 /// may be globs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// A directory with schema.toml, train.parquet, valid.parquet and, if there
-    /// is one, test.parquet, for those of the keys below that are absent.
+    /// is one, test.parquet, for those of `schema`, `train`, `valid` and `test` that
+    /// are absent. Without it all but `test` must be there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
-    /// The schema.
+    /// The schema file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<PathBuf>,
-    /// Files to learn from.
+    /// Files to learn from, as in `["logs/day-*.csv.gz"]`.
     pub train: Vec<String>,
-    /// Files that early stopping looks at.
+    /// Files that early stopping looks at; best those of days after the training days.
     pub valid: Vec<String>,
     /// Files that are looked at once, at the end. May be empty, also where
     /// `dir` has some.
@@ -91,24 +97,31 @@ const IN_DIR: [(&str, &str); 4] =
     [("schema", "schema.toml"), ("train", "train.parquet"), ("valid", "valid.parquet"), ("test", "test.parquet")];
 
 /// The `[train]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// Addresses all randomness of the training.
+    /// Where all randomness of the training comes from: the same seed, data and settings
+    /// give the same model to the bit.
     pub seed: u64,
     /// Number of threads; 0 means all cores. Results do not depend on it.
     pub threads: usize,
     /// Rows of a step; 0 means by the number of training rows: the power of two
     /// nearest to its square root, from 64 to 4096.
     pub batch_size: usize,
-    /// Most passes over the training files.
+    /// Most passes over the training files; at least 1.
     pub epochs: u64,
     /// Steps between two evaluations; 0 means after every quarter of an epoch, but no
     /// fewer than 10.
     pub eval_every: u64,
-    /// The validation figure that early stopping follows: `[task.][meaning.]figure`,
-    /// as in `auc` (mean over tasks, given the parent), `click.auc`,
-    /// `mean.from_impression.auc`, `buy.from_impression.logloss`.
+    /// The validation figure that early stopping follows, written
+    /// `[task.][meaning.]figure`. The task is one of the schema's, or `mean`, which is
+    /// meant if it is left out: the mean over tasks. The meaning is `given_parent`, which
+    /// is meant if it is left out (on the rows where the parent action happened), or
+    /// `from_impression` (on all rows). The figure is `auc` or `gauc`, of which more is
+    /// better, or `logloss`, `ne` or `ece`, of which less is. So `auc` is the mean of the
+    /// tasks' AUC given the parent, `buy.auc` that of one task,
+    /// `from_impression.logloss` the mean log-loss on all rows,
+    /// `buy.from_impression.auc` the AUC of one task there.
     pub monitor: String,
     /// Evaluations without improvement after which training stops.
     pub patience: u64,
@@ -177,8 +190,19 @@ impl<'de> Deserialize<'de> for UnknownValues {
     }
 }
 
+impl JsonSchema for UnknownValues {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "UnknownValues".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let share = json!({ "type": "number", "minimum": 0, "maximum": 1 });
+        json_schema!({ "anyOf": [{ "type": "string", "const": AS_IN_VALIDATION }, share] })
+    }
+}
+
 /// How often a training writes a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum CheckpointEvery {
     /// Not at all.
@@ -234,7 +258,7 @@ impl From<CheckpointEvery> for String {
 /// probabilities stay what they are, and only the weight of the conversions
 /// grows. Rows are drawn from the window of `shuffle_rows`; an epoch still holds
 /// every impression once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixConfig {
     /// Rows drawn per impression, for each root task that others come after:

@@ -79,6 +79,7 @@ pub mod model;
 pub mod objective;
 pub mod optim;
 pub mod random;
+pub mod reference;
 pub mod schema;
 pub mod scorer;
 pub mod sealed;

@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crosstie::config::Config;
+use crosstie::model::{MODELS, ModelConfig};
+use crosstie::reference::{Reference, Section, Subject};
+use crosstie::schema::Schema;
+use toml::{Table, Value};
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -146,4 +152,108 @@ fn rooms_know_rooms_on_lower_floors_only() {
         }
     }
     assert_eq!(seen.len(), floors.iter().flatten().count(), "every room named is there: {seen:?}");
+}
+
+#[test]
+fn the_pages_of_keys_are_those_of_the_code() {
+    for (subject, page) in [(Subject::Schema, "docs/schema.md"), (Subject::Config, "docs/configuration.md")] {
+        let (path, text) = (root().join(page), Reference::of(subject).to_markdown());
+        if std::env::var_os("CROSSTIE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        let differs = found.lines().zip(text.lines()).find(|(found, made)| found != made);
+        assert!(
+            found == text,
+            "{page} is not what the code says ({differs:?}); \
+             make it anew: CROSSTIE_WRITE_DOCS=1 cargo test --workspace --test documents"
+        );
+    }
+}
+
+/// The keys of a TOML table and of those in it, by their paths.
+fn keys(table: &Table, path: &str) -> Vec<(String, Value)> {
+    let below = |(name, value): (&String, &Value)| match value {
+        Value::Table(inner) => keys(inner, &format!("{path}{name}.")),
+        value => vec![(format!("{path}{name}"), value.clone())],
+    };
+    table.iter().flat_map(below).collect()
+}
+
+/// Whether a section is one of those that a table with these keys has.
+fn is_chosen(section: &Section, table: &Table) -> bool {
+    let name = |path: &str| {
+        let section = path.split('.').try_fold(table, |table, key| table.get(key)?.as_table());
+        section.and_then(|section| section.get("name")?.as_str().map(String::from))
+    };
+    match (&section.choice, &section.of) {
+        (Some((_, value)), _) => name(&section.path).as_ref() == Some(value),
+        (None, Some(of)) => section.path.rsplit_once('.').and_then(|(above, _)| name(above)).as_ref() == Some(of),
+        (None, None) => true,
+    }
+}
+
+#[test]
+fn every_key_of_a_config_stands_in_the_reference_with_its_default() {
+    let reference = Reference::of(Subject::Config);
+    let mut compared = 0;
+    for about in MODELS {
+        let config = Config::new(ModelConfig::named(about.name).unwrap());
+        let written: Table = toml::from_str(&config.to_toml()).unwrap();
+        for (path, value) in keys(&written, "") {
+            // The rules of rows are told with those of dense parameters.
+            let told = path.replace("optimizer.rows.", "optimizer.dense.");
+            let mut chosen = written.clone();
+            if told != path {
+                chosen["optimizer"]["dense"] = chosen["optimizer"]["rows"].clone();
+            }
+            let sections = reference.sections.iter().filter(|section| is_chosen(section, &chosen));
+            let mut found = sections.flat_map(|section| {
+                section.keys.iter().filter(|key| section.path_of(key) == told).map(|key| key.clone())
+            });
+            let key = found.next().unwrap_or_else(|| panic!("{path} of {} is not explained", about.name));
+            if !path.ends_with(".name") {
+                let default = key.default.unwrap_or_else(|| panic!("{path} has a default"));
+                let default: Table = toml::from_str(&format!("value = {default}")).unwrap();
+                assert_eq!(default["value"], value, "{path} of {}", about.name);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 200, "{compared} keys");
+}
+
+#[test]
+fn every_key_of_a_field_stands_in_the_reference_with_its_default() {
+    let reference = Reference::of(Subject::Schema);
+    for kind in ["categorical", "numeric", "multi", "rate"] {
+        let text = format!("[[task]]\nname = 'buy'\n[[field]]\nname = 'x'\nkind = '{kind}'");
+        let written: Table = toml::from_str(&Schema::parse(&text).unwrap().to_toml()).unwrap();
+        let field = written["field"][0].as_table().unwrap();
+        let sections = || {
+            let of_kind = |section: &&Section| section.choice.as_ref().is_none_or(|(_, value)| value == kind);
+            reference.sections.iter().filter(|section| section.path == "field").filter(of_kind)
+        };
+        for (name, value) in field {
+            let key = sections().flat_map(|section| &section.keys).find(|key| key.name == *name);
+            let key = key.unwrap_or_else(|| panic!("{name} of {kind} is not explained"));
+            assert!(!key.about.is_empty(), "{name} of {kind}");
+            if let Some(default) = &key.default {
+                let default: Table = toml::from_str(&format!("value = {default}")).unwrap();
+                assert_eq!(default["value"], *value, "{name} of {kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pages_of_keys_speak_to_users_of_files() {
+    for subject in [Subject::Schema, Subject::Config] {
+        for Section { path, keys, .. } in Reference::of(subject).sections {
+            for key in keys.iter().filter(|key| !["name", "kind"].contains(&key.name.as_str())) {
+                assert!(!key.about.is_empty(), "{path}.{}: no comment", key.name);
+                assert!(!key.about.contains("[`") && !key.about.contains("::"), "{path}.{}: {}", key.name, key.about);
+            }
+        }
+    }
 }

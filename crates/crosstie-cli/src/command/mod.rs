@@ -6,5 +6,6 @@ pub mod inspect;
 pub mod models;
 pub mod predict;
 pub mod prepare;
+pub mod reference;
 pub mod synth;
 pub mod train;

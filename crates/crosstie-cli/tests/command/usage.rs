@@ -4,7 +4,8 @@ use std::process::Stdio;
 
 use crate::place::Place;
 
-const COMMANDS: [&str; 8] = ["synth", "prepare", "inspect", "models", "train", "evaluate", "predict", "demo"];
+const COMMANDS: [&str; 9] =
+    ["synth", "prepare", "inspect", "models", "reference", "train", "evaluate", "predict", "demo"];
 
 #[test]
 fn every_command_has_help_with_an_example() {
@@ -86,4 +87,24 @@ fn models_are_listed() {
     let listed = Place::new().ok("models").stdout;
     let lines = listed.lines().filter(|line| !line.starts_with(' '));
     assert_eq!(lines.filter_map(|line| line.split(' ').next()).collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn every_key_is_explained() {
+    let place = Place::new();
+    let schema = place.ok("reference schema").stdout;
+    for key in ["scenario_min_rows", "never", "null", "separator", "pooling", "folds", "time", "role", "table", "after"]
+    {
+        assert!(schema.contains(&format!("- **`{key}`** (")), "{key}: {schema}");
+    }
+    place.ok("reference config train.monitor").prints(&["[task.][meaning.]figure", "`buy.from_impression.auc`"]);
+    let ektm = place.ok("reference config ektm").prints(&["similarity", "`[model.router]` of `ektm`"]).stdout;
+    assert!(!ektm.contains("experts"), "of other models: {ektm}");
+    place.run("reference config model.expert").exit(1).says(&["did you mean `model.experts`?"]);
+    let written = place.ok("reference schema --json-schema").stdout;
+    let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(written["properties"]["width"]["type"], "integer");
+    for line in schema.lines().chain(place.ok("reference config").stdout.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }

@@ -11,6 +11,7 @@
 //! - A task without a loss in one of the two epochs keeps its weight, and the
 //!   softmax is over the others, who share what they had: Σ w_i stays K.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use super::{Balance, Losses, Setting, TaskGradients, share, to_json};
 use crate::learned::Gradients;
 
 /// Settings of the dynamic weight average.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dwa {
     /// T: the higher, the more equal the weights.

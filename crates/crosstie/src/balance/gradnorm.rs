@@ -31,6 +31,7 @@
 
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ use crate::learned::Gradients;
 use crate::spelling;
 
 /// Settings of GradNorm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradNorm {
     /// α: how strongly tasks that learn slowly are favoured; with 0 all

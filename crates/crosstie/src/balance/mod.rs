@@ -21,6 +21,7 @@ mod uncertainty;
 
 use std::fmt::Debug;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,21 +37,28 @@ use crate::error::{Error, Result};
 use crate::learned::Gradients;
 
 /// The `[balance]` section: a method's name, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum BalanceConfig {
+    /// No balancing: the losses keep their weights.
     Fixed(Fixed),
+    /// Weighting by learned variances (Kendall, Gal and Cipolla, CVPR 2018).
     Uncertainty(Uncertainty),
+    /// Dynamic weight average: tasks whose losses fall slowly weigh more (Liu,
+    /// Johns and Davison, CVPR 2019).
     Dwa(Dwa),
+    /// Weights that bring the tasks' gradients to comparable norms (Chen et al.,
+    /// ICML 2018).
     #[serde(alias = "grad-norm", alias = "grad_norm")]
     GradNorm(GradNorm),
+    /// Gradients of two tasks that point against each other lose that part (Yu et
+    /// al., NeurIPS 2020).
     #[serde(alias = "pc-grad", alias = "pc_grad")]
     PcGrad(PcGrad),
 }
 
 /// No balancing: the losses keep their weights.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fixed {}
 

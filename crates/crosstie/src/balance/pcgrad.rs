@@ -21,6 +21,7 @@
 //!   conversion is.
 //! - The order is addressed by (seed, step, i).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Balance, Losses, Setting, Shared, TaskGradients};
@@ -29,7 +30,7 @@ use crate::learned::Gradients;
 use crate::random::Stream;
 
 /// PCGrad has no settings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PcGrad {}
 

@@ -17,6 +17,7 @@
 //! - The s_i of a task without a loss in the batch stays; its gradient of 1/2
 //!   would raise the weights of rare tasks without end.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ use super::{Balance, Losses, Setting, TaskGradients, to_json};
 use crate::learned::Gradients;
 
 /// Settings of uncertainty weighting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Uncertainty {
     /// Step size of the log-variances: Adam moves one by at most about this

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::amx::{self, Blocks, Laid, Line, Operands, Parts, STRIP, Unit};
@@ -12,7 +13,7 @@ use super::kernel::vectorised;
 use super::matrix::{Matrix, MatrixMut};
 
 /// How exact the products of a network are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Products {
     /// Products of float32 numbers, with the rounding errors of float32.

@@ -21,6 +21,7 @@
 //!   it, so that the first layer can be gated for each head.
 //! - The paper gates AEM2TL's towers only; those of other models are ours.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Net, check_width};
@@ -30,7 +31,7 @@ use crate::error::Result;
 
 /// The `[network.gating]` section: gate units in the towers of any model.
 /// Networks over the fields of the role `bias` have none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gating {
     /// Width of the hidden layer of each gate unit.

@@ -7,6 +7,7 @@ mod gating;
 
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use gating::Gates;
@@ -21,12 +22,12 @@ use crate::error::{Error, Result};
 use crate::schema::WIDEST;
 
 /// The `[network]` section: what all hidden layers have in common.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Style {
-    /// After every hidden layer.
+    /// The function after every hidden layer.
     pub activation: Activation,
-    /// Probability of a zero after every hidden layer, in training.
+    /// Probability, from 0 to below 1, that training takes a hidden unit for 0.
     pub dropout: f32,
     /// Normalisation of every hidden layer.
     pub norm: Norm,
@@ -38,7 +39,7 @@ pub struct Style {
 }
 
 /// Normalisation of hidden layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
     /// None.

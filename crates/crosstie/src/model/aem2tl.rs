@@ -49,6 +49,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -67,7 +68,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of AEM2TL.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aem2tl {
     /// Whether experts of all scenarios and of each one lie below the tasks.

@@ -29,6 +29,7 @@
 //!   otherwise. Dropout is the network's, one rate for all layers (the authors
 //!   use 0.1, 0.3, 0.3); weights start as everywhere here, not at N(0, 0.01).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -46,7 +47,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of AITM.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aitm {
     /// Hidden layers of each task's bottom; the last is the width k of what is

@@ -48,6 +48,7 @@
 //! - Sizes and the default structure are ours: the articles do not name the
 //!   best of the four, only that (4) gained nothing over (3).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -64,7 +65,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// How the parent's network calibrates the child's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Structure {
     /// Not at all.
@@ -82,7 +83,7 @@ pub enum Structure {
 }
 
 /// Settings of Calibration4CVR.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Calibration {
     /// How the parent's network calibrates the child's.

@@ -12,6 +12,7 @@
 //! # Deviations and reconstructions
 //! - None in the equations. Sizes are ours.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -27,7 +28,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of CGC.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cgc {
     /// Experts of each task.

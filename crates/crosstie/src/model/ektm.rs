@@ -55,6 +55,7 @@
 //! `similarity TASK`: the mean of ŝ_i. `enhanced beats original`: on how many
 //! of a task's rows ŷ has the smaller loss.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -72,7 +73,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of EKTM.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ektm {
     /// Hidden layers of each head's bottom.
@@ -90,7 +91,7 @@ pub struct Ektm {
 }
 
 /// Whose embeddings a task's bottoms read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TableSharing {
     /// One set for all tasks.
@@ -102,7 +103,7 @@ pub enum TableSharing {
 }
 
 /// `[model.router]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Router {
     /// Off for the ablation.
@@ -114,7 +115,7 @@ pub struct Router {
 }
 
 /// How alike two conversions are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Similarity {
     /// By the cosine of their representations of a row.
@@ -126,7 +127,7 @@ pub enum Similarity {
 }
 
 /// `[model.transmitter]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Transmitter {
     /// Off for the ablation.
@@ -138,7 +139,7 @@ pub struct Transmitter {
 }
 
 /// `[model.enhanced]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Enhanced {
     /// Off for the ablation.
@@ -154,7 +155,7 @@ pub struct Enhanced {
 }
 
 /// The loss of enhanced heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EnhancedLoss {
     /// Rows weigh more where the original head errs.

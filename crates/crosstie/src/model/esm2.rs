@@ -25,6 +25,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -43,7 +44,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of ESM2.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Esm2 {
     /// Hidden layers of each head's network.

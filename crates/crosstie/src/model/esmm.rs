@@ -17,6 +17,7 @@
 //!   default here is smaller.
 //! - Tasks beyond click and conversion are ours (the paper has two).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -32,7 +33,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of ESMM.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Esmm {
     /// Hidden layers of each task's network.

@@ -12,6 +12,7 @@
 //! # Deviations and reconstructions
 //! - None in the equations. Experts may have several layers; sizes are ours.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -26,7 +27,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of MMoE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mmoe {
     /// Number of experts, shared by all tasks.

@@ -53,6 +53,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Lottery, Model};
@@ -67,7 +68,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of NCS4CVR.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ncs4cvr {
     /// Hidden layers of the network that all tasks share.

@@ -19,6 +19,7 @@
 //! - A direct task has two heads (methods 1.5 for the reason); each head has
 //!   experts and gates of its own, as a task has in the paper.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -34,7 +35,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of PLE.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ple {
     /// Experts of each task, on every level.

@@ -1,14 +1,17 @@
 //! All models, each said once.
 
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::declare::{About, Model};
 
 macro_rules! models {
     ($($file:ident::$Config:ident),* $(,)?) => {
         /// The `[model]` section: a name, and the settings of that model.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "name", rename_all = "kebab-case")]
+        #[schemars(transform = describe)]
         #[allow(missing_docs)]
         pub enum ModelConfig {
             $($Config(super::$Config)),*
@@ -41,6 +44,25 @@ macro_rules! models {
             }
         }
     };
+}
+
+/// Says of every model when to use it, by whom it is and where it counts losses.
+fn describe(schema: &mut Schema) {
+    let Some(Value::Array(models)) = schema.get_mut("oneOf") else { return };
+    for model in models {
+        let name = model["properties"]["name"]["const"].as_str().unwrap_or_default();
+        let (Some(about), Some(config)) = (MODELS.iter().find(|about| about.name == name), ModelConfig::named(name))
+        else {
+            continue;
+        };
+        let space = serde_json::to_value(config.model().space()).unwrap_or_default();
+        model["description"] = Value::String(format!(
+            "Source: {}.\n\nFor: {}.\n\nLosses are counted in the space `{}`, unless `objective.space` says otherwise.",
+            about.paper,
+            about.when,
+            space.as_str().unwrap_or_default()
+        ));
+    }
 }
 
 models! {

@@ -11,6 +11,7 @@
 //! # Deviations and reconstructions
 //! - None in the equations. Sizes are ours.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -25,7 +26,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of Shared-Bottom.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SharedBottom {
     /// Hidden layers of the bottom.

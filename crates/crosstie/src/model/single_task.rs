@@ -18,6 +18,7 @@
 //!   same as if trained apart.
 //! - The shallow network's width (16) is ours; the source gives none.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model};
@@ -32,7 +33,7 @@ pub(super) const ABOUT: About = About {
 };
 
 /// Settings of single-task networks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SingleTask {
     /// Hidden layers of each task's network.

@@ -15,6 +15,7 @@ mod triplet;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use beats::Beats;
@@ -30,7 +31,7 @@ use crate::schema::{Funnel, Schema};
 use crate::spelling;
 
 /// Where a task's loss is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Space {
     /// On the rows where the parent's action happened: the head is
@@ -44,20 +45,20 @@ pub enum Space {
 }
 
 /// The `[objective]` section.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectiveConfig {
-    /// For all tasks; the model's own choice if absent.
+    /// Where the losses of all tasks are counted; the model's own choice if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub space: Option<Space>,
-    /// For single tasks.
+    /// The spaces of single tasks, as in `buy = "product"`, in place of `space`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub spaces: BTreeMap<String, Space>,
     /// Conversions that go by way of a sibling action: `buy = "cart"` splits
     /// p(buy | parent) into the ways with and without a cart.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub via: BTreeMap<String, String>,
-    /// Weights of single tasks' losses, in place of the schema's.
+    /// Weights of single tasks' losses, as in `buy = 2.0`, in place of the schema's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, f32>,
     /// A triplet term that eases the conflict between tasks; none if absent.

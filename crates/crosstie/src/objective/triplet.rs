@@ -33,6 +33,7 @@
 //! - Where a model has several sets of tables, only the first one has the term;
 //!   there nothing is shared that it could ease.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
@@ -44,7 +45,7 @@ use crate::spelling;
 pub(crate) const LEVELS: usize = 3;
 
 /// The `[objective.triplet]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TripletConfig {
     /// Weight of the term beside the tasks' losses.
@@ -52,7 +53,7 @@ pub struct TripletConfig {
     /// By how much the squared distance to a row's own centre must be below
     /// that to every other.
     pub margin: f32,
-    /// Width of z and of the centres.
+    /// Numbers in the vector of a row that the term compares with the centres.
     pub width: usize,
     /// Which conversions have the term; all tasks with a parent if absent.
     #[serde(skip_serializing_if = "Option::is_none")]

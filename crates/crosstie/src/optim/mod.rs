@@ -12,6 +12,7 @@ pub use rule::{Kind, Moments, Rule, SeenRows};
 pub use schedule::Schedule;
 pub(crate) use written::of_other_rules;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The rule of the dense parameters where a config names none.
@@ -22,17 +23,20 @@ pub const DENSE: Kind = Kind::Adam;
 pub const ROWS: Kind = Kind::Adagrad;
 
 /// The `[optimizer]` section.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
     /// Largest Euclidean norm of all gradients together; larger ones are
     /// scaled down to it. 0 means no limit.
     pub clip: f32,
-    /// For the dense parameters.
+    /// The rule of the dense parameters: all but the embedding tables.
     #[serde(deserialize_with = "written::dense")]
+    #[schemars(schema_with = "written::dense_keys")]
     pub dense: Rule,
-    /// For the rows of embedding tables.
+    /// The rule of the rows of embedding tables, of which a step moves those that its
+    /// batch has seen.
     #[serde(deserialize_with = "written::rows")]
+    #[schemars(schema_with = "written::rows_keys")]
     pub rows: Rule,
     /// How the learning rates change with the steps.
     pub schedule: Schedule,

@@ -3,30 +3,32 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::compute::kernel::vectorised;
 use crate::error::{Error, Result};
 
 /// The family of an update rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// w -= rate · g.
+    /// Plain gradient descent: w -= rate · g.
     Sgd,
-    /// Kingma and Ba, ICLR 2015.
+    /// Steps by mean and spread of each number's gradients (Kingma and Ba, ICLR 2015).
     #[default]
     Adam,
     /// Adam with decay of the weights apart from the gradient (Loshchilov and
     /// Hutter, ICLR 2019).
     Adamw,
-    /// Duchi, Hazan and Singer, JMLR 2011.
+    /// Steps that shrink with the sum of a number's squared gradients: for rows that are
+    /// seen seldom or often (Duchi, Hazan and Singer, JMLR 2011).
     Adagrad,
 }
 
 /// An update rule with its settings. Those that do not belong to its kind
 /// ([`Kind::settings`]) act nowhere; a config that sets one is refused.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
     /// The family.

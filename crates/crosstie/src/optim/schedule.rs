@@ -1,22 +1,24 @@
 //! Learning-rate schedules.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// A factor on every learning rate, by step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
-    /// 1.
+    /// Learning rates stay as they are.
     #[default]
     Constant,
-    /// Grows linearly from 0 to 1 over `steps`, then 1.
+    /// The factor of learning rates grows linearly from 0 to 1 over `steps`, and stays
+    /// there.
     WarmUp {
         /// Number of steps to grow.
         steps: u64,
     },
-    /// Grows over `warm_up` steps, then falls along half a cosine to `floor`
+    /// The factor of learning rates grows over `warm_up` steps, then falls along half a cosine to `floor`
     /// at `steps`, and stays there (Loshchilov and Hutter, ICLR 2017, without
     /// restarts).
     Cosine {
@@ -29,11 +31,11 @@ pub enum Schedule {
         #[serde(default)]
         floor: f64,
     },
-    /// Multiplied by `factor` after every `steps`.
+    /// Learning rates are multiplied by `factor` after every `steps`.
     Step {
         /// Steps between two cuts.
         steps: u64,
-        /// What each cut leaves.
+        /// What each cut leaves, above 0 and at most 1.
         factor: f64,
     },
 }

@@ -1,8 +1,10 @@
 //! A rule as a config writes it: its name, and the settings that belong to it.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
 use toml::Table;
 
 use super::{DENSE, Kind, ROWS, Rule};
@@ -75,6 +77,45 @@ fn read<'de, D: Deserializer<'de>>(deserializer: D, default: Kind) -> Result<Rul
     let mut all = Table::try_from(Rule::of(kind)).map_err(D::Error::custom)?;
     all.extend(section);
     all.try_into().map_err(D::Error::custom)
+}
+
+/// The keys of `[optimizer.dense]`.
+pub(super) fn dense_keys(generator: &mut SchemaGenerator) -> Schema {
+    keys(generator, DENSE)
+}
+
+/// The keys of `[optimizer.rows]`.
+pub(super) fn rows_keys(generator: &mut SchemaGenerator) -> Schema {
+    keys(generator, ROWS)
+}
+
+/// The keys of every rule, for the reference and for editors.
+fn keys(generator: &mut SchemaGenerator, default: Kind) -> Schema {
+    let all = Rule::json_schema(generator);
+    let kinds = Kind::json_schema(generator);
+    let rules: Vec<Value> = KINDS
+        .iter()
+        .zip(kinds.get("oneOf").and_then(Value::as_array).into_iter().flatten())
+        .map(|(kind, about)| {
+            let defaults = serde_json::to_value(Rule::of(*kind)).unwrap_or_default();
+            let mut properties = Map::new();
+            properties.insert("name".into(), json!({ "const": kind.name(), "type": "string" }));
+            for key in kind.settings() {
+                let mut schema = all.get("properties").map(|keys| keys[key].clone()).unwrap_or_default();
+                schema["default"] = defaults[key].clone();
+                properties.insert((*key).into(), schema);
+            }
+            let required: &[&str] = if *kind == default { &[] } else { &["name"] };
+            json!({
+                "type": "object",
+                "description": about["description"],
+                "properties": properties,
+                "required": required,
+                "additionalProperties": false,
+            })
+        })
+        .collect();
+    json_schema!({ "oneOf": rules })
 }
 
 /// Why a rule cannot have a setting.

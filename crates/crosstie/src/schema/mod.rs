@@ -32,6 +32,7 @@
 //! ```
 
 mod funnel;
+mod keys;
 mod name;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -50,30 +52,33 @@ pub use funnel::{Funnel, GIVEN};
 use written::RawField;
 
 /// The whole contract, as written in `schema.toml`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
-    /// Column whose values split the traffic into scenarios.
+    /// Column whose values split the traffic into scenarios: slices with a behaviour
+    /// of their own, such as a page or a channel. Figures are told for each, and
+    /// models may give each weights of its own. One scenario if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,
     /// A scenario with fewer training rows than this is pooled with all
     /// others like it, and with scenarios never seen in training.
     #[serde(default = "default_scenario_min_rows")]
     pub scenario_min_rows: u64,
-    /// Column for grouped AUC, usually the user.
+    /// Column for grouped AUC, usually the user: how well rows of one user are
+    /// ranked among themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Column with a non-negative weight per row, for losses and metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
-    /// Columns that must never become features: known only afterwards, or the
-    /// generator's own truth.
+    /// Columns that must never become features, since they are known only afterwards:
+    /// a field that reads one is refused. Labels need not be listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
     /// Texts that mean that nothing is there, such as `NULL`, in every column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub null: Vec<String>,
-    /// Embedding width of fields that name none.
+    /// Numbers in the vector of a value, of fields that name no `width`.
     #[serde(default = "default_width")]
     pub width: usize,
     /// The actions to predict.
@@ -96,24 +101,28 @@ fn default_width() -> usize {
     16
 }
 
-/// One binary action.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One binary action: it happened on a row or it did not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// Name in configs, outputs and reports.
     pub name: String,
-    /// Column with 0, 1 or null; the task's name if absent.
+    /// Column with 0 or 1, or true or false; the task's name if absent. A row with
+    /// nothing in it does not count for the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The parent task: this action is defined on rows where that label is 1.
+    /// The parent task: this action is defined on rows where that label is 1, as a
+    /// purchase after a click.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// Weight of this task's loss.
+    /// Weight of this task's loss, 0 or more.
     #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(extend("default" = one()))]
     pub weight: f32,
     /// The action also happens without its parent; "from the impression" then
     /// counts every path.
     #[serde(default, skip_serializing_if = "is_false")]
+    #[schemars(extend("default" = false))]
     pub direct: bool,
 }
 
@@ -142,7 +151,7 @@ impl Task {
 }
 
 /// Who or what a field describes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The person.
@@ -155,7 +164,7 @@ pub enum Side {
 }
 
 /// How a field enters a model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// An ordinary input.
@@ -205,7 +214,8 @@ impl Field {
 }
 
 /// The kinds of features.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
 pub enum FieldKind {
     /// One value per row, embedded.
     Categorical(Categorical),
@@ -213,12 +223,12 @@ pub enum FieldKind {
     Multi(Multi),
     /// A number per row.
     Numeric(Transform),
-    /// Smoothed historical rate of every task for a key.
+    /// How often every action happened so far for a key, as numbers.
     Rate(Rate),
 }
 
 /// How values become rows of an embedding table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Categorical {
     /// By vocabulary or by hash.
     pub encoding: Encoding,
@@ -234,7 +244,7 @@ pub struct Categorical {
 }
 
 /// How a value finds its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum Encoding {
     /// Values seen at least `min_count` times in training get their own row;
     /// all others share the unknown row.
@@ -250,7 +260,7 @@ pub enum Encoding {
 }
 
 /// Several values in one cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Multi {
     /// How each value finds its row.
     pub categorical: Categorical,
@@ -261,7 +271,7 @@ pub struct Multi {
 }
 
 /// How the vectors of several values become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// Their mean; zero for an empty cell.
@@ -275,25 +285,26 @@ pub enum Pooling {
 ///
 /// Where training rows miss a number that enters as such, a second column tells
 /// that it is missing. Numbers beyond those of the training rows count as the
-/// outermost of them, but for `None`.
-#[derive(Clone, Debug, PartialEq)]
+/// outermost of them, but for `none`.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
 pub enum Transform {
     /// Nothing; a missing value becomes 0.
     None,
     /// Mean 0 and standard deviation 1 over the training rows; a missing value
     /// becomes 0, the mean.
     Standard,
-    /// sign(x)·ln(1 + |x|), then as `Standard`.
+    /// sign(x)·ln(1 + |x|), then as `standard`: for counts and prices.
     Log1p,
     /// One of `buckets` buckets of the training rows, embedded.
     Quantile(Buckets),
-    /// Both: the number as by `Standard`, and beside it its bucket, embedded.
+    /// Both: the number as by `standard`, and beside it its bucket, embedded.
     Binned(Buckets),
 }
 
 /// Buckets of numbers. A frequent number has a bucket of its own, the others
 /// share buckets of equal mass; a missing value has one of its own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Buckets {
     /// Number of buckets, at most.
     pub buckets: u32,
@@ -315,7 +326,7 @@ const DEFAULT_FOLDS: u32 = 5;
 /// ln(r / (1 - r)) with r = (positives + smoothing · mean) / (rows +
 /// smoothing), standardised. On training rows computed out of fold, or from
 /// strictly earlier rows if `time` is named.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Rate {
     /// Columns whose values together are the key. Cells are taken whole.
     pub key: Vec<String>,

@@ -1,6 +1,7 @@
 //! A field as it stands in `schema.toml`: flat keys, of which each kind allows
 //! some.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,41 +11,75 @@ use super::{
 use crate::spelling;
 
 /// A field as written: flat keys, of which each kind allows some.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawField {
+    /// Name in configs, artifacts and reports; also the column, unless `column` says
+    /// otherwise.
     name: String,
+    /// Column of the data; the field's name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     column: Option<String>,
+    /// What kind of feature it is.
     kind: Option<String>,
+    /// Who or what it describes. Models that tell the sides apart use it, and scoring
+    /// computes once what rows of one user have in common.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = Side::default()))]
     side: Side,
+    /// How it enters a model.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = Role::default()))]
     role: Role,
+    /// Values that so many training rows have get a row of their own in the table; all
+    /// others share the row of the unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     min_count: Option<u64>,
+    /// Of a categorical or multi field: rows of the table that values are hashed to, in
+    /// place of a vocabulary; values that meet in one share it. Of a numeric field: buckets
+    /// of its numbers, at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     buckets: Option<u32>,
+    /// Numbers in the vector of a value; the schema's `width` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     width: Option<usize>,
+    /// Fields that name the same table share one, as the video shown and the video seen
+    /// before do; the field has its own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
+    /// What stands between the values in a text cell, as in `red|blue`. List columns need
+    /// none.
+    /// Whether the values' rates, as a `rate` field with this column as its key has
+    /// them, stand beside the vector of the value. If absent, they do where a vocabulary
+    /// has many values, each of which is seen in few rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rates: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     separator: Option<String>,
+    /// How the vectors of a cell's values become one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pooling: Option<Pooling>,
+    /// What is done to a number before the model sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transform: Option<String>,
+    /// Columns whose values together are the key that rates are counted for; the column of
+    /// the field's own name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<Vec<String>>,
+    /// How strongly a key with few rows is pulled towards the mean of all, in rows. If
+    /// absent it is estimated, for each task, from how well the folds of a key agree;
+    /// keys that differ by no more than chance then all have the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     smoothing: Option<f64>,
+    /// Whether ln(1 + rows) of the key, how often it was seen, stands beside its rates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     count: Option<bool>,
+    /// A training row's rate is counted on the rows of the other folds, so that it never
+    /// sees the row's own label. Not beside `time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     folds: Option<u32>,
+    /// Column with the time, a number or a timestamp: a training row's rate is then counted
+    /// on strictly earlier rows, and there are no folds. Scoring does not read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<String>,
 }
@@ -55,8 +90,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Values seen once or twice in training teach nothing but themselves.
 const DEFAULT_MIN_COUNT: u64 = 10;
-const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
-const TRANSFORMS: [&str; 5] = ["binned", "none", "standard", "log1p", "quantile"];
+pub(super) const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
+pub(super) const TRANSFORMS: [&str; 5] = ["binned", "none", "standard", "log1p", "quantile"];
 const DEFAULT_BUCKETS: u32 = 64;
 
 impl RawField {

@@ -1,12 +1,13 @@
 //! Element-wise activations.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BackwardPass, ForwardPass, Op};
 use crate::compute::kernel::{sigmoid, vectorised};
 
 /// A function of one number whose derivative is known from its value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// x.
