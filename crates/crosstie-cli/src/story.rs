@@ -280,17 +280,11 @@ impl<'a> Story<'a> {
 
     fn tried(&mut self, tried: &Tried<'_>) {
         let Tried { task, round, kept, monitor, figure, best, .. } = *tried;
-        tracing::info!(
-            task,
-            round,
-            kept,
-            figure,
-            best,
-            "{task}, round {round}: {} of the connections, {monitor} {}{}",
-            table::percent(Some(kept)),
-            table::figure(figure),
-            if best { ", the best so far" } else { "" }
-        );
+        let mut told =
+            vec![format!("{task}, round {round}:"), format!("{} of the connections,", table::percent(Some(kept)))];
+        told.extend(reached(monitor, figure, best));
+        let told = table::sentence(&told);
+        tracing::info!(task, round, kept, figure, best, "{told}");
         let written = self.masks.as_mut().map_or(Ok(()), |masks| masks.add(tried));
         self.note(written);
         self.since = Instant::now();
@@ -298,28 +292,13 @@ impl<'a> Story<'a> {
     }
 
     fn evaluated(&mut self, line: &Line<'_>, rows: u64) {
-        let Line { epoch, step, figure, best, report, .. } = *line;
+        let Line { epoch, step, figure, best, .. } = *line;
         let speed = (rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
-        let tasks: Vec<String> = self
-            .tasks
-            .iter()
-            .map(|task| {
-                format!("{task} {}", table::figure(self.figure.of_task(task, self.figure.meaning()).of(report)))
-            })
-            .collect();
-        tracing::info!(
-            epoch,
-            step,
-            figure,
-            best,
-            "epoch {epoch}, step {}: {} {}{} ({}), {} rows/s",
-            table::count(step),
-            self.monitor,
-            table::figure(figure),
-            if best { ", the best so far" } else { "" },
-            tasks.join(", "),
-            table::count(speed)
-        );
+        let mut told = vec![format!("epoch {epoch}, step {}:", table::count(step))];
+        told.extend(reached(self.monitor, figure, best));
+        told.push(format!("({} rows/s)", table::count(speed)));
+        let told = table::sentence(&told);
+        tracing::info!(epoch, step, figure, best, "{told}\n{}", self.by_task(line));
         if figure.is_none() && !self.undefined {
             self.undefined = true;
             tracing::warn!(
@@ -331,6 +310,25 @@ impl<'a> Story<'a> {
         let written = self.history.add(line);
         self.note(written);
         self.since = Instant::now();
+    }
+
+    /// A line per task: its loss in training, and its figures on the validation
+    /// files, of which AUC and PCOC are always told.
+    fn by_task(&self, line: &Line<'_>) -> String {
+        let figures = |task: &str| {
+            let of_task = &line.report.tasks[task].get(self.figure.meaning());
+            let mut figures =
+                vec![("loss", line.losses.get(task).copied()), ("auc", of_task.auc), ("pcoc", of_task.pcoc)];
+            let own = self.figure.of_task(task, self.figure.meaning());
+            if figures.iter().all(|(name, _)| *name != own.name()) {
+                figures.push((own.name(), own.of(line.report)));
+            }
+            let told = figures.iter().map(|(name, value)| format!("{name} {:<6}", table::figure(*value)));
+            told.collect::<Vec<_>>().join("  ").trim_end().to_string()
+        };
+        let longest = self.tasks.iter().map(|task| task.chars().count()).max().unwrap_or_default();
+        let lines = self.tasks.iter().map(|task| table::labelled(task, longest, &figures(task)));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn clear(&mut self) {
@@ -345,4 +343,10 @@ impl<'a> Story<'a> {
         let history = self.run.history();
         self.failed.map_or(Ok(()), Err).with_context(|| format!("{} is not whole", history.display()))
     }
+}
+
+/// The monitored figure, in phrases.
+fn reached(monitor: &str, figure: Option<f64>, best: bool) -> Vec<String> {
+    let figure = format!("{monitor} {}", table::figure(figure));
+    if best { vec![figure + ",", "the best so far".into()] } else { vec![figure] }
 }

@@ -1,25 +1,137 @@
 //! Tables and numbers for people.
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
-use crosstie::metric::{Figures, Meaning, Report};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width, presets};
+use crosstie::metric::{Figures, Report};
 
-const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─'));
+
+/// Columns of a terminal. Tables do not ask how wide it is, so that they are the
+/// same on a screen and in a file.
+const WIDTH: usize = 80;
+
+/// Least width of texts that are wrapped, where they are wider.
+const LEAST_TEXT: usize = 16;
+
+/// A column of a table, by the first letter of its heading.
+struct Column<'a> {
+    heading: &'a str,
+    /// `>`: numbers, aligned to the right.
+    number: bool,
+    /// `~`: texts, which may be wrapped between words.
+    text: bool,
+    /// Of the widest cell.
+    width: usize,
+    /// Of the longest word.
+    word: usize,
+}
+
+impl Column<'_> {
+    /// Least number of characters it takes, with the space around it.
+    fn least(&self) -> usize {
+        2 + if self.text { self.width.min(LEAST_TEXT.max(self.word)) } else { self.width }
+    }
+}
 
 /// A table with a line under its header. Columns whose heading begins with
-/// `>` hold numbers and are aligned to the right.
+/// `>` hold numbers and are aligned to the right; those of `~` hold texts, which may
+/// be wrapped. What is too wide for a terminal goes on in another table below,
+/// with the same names in front.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    let columns: Vec<Column<'_>> = header
+        .iter()
+        .enumerate()
+        .map(|(index, marked)| {
+            let heading = marked.trim_start_matches(['>', '~']);
+            let cells = || rows.iter().map(|row| row[index].as_str()).chain([heading]);
+            let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max();
+            let width = longest(&mut cells()).unwrap_or_default();
+            let word = longest(&mut cells().flat_map(str::split_whitespace)).unwrap_or_default();
+            Column { heading, number: marked.starts_with('>'), text: marked.starts_with('~'), width, word }
+        })
+        .collect();
+    let tables: Vec<String> = pieces(&columns).iter().map(|chosen| piece(&columns, chosen, &rows)).collect();
+    tables.join("\n\n")
+}
+
+/// The columns of each of the tables that one is split into: the names in front,
+/// then as many others as there is room for.
+fn pieces(columns: &[Column<'_>]) -> Vec<Vec<usize>> {
+    let names = columns.iter().take_while(|column| !column.number && !column.text).count().min(columns.len() - 1);
+    let front = |names: usize| columns[..names].iter().map(Column::least).sum::<usize>();
+    let widest = columns[names..].iter().map(Column::least).max().unwrap_or_default();
+    // Where so many names leave no room, only the first ones are said again.
+    let names = (1..=names).rev().find(|names| front(*names) + widest <= WIDTH).unwrap_or(names.min(1));
+    let front = front(names);
+    let mut pieces: Vec<Vec<usize>> = Vec::new();
+    let mut room = 0;
+    for (index, column) in columns.iter().enumerate().skip(names) {
+        match pieces.last_mut().filter(|_| column.least() <= room) {
+            Some(piece) => piece.push(index),
+            None => {
+                pieces.push((0..names).chain([index]).collect());
+                room = WIDTH.saturating_sub(front);
+            }
+        }
+        room = room.saturating_sub(column.least());
+    }
+    pieces
+}
+
+fn piece(columns: &[Column<'_>], chosen: &[usize], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|heading| heading.trim_start_matches('>')));
-    for (index, heading) in header.iter().enumerate() {
-        if let (true, Some(column)) = (heading.starts_with('>'), table.column_mut(index)) {
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH as u16);
+    table.set_header(chosen.iter().map(|index| columns[*index].heading));
+    for (place, index) in chosen.iter().enumerate() {
+        let Some(column) = table.column_mut(place) else { continue };
+        if columns[*index].number {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        column.set_constraint(match columns[*index].text {
+            true => ColumnConstraint::LowerBoundary(Width::Fixed(columns[*index].least() as u16)),
+            false => ColumnConstraint::ContentWidth,
+        });
     }
     for row in rows {
-        table.add_row(row);
+        table.add_row(chosen.iter().map(|index| &row[*index]));
     }
     table.trim_fmt()
+}
+
+/// A sentence in lines that fit a terminal, broken between its phrases: all lines
+/// but the first begin with two spaces.
+pub fn sentence(phrases: &[String]) -> String {
+    let mut lines = vec![String::new()];
+    for phrase in phrases {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(phrase),
+            Some(line) if line.chars().count() + 1 + phrase.chars().count() <= WIDTH => *line += &format!(" {phrase}"),
+            _ => lines.push(format!("  {phrase}")),
+        }
+    }
+    lines.join("\n")
+}
+
+/// A name and what is told of it, in a line that fits a terminal, else in two. Names
+/// are at most `longest` characters long.
+pub fn labelled(name: &str, longest: usize, told: &str) -> String {
+    let fits = longest + told.chars().count() + 4 <= WIDTH;
+    if fits { format!("  {name:<longest$}  {told}") } else { format!("  {name}\n    {told}") }
+}
+
+/// Words in lines that fit a terminal, each behind so many spaces.
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if indent + line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                *line += &format!(" {word}");
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines.iter().map(|line| format!("{:indent$}{line}", "")).collect::<Vec<_>>().join("\n")
 }
 
 /// A whole number with a comma between thousands.
@@ -65,23 +177,27 @@ pub fn bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }
 
-/// The figures of a report over all its rows, one line per task and meaning.
+/// The figures of a report over all its rows: from the impression, and of the
+/// tasks that have a parent also given its action.
 pub fn report(report: &Report) -> String {
-    let header = ["task", "on", ">rows", ">positives", ">auc", ">gauc", ">logloss", ">ne", ">pcoc", ">ece"];
-    let line = |task: &str, on: &str, figures: &Figures| {
-        let mut row = vec![task.to_string(), on.to_string(), count(figures.rows), count(figures.positives)];
+    let header = ["task", ">rows", ">positives", ">auc", ">gauc", ">logloss", ">ne", ">pcoc", ">ece"];
+    let line = |task: &str, figures: &Figures| {
+        let mut row = vec![task.to_string(), count(figures.rows), count(figures.positives)];
         row.extend([figures.auc, figures.gauc, figures.logloss, figures.ne, figures.pcoc, figures.ece].map(figure));
         row
     };
-    let rows = report.tasks.iter().flat_map(|(task, meanings)| {
-        let of = |meaning, on| line(task, on, meanings.get(meaning));
-        [of(Meaning::GivenParent, "given parent"), of(Meaning::FromImpression, "from impression")]
-    });
-    let missing = report.tasks.values().map(|meanings| meanings.from_impression.gauc_missing).max();
-    match missing.unwrap_or_default() {
-        0 => table(&header, rows),
-        missing => format!("{}\n{} rows have no group and are left out of gauc", table(&header, rows), count(missing)),
+    let impression = report.tasks.iter().map(|(task, meanings)| line(task, &meanings.from_impression));
+    let with_parent = report.tasks.iter().filter(|(_, meanings)| meanings.given_parent != meanings.from_impression);
+    let given: Vec<Vec<String>> = with_parent.map(|(task, meanings)| line(task, &meanings.given_parent)).collect();
+    let mut parts = vec![format!("From the impression, on all rows:\n\n{}", table(&header, impression))];
+    if !given.is_empty() {
+        parts.push(format!("Given the parent action, on the rows where it happened:\n\n{}", table(&header, given)));
     }
+    let missing = report.tasks.values().map(|meanings| meanings.from_impression.gauc_missing).max();
+    if let Some(missing @ 1..) = missing {
+        parts.push(format!("{} rows have no group and are left out of gauc", count(missing)));
+    }
+    parts.join("\n\n")
 }
 
 /// The AUC given the parent, one line per scenario that has rows.
@@ -120,5 +236,43 @@ mod tests {
         let ends: Vec<usize> = [0, 2, 3].map(|line| lines[line].chars().count()).to_vec();
         assert!(lines[0].ends_with(" rows") && lines[2].ends_with(" 5") && lines[3].ends_with(" 1,000"), "{table}");
         assert_eq!(ends, [ends[0]; 3], "{table}");
+    }
+
+    /// A table of names and figures in which nothing is short.
+    fn wide() -> String {
+        let name = |row: usize| format!("a_name_that_is_long_enough_{row}");
+        let header = ["name", ">rows", ">auc", ">logloss", "~about", ">one", ">another", ">a third one"];
+        let row = |row: usize| {
+            let about = format!("{row} is told in so many words that no line can hold them all beside the others");
+            let figures = ["1,000,000", "0.7500", "0.4321"].map(String::from);
+            let more = ["1", "2", "3"].map(String::from);
+            [name(row)].into_iter().chain(figures).chain([about]).chain(more).collect()
+        };
+        table(&header, (0..2).map(row))
+    }
+
+    #[test]
+    fn a_wide_table_goes_on_below_with_the_names_whole() {
+        let table = wide();
+        assert!(table.lines().all(|line| line.chars().count() <= WIDTH), "{table}");
+        let tables: Vec<&str> = table.split("\n\n").collect();
+        assert_eq!(tables.len(), 2, "{table}");
+        for table in &tables {
+            assert!(["name", "a_name_that_is_long_enough_0", "_enough_1"].iter().all(|name| table.contains(name)));
+        }
+        let words: Vec<&str> = table.split_whitespace().collect();
+        assert!(["1,000,000", "another", "0.4321", "others", "3"].iter().all(|word| words.contains(word)), "{table}");
+    }
+
+    #[test]
+    fn a_sentence_breaks_between_its_phrases() {
+        let phrases =
+            |count: usize| -> Vec<String> { (0..count).map(|part| format!("part {part} of a story")).collect() };
+        assert_eq!(sentence(&phrases(2)), "part 0 of a story part 1 of a story");
+        let long = sentence(&phrases(9));
+        assert_eq!(long.lines().count(), 3, "{long}");
+        assert!(long.lines().all(|line| line.chars().count() <= WIDTH), "{long}");
+        assert!(long.lines().skip(1).all(|line| line.starts_with("  part")), "{long}");
+        assert_eq!(sentence(&["x".repeat(100)]), "x".repeat(100));
     }
 }

@@ -132,9 +132,10 @@ fn compare(truth: &Truth, lines: &[Line]) -> String {
     let rows = lines.iter().map(|line| row(line.model, &|task| Some(line.divergences[task]?.cross_entropy)));
     let losses = table::table(&header, [entropy].into_iter().chain(rows));
     format!(
-        "\nAUC on the {} test rows, of each task given its parent action (higher is better):\n\n{aucs}\n\n\
-         Log-loss of the same probabilities against the true ones on all test rows, where the parent action\n\
-         happened and where it did not (lower is better; no real log can tell this):\n\n{losses}",
+        "\nAUC on the {} test rows, of each task given its parent action (higher is\nbetter):\n\n{aucs}\n\n\
+         Log-loss of the same probabilities against the true ones on all test rows, where\n\
+         the parent action happened and where it did not (lower is better; no real log\n\
+         can tell this):\n\n{losses}",
         table::count(truth.rows)
     )
 }
@@ -142,7 +143,8 @@ fn compare(truth: &Truth, lines: &[Line]) -> String {
 fn next(directory: &Path) -> String {
     let place = directory.display();
     format!(
-        "\n{place}/predictions.csv holds what ektm predicts for the test rows. What to do next:\n\
+        "\n{place}/predictions.csv holds what ektm predicts for the test rows.\n\
+         What to do next:\n\
          \x20 crosstie inspect {place}/data/train.parquet\n\
          \x20 crosstie inspect {place}/mmoe\n\
          \x20 crosstie evaluate {place}/esmm\n\

@@ -58,7 +58,8 @@ impl Evaluate {
         if let Some(json) = json {
             json.write(run::json(&report)?)?;
         }
-        output::print(format!("{} rows of {}:", table::count(report.rows), named.join(", ")))?;
+        let what = format!("{} rows of {}", table::count(report.rows), named.join(", "));
+        output::print(table::wrapped(&what, 0) + "\n")?;
         output::print(table::report(&report))?;
         if !report.scenarios.is_empty() {
             output::print(format!("\nAUC given the parent, by scenario:\n{}", table::scenarios(&report)))?;

@@ -4,7 +4,10 @@ use anyhow::Result;
 use clap::Args;
 use crosstie::model::MODELS;
 
-use crate::output;
+use crate::{output, table};
+
+/// Where what is told of a model begins.
+const INDENT: usize = 16;
 
 /// List the models, each with its paper and when to use it
 #[derive(Args, Debug)]
@@ -15,7 +18,8 @@ impl Models {
     pub fn execute(&self) -> Result<()> {
         let mut text = String::new();
         for model in MODELS {
-            text += &format!("{:<15} {}\n{:15} {}\n", model.name, model.paper, "", model.when);
+            let (paper, when) = (table::wrapped(model.paper, INDENT), table::wrapped(model.when, INDENT));
+            text += &format!("{:<INDENT$}{}\n{when}\n", model.name, paper.trim_start());
         }
         output::print(text.trim_end())
     }

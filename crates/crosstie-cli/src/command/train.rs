@@ -122,6 +122,6 @@ impl Train {
 }
 
 fn tell(finished: &Finished) -> Result<()> {
-    output::print(format!("On the {} files:", finished.on))?;
+    output::print(format!("On the {} files\n", finished.on))?;
     output::print(table::report(&finished.report))
 }

@@ -46,22 +46,22 @@ fn a_whole_file_is_told_as_tables() {
     let expected = "\
 4 rows, 4 columns, 1 file
 
- column   type   missing   distinct    least     mean   greatest
-─────────────────────────────────────────────────────────────────
- tab      text    0.00 %          2
- price    text   25.00 %          3   1.5000   2.6667          4
- click    text    0.00 %          2        0   0.5000          1
- buy      text    0.00 %          2        0   0.2500          1
+ column  type  missing  distinct   least    mean  greatest
+───────────────────────────────────────────────────────────
+ tab     text   0.00 %         2
+ price   text  25.00 %         3  1.5000  2.6667         4
+ click   text   0.00 %         2       0  0.5000         1
+ buy     text   0.00 %         2       0  0.2500         1
 
- task    after   sample space   positives      rate   from impression   without parent   no label
-──────────────────────────────────────────────────────────────────────────────────────────────────
- click   -                  4           2   50.00 %           50.00 %                0          0
- buy     click              2           1   50.00 %           25.00 %                0          0
+ task   after  rows  positives     rate  of all rows  no parent  no label
+──────────────────────────────────────────────────────────────────────────
+ click  -         4          2  50.00 %      50.00 %          0         0
+ buy    click     2          1  50.00 %      25.00 %          0         0
 
- scenario   rows     share      click       buy
-────────────────────────────────────────────────
- feed          2   50.00 %     0.00 %         -
- home          2   50.00 %   100.00 %   50.00 %
+ scenario  rows    share     click      buy
+────────────────────────────────────────────
+ feed         2  50.00 %    0.00 %        -
+ home         2  50.00 %  100.00 %  50.00 %
 ";
     assert_eq!(place(LOG, SCHEMA).ok("inspect log.csv").stdout, expected);
 }

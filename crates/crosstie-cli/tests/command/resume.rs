@@ -71,7 +71,7 @@ fn a_killed_training_goes_on_to_the_artifact_and_the_history_of_one_that_was_not
     assert_eq!(kept.len(), 2, "{kept:?}");
     kill(&place, "run", &kept[0]);
     place.run("evaluate run").exit(1).says(&["its training did not end"]);
-    place.ok("train --resume run").says(&["going on from step"]).prints(&["On the test files:"]);
+    place.ok("train --resume run").says(&["going on from step"]).prints(&["On the test files"]);
     assert_eq!(left(&place, "run"), left(&place, "whole"));
     assert!(place.read("run/env.json").contains("\"resumed\""));
     // All that was said is still there.

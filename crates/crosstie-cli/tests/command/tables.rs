@@ -143,3 +143,83 @@ fn a_scenario_that_is_a_label_is_refused() {
     place.run("train ads.toml --out run").exit(1).says(&["`scenario` reads `click`, the label of a task"]);
     assert!(!place.path("run").exists());
 }
+
+/// Six actions with names as long as they get, a scenario, and a field.
+fn long_names() -> (Place, Vec<String>) {
+    let place = Place::new();
+    let names: Vec<String> = ["view", "cart", "purchase", "return", "review", "recommendation"]
+        .map(|name| format!("{name}_of_the_item_in_the_app"))
+        .into();
+    let task = |(index, name): (usize, &String)| {
+        let after = if index == 0 { String::new() } else { format!("after = \"{}\"\n", names[0]) };
+        format!("[[task]]\nname = \"{name}\"\n{after}")
+    };
+    let tasks: String = names.iter().enumerate().map(task).collect();
+    let field = "[[field]]\nname = \"category_of_the_item_in_the_shop\"\nkind = \"categorical\"\nmin_count = 1\n";
+    place.write("schema.toml", &format!("scenario = \"place_where_the_item_was_shown\"\n{tasks}{field}"));
+    let row = |row: usize| {
+        let view = usize::from(row % 3 < 2);
+        let others = (2..7).map(|every| format!(",{}", if row % every == 0 { view } else { 0 }));
+        format!("home-{},category-{}-of-many,{view}{}\n", row % 2, row % 5, others.collect::<String>())
+    };
+    let header = format!("place_where_the_item_was_shown,category_of_the_item_in_the_shop,{}", names.join(","));
+    place.write("log.csv", &format!("{header}\n{}", (0..1200).map(row).collect::<String>()));
+    place.write(
+        "long.toml",
+        "[data]\nschema = \"schema.toml\"\ntrain = [\"log.csv\"]\nvalid = [\"log.csv\"]\n[model]\nname = \"mmoe\"\n\
+         experts = 2\nexpert_units = [8]\n[train]\nepochs = 2\nmonitor = \"mean.from_impression.logloss\"\n",
+    );
+    (place, names)
+}
+
+#[track_caller]
+fn fits(text: &str) {
+    // Sentences may be broken by the terminal; commands are there to be copied.
+    let told = text.lines().filter(|line| !line.starts_with("warning: ") && !line.starts_with("  crosstie "));
+    for line in told {
+        assert!(line.chars().count() <= 80, "{} characters: {line}\n{text}", line.chars().count());
+    }
+}
+
+#[test]
+fn six_tasks_with_long_names_are_told_whole_in_80_columns() {
+    let (place, names) = long_names();
+    let masked = "train long.toml --out masked --set model.name=ncs4cvr --set model.units=[8] --set model.rounds=1 --set train.epochs=1";
+    let own = "train long.toml --out own --set model.name=single-task --set train.epochs=1";
+    for command in [
+        "train long.toml --out run",
+        "evaluate run",
+        "inspect log.csv",
+        "inspect run",
+        masked,
+        "inspect masked",
+        own,
+        "inspect own --embeddings",
+    ] {
+        let ran = place.ok(command);
+        fits(&ran.stdout);
+        fits(&ran.stderr);
+        for name in &names {
+            assert!(ran.stdout.contains(name.as_str()), "{command}: {name} is not whole in\n{}", ran.stdout);
+        }
+    }
+    fits(&place.ok("models").stdout);
+    fits(&place.ok("demo --rows 2000 --out demo").stdout);
+}
+
+#[test]
+fn an_epoch_tells_training_loss_auc_and_pcoc_of_every_task() {
+    let (place, names) = long_names();
+    let ran = place.ok("train long.toml --out run --set train.epochs=1");
+    let lines: Vec<&str> = ran.stderr.lines().skip_while(|line| !line.starts_with("epoch 1, step ")).collect();
+    assert!(lines[..2].concat().contains("mean.from_impression.logloss 0."), "{lines:?}");
+    for name in names {
+        let at = lines.iter().position(|line| line.trim_start().starts_with(&name)).expect("a line for every task");
+        let told = lines[at..=at + 1].concat();
+        for figure in ["loss 0.", "auc 0.", "pcoc ", "logloss 0."] {
+            assert!(told.contains(figure), "no {figure:?} of {name}: {told}");
+        }
+    }
+    let ran = place.ok("train long.toml --out auc --set train.epochs=1 --set train.monitor=auc").stderr;
+    assert!(!ran.contains("logloss"), "what is not asked for is not told: {ran}");
+}

@@ -103,6 +103,11 @@ impl FigureName {
         FigureName { task: Some(task.into()), meaning, kind: self.kind }
     }
 
+    /// The figure's own name, such as `auc`.
+    pub fn name(&self) -> &'static str {
+        self.kind.name
+    }
+
     /// Whether a higher value is a better one; `None` for `pcoc`, which is
     /// best at 1.
     pub fn higher_is_better(&self) -> Option<bool> {

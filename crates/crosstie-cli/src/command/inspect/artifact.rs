@@ -22,18 +22,19 @@ pub fn inspect(path: &Path, graph: bool) -> Result<()> {
     let manifest = Manifest::read(&directory.join("manifest.json"))?;
     let features = scorer.features().summary();
 
-    let mut parts = vec![format!(
-        "{} in {}: format {}, written by crosstie {}, trained on {} rows\ntasks: {}\nscenarios: {}",
-        manifest.model,
-        directory.display(),
-        manifest.format,
-        manifest.crosstie,
-        table::count(features.rows),
-        manifest.tasks.join(", "),
-        manifest.scenarios.join(", ")
-    )];
+    let about = [
+        table::sentence(&[
+            format!("{} in {}:", manifest.model, directory.display()),
+            format!("format {},", manifest.format),
+            format!("written by crosstie {},", manifest.crosstie),
+            format!("trained on {} rows", table::count(features.rows)),
+        ]),
+        table::wrapped(&format!("tasks: {}", manifest.tasks.join(", ")), 0),
+        table::wrapped(&format!("scenarios: {}", manifest.scenarios.join(", ")), 0),
+    ];
+    let mut parts = vec![about.join("\n")];
     parts.push(table::table(
-        &["field", "kind", "how it is read", "table", ">size", ">width", "most frequent"],
+        &["field", "~kind", "~how it is read", "~table", ">size", ">width", "~most frequent"],
         features.fields.iter().map(field),
     ));
 
@@ -43,7 +44,7 @@ pub fn inspect(path: &Path, graph: bool) -> Result<()> {
     };
     let tables = scorer.learned().table_tensors().map(|one| tensor("embedding", one));
     let tensors = tables.chain(scorer.learned().dense_tensors().map(|one| tensor("dense", one)));
-    parts.push(table::table(&["tensor", "file", ">shape", ">weights"], tensors));
+    parts.push(table::table(&["tensor", "~file", ">shape", ">weights"], tensors));
 
     parts.extend(masks::tables(&scorer));
 

@@ -45,7 +45,7 @@ fn text(summary: &Summary) -> String {
         plural(summary.files, "file")
     )];
     parts.push(table::table(
-        &["column", "type", ">missing", ">distinct", ">least", ">mean", ">greatest"],
+        &["column", "~type", ">missing", ">distinct", ">least", ">mean", ">greatest"],
         summary.columns.iter().map(|one| column(one, summary.rows)),
     ));
     if !summary.tasks.is_empty() {
@@ -72,8 +72,7 @@ fn column(column: &ColumnSummary, rows: u64) -> Vec<String> {
     row
 }
 
-const TASK: [&str; 8] =
-    ["task", "after", ">sample space", ">positives", ">rate", ">from impression", ">without parent", ">no label"];
+const TASK: [&str; 8] = ["task", "~after", ">rows", ">positives", ">rate", ">of all rows", ">no parent", ">no label"];
 
 fn task(task: &TaskSummary) -> Vec<String> {
     vec![

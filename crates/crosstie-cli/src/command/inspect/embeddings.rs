@@ -61,7 +61,7 @@ pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()>
         row.extend(figures);
         row
     });
-    let header = ["table", "one", "other", ">values", ">neighbours", ">by chance", ">clusters"];
+    let header = ["table", "~one", "~other", ">values", ">neighbours", ">by chance", ">clusters"];
     let reading = format!(
         "values: those that both know and have learned, the most frequent ones.\n\
          neighbours: the share of a value's {NEIGHBOURS} nearest, by cosine, that both have; beside it what chance \
@@ -69,13 +69,13 @@ pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()>
          clusters: how far both fall into the same clusters (adjusted Rand index of k-means, at most {CLUSTERS}): 1 is \
          the same, 0 as by chance."
     );
-    let mut parts = vec![about, table::table(&header, rows), reading];
+    let lines = |text: &str| text.lines().map(|line| table::wrapped(line, 0)).collect::<Vec<_>>().join("\n");
+    let mut parts = vec![lines(&about), table::table(&header, rows), lines(&reading)];
     if other.as_ref().is_some_and(|other| started_alike(&one.scorer, &other.scorer)) {
-        parts.push(
+        parts.push(lines(
             "Some tables of both started from the same numbers (train.seed): where training moved them little they are \
-             alike for that alone."
-                .into(),
-        );
+             alike for that alone.",
+        ));
     }
     output::print(parts.join("\n\n"))
 }
