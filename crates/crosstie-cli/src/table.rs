@@ -180,24 +180,39 @@ pub fn bytes(bytes: u64) -> String {
 /// The figures of a report over all its rows: from the impression, and of the
 /// tasks that have a parent also given its action.
 pub fn report(report: &Report) -> String {
-    let header = ["task", ">rows", ">positives", ">auc", ">gauc", ">logloss", ">ne", ">pcoc", ">ece"];
-    let line = |task: &str, figures: &Figures| {
-        let mut row = vec![task.to_string(), count(figures.rows), count(figures.positives)];
-        row.extend([figures.auc, figures.gauc, figures.logloss, figures.ne, figures.pcoc, figures.ece].map(figure));
-        row
-    };
-    let impression = report.tasks.iter().map(|(task, meanings)| line(task, &meanings.from_impression));
+    let impression: Vec<(&str, &Figures)> =
+        report.tasks.iter().map(|(task, meanings)| (task.as_str(), &meanings.from_impression)).collect();
     let with_parent = report.tasks.iter().filter(|(_, meanings)| meanings.given_parent != meanings.from_impression);
-    let given: Vec<Vec<String>> = with_parent.map(|(task, meanings)| line(task, &meanings.given_parent)).collect();
-    let mut parts = vec![format!("From the impression, on all rows:\n\n{}", table(&header, impression))];
-    if !given.is_empty() {
-        parts.push(format!("Given the parent action, on the rows where it happened:\n\n{}", table(&header, given)));
-    }
+    let given: Vec<(&str, &Figures)> =
+        with_parent.map(|(task, meanings)| (task.as_str(), &meanings.given_parent)).collect();
+    let mut parts = if given.is_empty() {
+        vec![figures(&impression)]
+    } else {
+        vec![
+            format!("From the impression, on all rows:\n\n{}", figures(&impression)),
+            format!("Given the parent action, on the rows where it happened:\n\n{}", figures(&given)),
+        ]
+    };
     let missing = report.tasks.values().map(|meanings| meanings.from_impression.gauc_missing).max();
     if let Some(missing @ 1..) = missing {
         parts.push(format!("{} rows have no group and are left out of gauc", count(missing)));
     }
     parts.join("\n\n")
+}
+
+/// One line of figures per task; grouped AUC where there is one.
+fn figures(tasks: &[(&str, &Figures)]) -> String {
+    let grouped = tasks.iter().any(|(_, figures)| figures.gauc.is_some());
+    let header = ["task", ">rows", ">positives", ">auc", ">gauc", ">logloss", ">ne", ">pcoc", ">ece"];
+    let header: Vec<&str> = header.into_iter().filter(|name| grouped || *name != ">gauc").collect();
+    let row = |(task, figures): &(&str, &Figures)| {
+        let Figures { auc, gauc, logloss, ne, pcoc, ece, .. } = **figures;
+        let gauc = grouped.then_some(gauc);
+        let told = [Some(auc), gauc, Some(logloss), Some(ne), Some(pcoc), Some(ece)];
+        let whole = [task.to_string(), count(figures.rows), count(figures.positives)];
+        whole.into_iter().chain(told.into_iter().flatten().map(figure)).collect()
+    };
+    table(&header, tasks.iter().map(row))
 }
 
 /// The AUC given the parent, one line per scenario that has rows.

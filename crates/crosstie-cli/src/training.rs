@@ -1,15 +1,17 @@
 //! One training and the run directory it leaves: what `train` and `demo` do.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use crosstie::artifact;
 use crosstie::config::{CheckpointEvery, Config};
 use crosstie::data::Source;
 use crosstie::durable::write_file;
 use crosstie::feature::{Purpose, check, check_training};
 use crosstie::metric::Report;
-use crosstie::schema::Schema;
+use crosstie::schema::{FieldKind, Schema};
 use crosstie::scorer::Scorer;
 use crosstie::train::{Checkpoint, Checkpoints, Event, Reason, train_from};
 
@@ -36,12 +38,17 @@ impl Data {
     pub fn open(config: &Config) -> Result<Data> {
         let schema = Schema::read(config.data.schema())?;
         let labelled = |files: &[String]| -> Result<Source> {
-            let source = Source::open(files)?;
+            let source = open(files)?;
             check(&schema, &source, Purpose::Evaluation)?;
             Ok(source)
         };
-        let train = Source::open(&config.data.train)?;
+        let train = open(&config.data.train)?;
         check_training(&schema, &train)?;
+        for field in &schema.fields {
+            if matches!(&field.kind, FieldKind::Rate(rate) if rate.is_of_its_own_name(&field.name)) {
+                tracing::info!("field `{0}`: its rates are counted for the values of column `{0}`", field.name);
+            }
+        }
         let valid = labelled(&config.data.valid)?;
         let test = match &config.data.test[..] {
             [] => None,
@@ -49,6 +56,37 @@ impl Data {
         };
         Ok(Data { schema, train, valid, test })
     }
+}
+
+/// Opens files; where `data.dir` stands for Parquet files and there are others, says
+/// how to name those.
+fn open(files: &[String]) -> Result<Source> {
+    for path in files.iter().map(Path::new).filter(|path| !path.exists()) {
+        let (Some(directory), Some(stem)) = (path.parent(), path.file_stem()) else { continue };
+        let key = stem.to_string_lossy();
+        if path.extension().is_some_and(|extension| extension == "parquet")
+            && ["train", "valid", "test"].contains(&&*key)
+            && let Some(found) = beside(directory, &key)
+        {
+            let found = found.display();
+            bail!(
+                "there is no {}, for which data.dir stands, but {found}: set data.{key} = \"{found}\"",
+                path.display()
+            );
+        }
+    }
+    Ok(Source::open(files)?)
+}
+
+/// A file of this name with another extension.
+fn beside(directory: &Path, stem: &str) -> Option<PathBuf> {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    entries.sort();
+    entries.into_iter().find(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        path.is_file() && name.is_some_and(|name| name.starts_with(&format!("{stem}.")))
+    })
 }
 
 /// What a training reached.

@@ -21,6 +21,7 @@ use crate::layer::Style;
 use crate::model::ModelConfig;
 use crate::objective::ObjectiveConfig;
 use crate::optim::{self, OptimizerConfig};
+use crate::schema::one_or_many::{self, OneOrMany};
 use crate::spec::ModelSpec;
 
 /// A whole configuration.
@@ -84,11 +85,17 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<PathBuf>,
     /// Files to learn from, as in `["logs/day-*.csv.gz"]`.
+    #[serde(deserialize_with = "one_or_many::list")]
+    #[schemars(with = "OneOrMany")]
     pub train: Vec<String>,
     /// Files that early stopping looks at; best those of days after the training days.
+    #[serde(deserialize_with = "one_or_many::list")]
+    #[schemars(with = "OneOrMany")]
     pub valid: Vec<String>,
     /// Files that are looked at once, at the end. May be empty, also where
     /// `dir` has some.
+    #[serde(deserialize_with = "one_or_many::list")]
+    #[schemars(with = "OneOrMany")]
     pub test: Vec<String>,
 }
 

@@ -6,9 +6,29 @@ use super::{Features, Purpose, training_columns};
 use crate::data::{Rows, Source};
 use crate::error::{Error, Result};
 use crate::schema::{FieldKind, Schema};
+use crate::spelling;
 
 /// Rows of a file that are tried.
 const ROWS: usize = 1024;
+
+/// Says of a rate without a `key` that it needs one where it has no column of its
+/// own name to fall back on.
+fn find_keys(schema: &Schema, source: &Source) -> Result<()> {
+    let columns = || source.columns().iter().map(String::as_str);
+    for field in &schema.fields {
+        let FieldKind::Rate(rate) = &field.kind else { continue };
+        if rate.is_of_its_own_name(&field.name) && !columns().any(|column| column == field.name) {
+            let name = &field.name;
+            let message = format!(
+                "there is no column `{name}`, which the rate field `{name}` takes for its key since it names none; \
+                 key = [\"COLUMN\"] says for which column's values rates are counted{}",
+                spelling::hint(name, columns())
+            );
+            return Err(Error::file(&source.files()[0], message));
+        }
+    }
+    Ok(())
+}
 
 /// Checks that files fit a schema: every file has the columns, its first rows
 /// can be read as the schema says, and there is a row at all. What is no
@@ -19,6 +39,7 @@ const ROWS: usize = 1024;
 /// type, or that there are no rows; [`Error::Cell`] for a cell among the first.
 pub fn check(schema: &Schema, source: &Source, purpose: Purpose) -> Result<()> {
     let sketch = Features::sketch(schema)?;
+    find_keys(schema, source)?;
     try_files(source, &sketch.columns(purpose), |rows| sketch.encode(rows, purpose).map(|_| ()))
 }
 
@@ -28,6 +49,7 @@ pub fn check(schema: &Schema, source: &Source, purpose: Purpose) -> Result<()> {
 /// As of [`check`].
 pub fn check_training(schema: &Schema, source: &Source) -> Result<()> {
     let sketch = Features::sketch(schema)?;
+    find_keys(schema, source)?;
     try_files(source, &training_columns(schema), |rows| {
         sketch.encode(rows, Purpose::Evaluation)?;
         schema.fields.iter().try_for_each(|field| match &field.kind {

@@ -52,7 +52,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::esm2;
 use super::inputs::Inputs;
 use crate::compute::Node;
@@ -65,6 +65,7 @@ pub(super) const ABOUT: About = About {
     name: "aem2tl",
     paper: "Yi et al., IEEE TKDE 2025",
     when: "several scenarios that behave differently, and conversions with and without a click",
+    needs: Needs::Parent,
 };
 
 /// Settings of AEM2TL.

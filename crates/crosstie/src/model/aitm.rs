@@ -32,7 +32,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::compute::op::Dot;
@@ -44,6 +44,7 @@ pub(super) const ABOUT: About = About {
     name: "aitm",
     paper: "Xi et al., KDD 2021",
     when: "actions follow each other in long chains and the later ones are rare",
+    needs: Needs::Parent,
 };
 
 /// Settings of AITM.

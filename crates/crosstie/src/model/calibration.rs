@@ -51,7 +51,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::compute::op::Activation;
@@ -62,6 +62,7 @@ pub(super) const ABOUT: About = About {
     name: "calibration",
     paper: "Calibration4CVR: Xiao, DataFunSummit 2022",
     when: "rare conversions after frequent clicks, learned on clicked rows: the click's network corrects theirs",
+    needs: Needs::Parent,
 };
 
 /// How the parent's network calibrates the child's.

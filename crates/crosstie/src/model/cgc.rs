@@ -15,7 +15,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use super::ple::Ple;
 use crate::error::Result;
@@ -25,6 +25,7 @@ pub(super) const ABOUT: About = About {
     name: "cgc",
     paper: "Tang et al., RecSys 2020, section 4.1",
     when: "tasks that harm each other under MMoE: own experts beside shared ones",
+    needs: Needs::Tasks,
 };
 
 /// Settings of CGC.

@@ -95,4 +95,37 @@ pub struct About {
     pub paper: &'static str,
     /// When to use it.
     pub when: &'static str,
+    /// What of a schema its parts are for.
+    pub needs: Needs,
+}
+
+/// What a schema must have so that a model's parts do something in it. A model
+/// works without it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// A task.
+    Task,
+    /// Several tasks, which share something.
+    Tasks,
+    /// A task that comes after another.
+    Parent,
+}
+
+impl About {
+    /// Says so, if what the model is for is not in a schema.
+    pub fn remark(&self, schema: &Schema) -> Option<String> {
+        let name = self.name;
+        let related = schema.tasks.iter().any(|task| task.after.is_some());
+        let lacks = match self.needs {
+            Needs::Tasks if schema.tasks.len() < 2 => "has one task, and what `{}` shares between tasks has no use",
+            Needs::Parent if !related => "has no task that comes `after` another, which is what `{}` is for",
+            _ => return None,
+        };
+        let lacks = lacks.replace("{}", name);
+        Some(format!("the schema {lacks}; model.name = \"{}\" does as well here", self.simpler(schema)))
+    }
+
+    fn simpler(&self, schema: &Schema) -> &'static str {
+        if schema.tasks.len() < 2 { "single-task" } else { "shared-bottom" }
+    }
 }

@@ -58,7 +58,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
@@ -70,6 +70,7 @@ pub(super) const ABOUT: About = About {
     name: "ektm",
     paper: "Cai et al., arXiv 2605.05730 (2026)",
     when: "several conversions, some of them rare, that may or may not be akin: each takes what helps it",
+    needs: Needs::Parent,
 };
 
 /// Settings of EKTM.

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::esmm::Esmm;
 use super::inputs::Inputs;
 use crate::error::{Error, Result};
@@ -41,6 +41,7 @@ pub(super) const ABOUT: About = About {
     name: "esm2",
     paper: "Wen et al., SIGIR 2020",
     when: "as esmm, where a more frequent action after the click (cart, wish list) leads to the rare conversion",
+    needs: Needs::Parent,
 };
 
 /// Settings of ESM2.

@@ -20,7 +20,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
@@ -30,6 +30,7 @@ pub(super) const ABOUT: About = About {
     name: "esmm",
     paper: "Ma et al., SIGIR 2018",
     when: "conversions are rare and pCVR is asked for all impressions, not the clicked ones only",
+    needs: Needs::Parent,
 };
 
 /// Settings of ESMM.

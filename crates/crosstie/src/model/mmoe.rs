@@ -15,7 +15,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_experts, check_units};
@@ -24,6 +24,7 @@ pub(super) const ABOUT: About = About {
     name: "mmoe",
     paper: "Ma et al., KDD 2018",
     when: "several tasks of doubtful kinship: each mixes the shared experts in its own way",
+    needs: Needs::Tasks,
 };
 
 /// Settings of MMoE.

@@ -28,7 +28,7 @@ pub use aem2tl::Aem2tl;
 pub use aitm::Aitm;
 pub use calibration::{Calibration, Structure};
 pub use cgc::Cgc;
-pub use declare::{About, Declared, Lottery, Model};
+pub use declare::{About, Declared, Lottery, Model, Needs};
 pub use diagnostic::{Diagnosis, Diagnostic};
 pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, TableSharing, Transmitter};
 pub use esm2::Esm2;

@@ -56,7 +56,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Lottery, Model};
+use super::declare::{About, Declared, Lottery, Model, Needs};
 use super::inputs::Inputs;
 use crate::error::{Error, Result};
 use crate::layer::{Net, check_units};
@@ -65,6 +65,7 @@ pub(super) const ABOUT: About = About {
     name: "ncs4cvr",
     paper: "Xiao et al., ECIR 2024 (LT4REC, arXiv 2008.09872)",
     when: "tasks of unlike data that should share some connections, not all: each has a sparse subnetwork of one network",
+    needs: Needs::Tasks,
 };
 
 /// Settings of NCS4CVR.

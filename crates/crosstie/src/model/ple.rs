@@ -22,7 +22,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::{Error, Result};
@@ -32,6 +32,7 @@ pub(super) const ABOUT: About = About {
     name: "ple",
     paper: "Tang et al., RecSys 2020",
     when: "as cgc, with more data: tasks part step by step, level by level",
+    needs: Needs::Tasks,
 };
 
 /// Settings of PLE.

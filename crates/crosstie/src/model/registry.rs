@@ -29,11 +29,16 @@ macro_rules! models {
                 None
             }
 
+            /// What a user reads about it.
+            pub fn about(&self) -> &'static About {
+                match self {
+                    $(ModelConfig::$Config(_) => &super::$file::ABOUT),*
+                }
+            }
+
             /// Its name in the config.
             pub fn name(&self) -> &'static str {
-                match self {
-                    $(ModelConfig::$Config(_) => super::$file::ABOUT.name),*
-                }
+                self.about().name
             }
 
             /// The model itself.

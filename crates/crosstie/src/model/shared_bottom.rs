@@ -14,7 +14,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
@@ -23,6 +23,7 @@ pub(super) const ABOUT: About = About {
     name: "shared-bottom",
     paper: "Caruana, Machine Learning 1997; Ma et al., KDD 2018, section 3.1",
     when: "few data, tasks that agree; the cheapest model here",
+    needs: Needs::Tasks,
 };
 
 /// Settings of Shared-Bottom.

@@ -21,7 +21,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declare::{About, Declared, Model};
+use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
@@ -30,6 +30,7 @@ pub(super) const ABOUT: About = About {
     name: "single-task",
     paper: "baseline; with bias fields, that of Calibration4CVR (Xiao, DataFunSummit 2022)",
     when: "the yardstick: what each task reaches alone",
+    needs: Needs::Task,
 };
 
 /// Settings of single-task networks.

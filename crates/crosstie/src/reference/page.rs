@@ -29,7 +29,8 @@ kind = \"numeric\"
 
 Keys are written in snake_case, values in kebab-case. A key that is unknown, or
 that means nothing where it stands, is refused with the nearest right one.
-[Formats](formats.md#from-a-cell-to-the-input) tells what becomes of a cell.
+[Your own log](your-own-log.md) goes through a schema step by step;
+[formats](formats.md#from-a-cell-to-the-input) tells what becomes of a cell.
 `crosstie reference schema` prints what follows.
 ";
 

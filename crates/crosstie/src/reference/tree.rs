@@ -166,7 +166,8 @@ fn value(schema: &Value) -> String {
         return choices.iter().map(|(choice, _)| format!("`\"{choice}\"`")).collect::<Vec<_>>().join(", ");
     }
     if let Some(parts) = schema["anyOf"].as_array() {
-        return parts.iter().map(value).collect::<Vec<_>>().join(" or ");
+        let parts = parts.iter().filter(|part| part["type"] != "null");
+        return parts.map(value).collect::<Vec<_>>().join(" or ");
     }
     if let Some(only) = schema["const"].as_str() {
         return format!("`\"{only}\"`");

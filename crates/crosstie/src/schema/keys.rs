@@ -69,7 +69,7 @@ fn of_kind(kind: &str, keys: &Map<String, Value>, described: &Schema, transforms
         }
         if with.len() < ways.len() {
             let about = schema["description"].as_str().unwrap_or_default();
-            schema["description"] = format!("{about} Only with `transform` {}.", with.join(", ")).into();
+            schema["description"] = format!("{about} Only with `transform` {}.", quoted(&with)).into();
         }
         properties.insert(key.clone(), schema);
     }
@@ -85,6 +85,10 @@ fn of_kind(kind: &str, keys: &Map<String, Value>, described: &Schema, transforms
         "required": ["name", "kind"],
         "additionalProperties": false,
     })
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// The least that a field of a kind says.

@@ -34,6 +34,7 @@
 mod funnel;
 mod keys;
 mod name;
+pub(crate) mod one_or_many;
 #[cfg(test)]
 mod tests;
 mod written;
@@ -49,6 +50,7 @@ use crate::error::{Error, Result};
 use crate::spelling;
 
 pub use funnel::{Funnel, GIVEN};
+use one_or_many::OneOrMany;
 use written::RawField;
 
 /// The whole contract, as written in `schema.toml`.
@@ -73,10 +75,12 @@ pub struct Schema {
     pub weight: Option<String>,
     /// Columns that must never become features, since they are known only afterwards:
     /// a field that reads one is refused. Labels need not be listed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_many::list")]
+    #[schemars(with = "OneOrMany")]
     pub never: Vec<String>,
     /// Texts that mean that nothing is there, such as `NULL`, in every column.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_many::list")]
+    #[schemars(with = "OneOrMany")]
     pub null: Vec<String>,
     /// Numbers in the vector of a value, of fields that name no `width`.
     #[serde(default = "default_width")]
@@ -340,6 +344,14 @@ pub struct Rate {
     pub folds: u32,
     /// Numeric column; a training row then sees strictly earlier rows only.
     pub time: Option<String>,
+}
+
+impl Rate {
+    /// Whether its key is the column that has the field's name, as where the schema
+    /// names no key.
+    pub fn is_of_its_own_name(&self, name: &str) -> bool {
+        self.key == [name]
+    }
 }
 
 impl Schema {

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::one_or_many::{self, OneOrMany};
 use super::{
     Buckets, Categorical, DEFAULT_FOLDS, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform,
     WIDEST,
@@ -64,7 +65,8 @@ pub(super) struct RawField {
     transform: Option<String>,
     /// Columns whose values together are the key that rates are counted for; the column of
     /// the field's own name if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_or_many::some")]
+    #[schemars(with = "Option<OneOrMany>")]
     key: Option<Vec<String>>,
     /// How strongly a key with few rows is pulled towards the mean of all, in rows. If
     /// absent it is estimated, for each task, from how well the folds of a key agree;

@@ -25,7 +25,7 @@ pub use trainer::{Taught, Trainer};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use crate::balance::{Setting, Shared};
+use crate::balance::{BalanceConfig, Setting, Shared};
 use crate::config::Config;
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -248,7 +248,8 @@ pub fn train_from(
             Next::GoOn | Next::Checkpoint => ControlFlow::Continue(()),
         };
         let features = Features::learn_watched(schema, train, &mut watch)?;
-        let (rows, warnings) = (features.features().rows(), features.features().warnings().to_vec());
+        let (rows, mut warnings) = (features.features().rows(), features.features().warnings().to_vec());
+        warnings.extend(config.model.about().remark(schema));
         observer(&Event::Learned { rows, warnings });
         let mut fit = Fit::new(config, &features, train, valid)?;
         if let Some(resume) = resume {
@@ -273,6 +274,10 @@ pub fn check(config: &Config, schema: &Schema) -> Result<()> {
     let network = spec.network(schema, sketch.layout())?;
     monitor(config, schema)?;
     Mix::new(&config.train, &network.objective)?;
+    if schema.tasks.len() < 2 && config.balance != BalanceConfig::default() {
+        let message = "balance: the schema has one task, so there is nothing to balance; leave [balance] out";
+        return Err(Error::Config(message.into()));
+    }
     let shared = || Shared::find(&spec.network_of_heads(schema, sketch.layout())?, sketch.layout().tables.len());
     let (tasks, parameters) = (schema.tasks.len(), network.program.parameters());
     config.balance.start(&Setting { tasks, seed: spec.seed, parameters, shared: &shared }).map(|_| ())

@@ -35,11 +35,9 @@ pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()>
     let one = Side::load(path)?;
     let other = against.map(Side::load).transpose()?;
     if other.is_none() && one.sets.len() == 1 {
-        return output::print(format!(
-            "{}: the tasks share one set of tables; there is nothing to compare; --against compares it with the tables \
-             of another model",
-            one.about
-        ));
+        let why = if one.scorer.tasks().len() == 1 { "there is one task" } else { "the tasks share one set of tables" };
+        let told = format!("{}: {why}, so there is nothing to compare;", one.about);
+        return output::print(table::sentence(&[told, "--against compares it with another model".into()]));
     }
     let about = match &other {
         Some(other) => format!("one: {}\nother: {}", one.about, other.about),
@@ -47,6 +45,10 @@ pub fn inspect(path: &Path, against: Option<&Path>, values: usize) -> Result<()>
     };
     let names = &other.as_ref().unwrap_or(&one).sets;
     let compared = compare(&one.scorer, other.as_ref().map(|other| &other.scorer), values);
+    if compared.is_empty() {
+        let why = "no field has a table of values: tables of numbers' buckets are not compared".to_string();
+        return output::print(table::sentence(&[format!("{about}:"), why]));
+    }
     let rows = compared.iter().map(|Comparison { table: name, sets, values, finding }| {
         let figures = match finding {
             Finding::Likeness { neighbours, chance, clusters } => {
