@@ -296,8 +296,9 @@ impl<'a> Story<'a> {
         let speed = (rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
         let mut told = vec![format!("epoch {epoch}, step {}:", table::count(step))];
         told.extend(reached(self.monitor, figure, best));
-        told.push(format!("({} rows/s)", table::count(speed)));
-        let told = table::sentence(&told);
+        // How fast it goes is told where there is room.
+        let with_speed = table::sentence(&[&told[..], &[format!("({} rows/s)", table::count(speed))]].concat());
+        let told = if with_speed.contains('\n') { table::sentence(&told) } else { with_speed };
         tracing::info!(epoch, step, figure, best, "{told}\n{}", self.by_task(line));
         if figure.is_none() && !self.undefined {
             self.undefined = true;

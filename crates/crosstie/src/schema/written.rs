@@ -48,13 +48,13 @@ pub(super) struct RawField {
     /// before do; the field has its own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
-    /// What stands between the values in a text cell, as in `red|blue`. List columns need
-    /// none.
     /// Whether the values' rates, as a `rate` field with this column as its key has
     /// them, stand beside the vector of the value. If absent, they do where a vocabulary
     /// has many values, each of which is seen in few rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rates: Option<bool>,
+    /// What stands between the values in a text cell, as in `red|blue`. List columns need
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     separator: Option<String>,
     /// How the vectors of a cell's values become one.
