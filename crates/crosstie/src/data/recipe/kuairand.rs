@@ -347,7 +347,7 @@ fn schema_text(rates: bool) -> String {
     if rates {
         for (side, key) in RATES {
             text +=
-                &format!("\n[[field]]\nname = \"{key}_rate\"\nkind = \"rate\"\nkey = [\"{key}\"]\nside = \"{side}\"\n");
+                &format!("\n[[field]]\nname = \"{key}_rate\"\nkind = \"rate\"\nkey = [\"{key}\"]\ncount = true\nside = \"{side}\"\n");
         }
     } else {
         text += &fields(&["user_id"], "kind = \"categorical\"\nside = \"user\"");
