@@ -208,9 +208,8 @@ fn every_key_of_a_config_stands_in_the_reference_with_its_default() {
                 chosen["optimizer"]["dense"] = chosen["optimizer"]["rows"].clone();
             }
             let sections = reference.sections.iter().filter(|section| is_chosen(section, &chosen));
-            let mut found = sections.flat_map(|section| {
-                section.keys.iter().filter(|key| section.path_of(key) == told).map(|key| key.clone())
-            });
+            let mut found =
+                sections.flat_map(|section| section.keys.iter().filter(|key| section.path_of(key) == told).cloned());
             let key = found.next().unwrap_or_else(|| panic!("{path} of {} is not explained", about.name));
             if !path.ends_with(".name") {
                 let default = key.default.unwrap_or_else(|| panic!("{path} has a default"));

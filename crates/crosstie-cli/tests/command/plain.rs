@@ -10,7 +10,7 @@ const SCHEMA: &str = "[[task]]\nname = \"bought\"\n[[field]]\nname = \"age\"\nki
 fn rows(from: u32, to: u32) -> String {
     let row = |row: u32| {
         let (age, luck) = (row * 37 % 60 + 20, row * 7919 % 100);
-        let income = if row % 9 == 0 { String::new() } else { format!("{}.5", row * 31 % 5000) };
+        let income = if row.is_multiple_of(9) { String::new() } else { format!("{}.5", row * 31 % 5000) };
         format!("{age},{income},{}\n", u32::from(age + luck / 2 > 75))
     };
     format!("age,income,bought\n{}", (from..to).map(row).collect::<String>())

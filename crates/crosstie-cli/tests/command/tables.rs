@@ -159,7 +159,7 @@ fn long_names() -> (Place, Vec<String>) {
     place.write("schema.toml", &format!("scenario = \"place_where_the_item_was_shown\"\n{tasks}{field}"));
     let row = |row: usize| {
         let view = usize::from(row % 3 < 2);
-        let others = (2..7).map(|every| format!(",{}", if row % every == 0 { view } else { 0 }));
+        let others = (2..7).map(|every| format!(",{}", if row.is_multiple_of(every) { view } else { 0 }));
         format!("home-{},category-{}-of-many,{view}{}\n", row % 2, row % 5, others.collect::<String>())
     };
     let header = format!("place_where_the_item_was_shown,category_of_the_item_in_the_shop,{}", names.join(","));
