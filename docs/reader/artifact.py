@@ -67,6 +67,8 @@ class Artifact:
         self.model, self.network, self.heads = config["model"], config["network"], self.manifest["heads"]
         self.schema = tomllib.loads((path / "features/schema.toml").read_text())
         self.tasks = {task["name"]: task for task in self.schema["task"]}
+        maps = path / "calibration.json"
+        self.calibration = json.loads(maps.read_text())["tasks"] if maps.exists() else {}
         self.learned = json.loads((path / "features/features.json").read_text())
         self.weights = tensors(path / "dense.safetensors") | tensors(path / "embedding.safetensors")
         self.cells = table(path / "golden.parquet")
@@ -217,25 +219,39 @@ class Artifact:
         owner = lambda head: max((name for name in self.tasks if f"{head}_".startswith(f"{name}_")), key=len)
         return [head for head in self.heads if owner(head) == task]
 
+    def mapped(self, task, kind, logits):
+        """Through the map of calibration.json, if there is one: that of each row's scenario."""
+        common = self.calibration.get(task, {}).get(kind, {"slope": 1, "intercept": 0})
+        own, names = common.get("scenarios", {}), self.manifest["scenarios"]
+        maps = [own.get(names[scenario], common) for scenario in self.scenario]
+        return sigmoid(np.array([of["slope"] for of in maps]) * logits + np.array([of["intercept"] for of in maps]))
+
     def probabilities(self, logits):
         """Given the parent and from the impression, rows × tasks each."""
-        p, given, joint = dict(zip(self.heads, sigmoid(logits).T)), {}, {}
+        z, given, joint = dict(zip(self.heads, np.float64(logits).T)), {}, {}
+
+        def logit(task):
+            for action in self.tasks:
+                if f"{task}_with_{action}" in z:
+                    way, ways = sigmoid(logit(action)), [sigmoid(z[f"{task}_{of}_{action}"]) for of in ("with", "without")]
+                    total = way * ways[0] + (1 - way) * ways[1]
+                    return np.log(total) - np.log1p(-total)
+            return z.get(task)
 
         def of_parent(task):
-            for action in self.tasks:
-                if f"{task}_with_{action}" in p:
-                    way = of_parent(action)
-                    return way * p[f"{task}_with_{action}"] + (1 - way) * p[f"{task}_without_{action}"]
-            return p.get(task)
+            return None if logit(task) is None else self.mapped(task, "given_parent", logit(task))
 
         def of_impression(task):
             parent = self.tasks[task].get("after")
-            if f"{task}_from_impression" in p:
-                return p[f"{task}_from_impression"]
+            if f"{task}_from_impression" in z:
+                own = self.mapped(task, "from_impression", z[f"{task}_from_impression"])
+                held = self.calibration and parent and not self.tasks[task].get("direct")
+                return np.minimum(own, of_impression(parent)) if held else own
             if parent is None:
                 return of_parent(task)
-            happens = of_impression(parent)
-            return happens * of_parent(task) + (1 - happens) * p.get(f"{task}_without_parent", 0)
+            happens, head = of_impression(parent), f"{task}_without_parent"
+            without = self.mapped(task, "without_parent", z[head]) if head in z else 0
+            return happens * of_parent(task) + (1 - happens) * without
 
         for task, about in self.tasks.items():
             given[task], joint[task] = of_parent(task), of_impression(task)

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod calibration;
 mod command;
 mod environment;
 mod files;

@@ -36,7 +36,7 @@ struct Line<'a> {
     losses: BTreeMap<&'a str, f64>,
     /// Weight that balancing gave each task in the last step.
     weights: BTreeMap<&'a str, f64>,
-    report: &'a Report,
+    report: Report,
 }
 
 /// A line of `masks.jsonl`.
@@ -258,9 +258,17 @@ impl<'a> Story<'a> {
                     best: *best,
                     losses: by_task(losses),
                     weights: by_task(weights),
-                    report,
+                    report: report.as_ref().clone().without_reliability(),
                 };
                 self.evaluated(&line, *rows);
+            }
+            Event::Calibrated { scenarios, warnings } => {
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                let own = match scenarios {
+                    0 => String::new(),
+                    some => format!("; scenarios have {} maps of their own", table::count(*some as u64)),
+                };
+                tracing::info!(scenarios, "probabilities are calibrated by the validation files{own}");
             }
             Event::Stopped { reason: why, best_step } => {
                 self.clear();

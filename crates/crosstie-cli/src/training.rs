@@ -19,7 +19,7 @@ use crate::environment::{self, Environment};
 use crate::run::{Run, write_json};
 use crate::session::Session;
 use crate::story::Story;
-use crate::{message, table};
+use crate::{calibration, message, table};
 
 /// The files of a config, opened: what is wrong with them is told before a run
 /// directory is made.
@@ -141,6 +141,8 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
         None => (trained.report, "validation"),
     };
     write_json(&run.metrics(), &report)?;
+    let warnings = calibration::warnings(&report, &trained.scorer, &format!("the {on} files"));
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let diagnosis = trained.scorer.diagnose(data.test.as_ref().unwrap_or(&data.valid))?;
     if !diagnosis.is_empty() {
         write_json(&run.diagnostics(), &diagnosis)?;

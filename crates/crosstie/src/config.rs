@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::balance::BalanceConfig;
+use crate::calibration::CalibrationConfig;
 use crate::embedding::EmbeddingConfig;
 use crate::error::{Error, Result};
 use crate::layer::Style;
@@ -64,6 +65,9 @@ pub struct Config {
     /// How long, in which steps, and with what means the model is trained.
     #[serde(default)]
     pub train: TrainConfig,
+    /// What becomes of the finished model's probabilities.
+    #[serde(default)]
+    pub calibration: CalibrationConfig,
     /// What the user should know about the text and the settings it was made of,
     /// one sentence each: old spellings, and what was left out.
     #[serde(skip)]
@@ -367,6 +371,7 @@ impl Config {
             balance: BalanceConfig::default(),
             optimizer: OptimizerConfig::default(),
             train: TrainConfig::default(),
+            calibration: CalibrationConfig::default(),
             warnings: Vec::new(),
         }
     }

@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::{Batch, Layout};
+use crate::calibration::{Calibration, Evidence};
 use crate::compute::{Mode, Node, NotFinite, Parameters, Workspace, zeros};
 use crate::embedding::{RowGradients, Tables};
 use crate::error::Result;
 use crate::metric::{Evaluation, Report};
 use crate::model::{Input, Network};
+use crate::objective::{Maps, Objective};
 
 /// Most rows that are scored at a time, so that buffers stay small.
 pub const ROWS: usize = 4096;
@@ -55,6 +57,28 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// Room for so many rows.
+    fn none_of(rows: usize, tasks: usize) -> Scores {
+        Scores { tasks, given_parent: vec![0.0; rows * tasks], from_impression: vec![0.0; rows * tasks] }
+    }
+
+    /// What a row's logits come to, through the tasks' maps if there are any.
+    fn set(&mut self, row: usize, objective: &Objective, logits: &[f32], maps: Option<&[Maps]>) {
+        let cells = row * self.tasks..(row + 1) * self.tasks;
+        let given = &mut self.given_parent[cells.clone()];
+        objective.calibrated(logits, maps.unwrap_or_default(), given, &mut self.from_impression[cells]);
+    }
+
+    /// What logits come to, through the maps of a calibration, if there is one.
+    pub fn of(objective: &Objective, evidence: &Evidence, calibration: Option<&Calibration>) -> Scores {
+        let outcome = evidence.outcome();
+        let mut scores = Scores::none_of(outcome.rows, objective.names().len());
+        for (row, logits) in evidence.logits().enumerate() {
+            scores.set(row, objective, logits, calibration.map(|maps| maps.maps(outcome.scenarios[row])));
+        }
+        scores
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.given_parent.len().checked_div(self.tasks).unwrap_or(0)
@@ -218,24 +242,48 @@ impl<'a> Passes<'a> {
         workspace.values(&self.network.program, node)
     }
 
-    /// Scores encoded rows of any number and order.
+    /// Scores encoded rows of any number and order, as the network says it.
     ///
     /// # Panics
     /// If the batch does not fit the layout ([`Batch::check`]).
     pub fn score(&self, workspace: &mut Workspace, batch: &Batch) -> Scores {
+        self.score_calibrated(workspace, batch, None)
+    }
+
+    /// As [`Passes::score`], through the maps of a calibration, if there is one.
+    ///
+    /// # Panics
+    /// If the batch does not fit the layout ([`Batch::check`]).
+    pub fn score_calibrated(
+        &self,
+        workspace: &mut Workspace,
+        batch: &Batch,
+        calibration: Option<&Calibration>,
+    ) -> Scores {
         let objective = &self.network.objective;
-        let tasks = objective.names().len();
-        let (given_parent, from_impression) = (vec![0.0; batch.rows * tasks], vec![0.0; batch.rows * tasks]);
-        let mut scores = Scores { tasks, given_parent, from_impression };
+        let mut scores = Scores::none_of(batch.rows, objective.names().len());
         self.each_piece(workspace, batch, |workspace, row_of| {
             for (index, logits) in self.logits(workspace).enumerate() {
                 let row = row_of(index);
-                let cells = row * tasks..(row + 1) * tasks;
-                let given = &mut scores.given_parent[cells.clone()];
-                objective.probabilities(logits, given, &mut scores.from_impression[cells]);
+                scores.set(row, objective, logits, calibration.map(|maps| maps.maps(batch.scenarios[row])));
             }
         });
         scores
+    }
+
+    /// What the network says of labelled rows, to be held against what happened.
+    ///
+    /// # Panics
+    /// If the batch does not fit the layout ([`Batch::check`]).
+    pub fn evidence(&self, workspace: &mut Workspace, batch: &Batch) -> Evidence {
+        let heads = self.network.objective.heads().len();
+        let mut found = vec![0.0; batch.rows * heads];
+        self.each_piece(workspace, batch, |workspace, row_of| {
+            for (index, logits) in self.logits(workspace).enumerate() {
+                found[row_of(index) * heads..][..heads].copy_from_slice(logits);
+            }
+        });
+        Evidence::new(found, batch)
     }
 
     /// Runs the network over a batch of any size and order, some rows at a time.

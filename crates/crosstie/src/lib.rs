@@ -64,6 +64,7 @@ pub mod arrow;
 pub mod artifact;
 pub mod balance;
 pub mod batch;
+pub mod calibration;
 pub mod comparison;
 pub mod compute;
 pub mod config;

@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use crate::batch::Batch;
+use crate::calibration::{Calibration, Evidence};
 use crate::compute::Workspace;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
 use crate::feature::{Features, Purpose};
 use crate::learned::{Learned, ROWS, Scores};
-use crate::metric::Report;
+use crate::metric::{Evaluation, Report};
 use crate::model::diagnostic::Means;
 use crate::model::{Diagnosis, Network};
 use crate::spec::ModelSpec;
 
-/// All that scoring needs: what the model is, its features, what it has learned.
+/// All that scoring needs: what the model is, its features, what it has learned, and
+/// how that is calibrated.
 #[derive(Clone, Debug)]
 pub struct Scorer {
     spec: ModelSpec,
     features: Arc<Features>,
     learned: Learned,
+    calibration: Option<Calibration>,
 }
 
 impl Scorer {
@@ -27,7 +30,18 @@ impl Scorer {
     /// for the features' schema and layout.
     pub fn new(spec: ModelSpec, features: Arc<Features>, mut learned: Learned) -> Scorer {
         learned.prepare(false);
-        Scorer { spec, features, learned }
+        Scorer { spec, features, learned, calibration: None }
+    }
+
+    /// The same with calibrated probabilities. `calibration` is of the model's
+    /// objective and the features' scenarios.
+    pub fn with_calibration(self, calibration: Calibration) -> Scorer {
+        Scorer { calibration: Some(calibration), ..self }
+    }
+
+    /// How its probabilities are calibrated, if they are.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
     }
 
     /// What the model is.
@@ -65,7 +79,8 @@ impl Scorer {
     /// # Errors
     /// As of [`Features::encode`]: a bad cell, a missing column.
     pub fn score_rows(&self, workspace: &mut Workspace, rows: &Rows) -> Result<Scores> {
-        Ok(self.learned.passes().score(workspace, &self.features.encode(rows, Purpose::Scoring)?))
+        let batch = self.features.encode(rows, Purpose::Scoring)?;
+        Ok(self.learned.passes().score_calibrated(workspace, &batch, self.calibration()))
     }
 
     /// Scores encoded rows.
@@ -74,7 +89,7 @@ impl Scorer {
     /// As of [`Batch::check`].
     pub fn score(&self, workspace: &mut Workspace, batch: &Batch) -> Result<Scores> {
         batch.check(self.features.layout())?;
-        Ok(self.learned.passes().score(workspace, batch))
+        Ok(self.learned.passes().score_calibrated(workspace, batch, self.calibration()))
     }
 
     /// Scores labelled files and reports how well.
@@ -82,9 +97,30 @@ impl Scorer {
     /// # Errors
     /// A file that cannot be read, a bad cell, a missing column.
     pub fn evaluate(&self, source: &Source) -> Result<Report> {
+        let (passes, mut workspace) = (self.learned.passes(), self.workspace(ROWS));
+        self.each_labelled(source, |batches| {
+            self.report(batches.map(|batch| Ok(passes.evidence(&mut workspace, &batch?))))
+        })
+    }
+
+    /// Reports how well the model scores rows, given what its network says of them.
+    ///
+    /// # Errors
+    /// The first error among the rows.
+    pub fn report(&self, evidence: impl Iterator<Item = Result<Evidence>>) -> Result<Report> {
+        let objective = &self.network().objective;
         let scenarios = &self.features.layout().scenarios;
-        let mut workspace = self.workspace(ROWS);
-        self.each_labelled(source, |batches| self.learned.passes().evaluate(&mut workspace, scenarios, batches))
+        let mut evaluation = Evaluation::new(objective.names(), objective.funnel(), scenarios);
+        for evidence in evidence {
+            let evidence = evidence?;
+            let scores = Scores::of(objective, &evidence, self.calibration());
+            evaluation.add(evidence.outcome(), &scores.given_parent, &scores.from_impression);
+            if self.calibration.is_some() {
+                let scores = Scores::of(objective, &evidence, None);
+                evaluation.add_uncalibrated(evidence.outcome(), &scores.given_parent, &scores.from_impression);
+            }
+        }
+        Ok(evaluation.report())
     }
 
     /// Means over labelled files of what the model shows of its inside; empty

@@ -57,5 +57,5 @@ fn artifacts_of_every_format_load_and_score_as_they_did() {
         }
         found += 1;
     }
-    assert!(found >= 5, "{found} artifacts");
+    assert!(found >= 8, "{found} artifacts");
 }

@@ -5,6 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crosstie::artifact::{self, Manifest};
+use crosstie::calibration::Calibration;
 use crosstie::data::Source;
 use crosstie::schema::Schema;
 use proptest::prelude::*;
@@ -77,6 +78,9 @@ fn damaged(model: usize, file: f64, damage: &Damage) -> (tempfile::TempDir, Stri
 fn sound(directory: &Path) -> Vec<String> {
     let from = compat("ncs4cvr").join("artifact");
     let scorer = artifact::load(&from).expect("it is sound");
+    let scenarios = scorer.features().layout().scenarios.len();
+    let calibration = Calibration::identity(&scorer.network().objective, scenarios);
+    let scorer = scorer.with_calibration(calibration);
     let rows = Source::open(&[from.join("golden.parquet").to_string_lossy()]).expect("it is sound");
     artifact::save(&scorer, &rows, directory).expect("there is room");
     let manifest = Manifest::read(&directory.join("manifest.json")).expect("it is sound");
@@ -87,7 +91,9 @@ fn sound(directory: &Path) -> Vec<String> {
 fn a_byte_flipped_or_missing_at_any_offset_of_an_artifact_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("artifact");
-    for name in sound(&path) {
+    let names = sound(&path);
+    assert!(names.contains(&"calibration.json".into()), "{names:?}");
+    for name in names {
         let refused = || artifact::load(&path).err().is_some_and(|error| error.to_string().contains(&name));
         let bytes = fs::read(path.join(&name)).unwrap();
         // Changed in place: some systems force a file that is written anew to the disk.

@@ -10,7 +10,7 @@ use crosstie::train::{self, Checkpoint};
 use crate::run::Run;
 use crate::session::Session;
 use crate::training::Finished;
-use crate::{interrupt, output, table, training};
+use crate::{calibration, interrupt, output, table, training};
 
 /// Train a model as a config says, and write a run directory
 ///
@@ -123,5 +123,9 @@ impl Train {
 
 fn tell(finished: &Finished) -> Result<()> {
     output::print(format!("On the {} files\n", finished.on))?;
-    output::print(table::report(&finished.report))
+    output::print(table::report(&finished.report))?;
+    if let Some(changed) = calibration::before_and_after(&finished.report) {
+        output::print(format!("\n{changed}"))?;
+    }
+    Ok(())
 }

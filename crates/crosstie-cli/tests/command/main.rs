@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod beforehand;
+mod calibration;
 mod directory;
 mod inspect;
 mod place;

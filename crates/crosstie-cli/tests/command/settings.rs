@@ -132,6 +132,9 @@ shuffle_rows = 262144
 cache_mib = 2048
 unknown_values = \"as-in-validation\"
 checkpoint_every = \"10 minutes\"
+
+[calibration]
+enabled = true
 ";
     assert_eq!(place.ok("train ads.toml --print-config").stdout, expected);
 }

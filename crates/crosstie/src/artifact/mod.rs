@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use manifest::{FORMAT, Manifest};
 
+use crate::calibration::Calibration;
 use crate::compute::Products;
 use crate::data::{Rows, Source, Writer};
 use crate::durable::{recover, replace_directory};
@@ -38,6 +39,8 @@ const CONFIG: &str = "config.toml";
 const FEATURES: &str = "features";
 const DENSE: &str = "dense.safetensors";
 const EMBEDDING: &str = "embedding.safetensors";
+/// The maps of the probabilities, where these are calibrated. Formats 1 and 2 had none.
+const CALIBRATION: &str = "calibration.json";
 const GOLDEN_ROWS: &str = "golden.parquet";
 const GOLDEN_SCORES: &str = "golden.json";
 
@@ -81,9 +84,33 @@ pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> 
         let parts = |Tensor { name, shape, values }| (name, shape, values);
         tensors::write(&temporary.join(DENSE), scorer.learned().dense_tensors().map(parts))?;
         tensors::write(&temporary.join(EMBEDDING), scorer.learned().table_tensors().map(parts))?;
+        write_calibration(scorer, temporary)?;
         write_golden(scorer, examples, temporary)?;
         sealed::write(&temporary.join(MANIFEST), &Manifest::of(scorer, temporary)?)
     })
+}
+
+fn write_calibration(scorer: &Scorer, directory: &Path) -> Result<()> {
+    let Some(calibration) = scorer.calibration() else { return Ok(()) };
+    let path = directory.join(CALIBRATION);
+    let written = calibration.written(&scorer.network().objective, &scorer.features().layout().scenarios);
+    let text = serde_json::to_string_pretty(&written).map_err(|error| Error::unwritten(&path, error))?;
+    fs::write(&path, text).map_err(Error::io(&path))
+}
+
+/// The maps of an artifact, if it has any. A file that the manifest does not list is
+/// none of its.
+fn read_calibration(manifest: &Manifest, scorer: Scorer, directory: &Path) -> Result<Scorer> {
+    if !manifest.files.contains_key(CALIBRATION) {
+        return Ok(scorer);
+    }
+    let path = directory.join(CALIBRATION);
+    let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let written =
+        serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error))?;
+    let calibration = Calibration::read(written, &scorer.network().objective, &scorer.features().layout().scenarios)
+        .map_err(|message| Error::artifact(&path, message))?;
+    Ok(scorer.with_calibration(calibration))
 }
 
 fn write_golden(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> {
@@ -118,8 +145,8 @@ fn score_golden(scorer: &Scorer, path: &Path) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Loads an artifact: checks its version, every file's size and checksum, and
-/// the scores of its golden rows.
+/// Loads an artifact: checks its version, every file's size and checksum, that its
+/// maps are increasing, and the scores of its golden rows.
 ///
 /// # Errors
 /// [`Error::Artifact`] naming the file that is damaged, missing, or of a newer
@@ -140,7 +167,7 @@ pub fn load(directory: &Path) -> Result<Scorer> {
         file.read(name, shape, Numbers::F32(into))
     };
     let learned = Learned::from_tensors(network, features.layout(), read)?;
-    let scorer = Scorer::new(spec, features, learned);
+    let scorer = read_calibration(&manifest, Scorer::new(spec, features, learned), directory)?;
     check_golden(&scorer, directory)?;
     Ok(scorer)
 }

@@ -73,7 +73,9 @@ impl Smoothing {
         if self.smoothing.len() != tasks || self.means.len() != tasks || !scales.contains(&self.scales.len()) {
             return Err(format!("expected {tasks} smoothings and mean rates and {tasks} or {} scales", tasks + 1));
         }
-        if let Some(smoothing) = self.smoothing.iter().flatten().find(|smoothing| smoothing.is_nan() || **smoothing <= 0.0) {
+        if let Some(smoothing) =
+            self.smoothing.iter().flatten().find(|smoothing| smoothing.is_nan() || **smoothing <= 0.0)
+        {
             return Err(format!("found {smoothing} for a smoothing, expected a number above 0"));
         }
         if let Some(mean) = self.means.iter().find(|mean| !(**mean > 0.0 && **mean < 1.0)) {

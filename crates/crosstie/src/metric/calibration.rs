@@ -1,5 +1,7 @@
 //! Figures that read the scores as probabilities.
 
+use serde::{Deserialize, Serialize};
+
 use super::row::{Row, by_score, masses, rows};
 
 /// Bins of the expected calibration error in reports.
@@ -84,19 +86,98 @@ pub(super) fn pcoc_of(rows: &[Row]) -> Option<f64> {
 /// Expected calibration error of rows sorted by score.
 pub(super) fn sorted_ece(rows: &[Row], bins: usize) -> Option<f64> {
     let (_, all) = masses(rows);
+    let bins = sorted_bins(rows, bins)?;
+    Some(bins.iter().map(|bin| (bin.predicted - bin.happened).abs()).sum::<f64>() / all)
+}
+
+/// Weighted sums over the rows of a bin.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    rows: u64,
+    mass: f64,
+    predicted: f64,
+    happened: f64,
+}
+
+/// Rows sorted by score in bins of equal mass; see [`ece`]. `None` without rows or
+/// bins.
+fn sorted_bins(rows: &[Row], bins: usize) -> Option<Vec<Sums>> {
+    let (_, all) = masses(rows);
     if !(all > 0.0 && bins > 0) {
         return None;
     }
-    // Per bin the weighted sums of predictions and of labels.
-    let mut sums = vec![(0.0, 0.0); bins];
+    let mut sums = vec![Sums::default(); bins];
     let mut before = 0.0;
     for tie in rows.chunk_by(|a, b| a.score == b.score) {
         let (positive, mass) = masses(tie);
         let bin = (bins as f64 * (before + mass / 2.0) / all) as usize;
-        let (predicted, happened) = &mut sums[bin.min(bins - 1)];
-        *predicted += mass * tie[0].score;
-        *happened += positive;
+        let bin = &mut sums[bin.min(bins - 1)];
+        bin.rows += tie.len() as u64;
+        bin.mass += mass;
+        bin.predicted += mass * tie[0].score;
+        bin.happened += positive;
         before += mass;
     }
-    Some(sums.iter().map(|(predicted, happened)| (predicted - happened).abs()).sum::<f64>() / all)
+    Some(sums)
+}
+
+/// Bins of [`Figures::reliability`](super::Figures::reliability).
+pub const DECILES: usize = 10;
+
+/// One tenth of the rows, in the order of their probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decile {
+    /// Rows; as in [`ece`] those of equal probability are all in one.
+    pub rows: u64,
+    /// Mean prediction; `None` without rows.
+    pub predicted: Option<f64>,
+    /// Mean label; `None` without rows.
+    pub happened: Option<f64>,
+}
+
+/// Reliability of rows sorted by score: [`DECILES`] bins of equal mass, the least
+/// likely first.
+pub(super) fn sorted_reliability(rows: &[Row]) -> Option<[Decile; DECILES]> {
+    let bins = sorted_bins(rows, DECILES)?;
+    let decile = |bin: &Sums| {
+        let mean = |sum: f64| (bin.mass > 0.0).then(|| sum / bin.mass);
+        Decile { rows: bin.rows, predicted: mean(bin.predicted), happened: mean(bin.happened) }
+    };
+    bins.iter().map(decile).collect::<Vec<_>>().try_into().ok()
+}
+
+/// Log-loss and PCOC alone, row by row as they come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Running {
+    loss: f64,
+    mass: f64,
+    predicted: f64,
+    positive: f64,
+    unsound: bool,
+}
+
+impl Running {
+    pub fn add(&mut self, label: bool, probability: f64, weight: f64) {
+        self.unsound |= probability.is_nan() || !(weight.is_finite() && weight >= 0.0);
+        self.loss += weight * surprise(probability, label);
+        self.mass += weight;
+        self.predicted += weight * probability;
+        self.positive += if label { weight } else { 0.0 };
+    }
+
+    /// `None` where rows are not sound.
+    pub fn level(self) -> Option<Level> {
+        let defined = |sum: f64, over: f64| (over > 0.0).then(|| sum / over);
+        let level = Level { logloss: defined(self.loss, self.mass), pcoc: defined(self.predicted, self.positive) };
+        (!self.unsound).then_some(level)
+    }
+}
+
+/// Figures of what a network says before it is calibrated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// See [`log_loss`].
+    pub logloss: Option<f64>,
+    /// See [`pcoc`].
+    pub pcoc: Option<f64>,
 }

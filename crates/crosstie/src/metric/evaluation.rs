@@ -1,7 +1,9 @@
 //! From batches of scores to a report.
 
+use indexmap::IndexMap;
 use rayon::prelude::*;
 
+use super::calibration::Running;
 use super::report::{Figures, Meanings, Report, Scenario};
 use super::row::{Row, by_score};
 use crate::batch::Batch;
@@ -26,6 +28,9 @@ pub struct Evaluation {
     given_parent: Vec<Sample>,
     /// Per task.
     from_impression: Vec<Sample>,
+    /// Per task: given the parent and from the impression, before calibration. Empty
+    /// where nothing was said of it.
+    uncalibrated: Vec<[Running; 2]>,
 }
 
 /// Labels and scores of one task in one meaning.
@@ -59,6 +64,31 @@ impl Evaluation {
             groups: Vec::new(),
             given_parent: vec![Sample::default(); tasks.len()],
             from_impression: vec![Sample::default(); tasks.len()],
+            uncalibrated: Vec::new(),
+        }
+    }
+
+    /// Says of the rows of a batch that were added what was predicted for them before
+    /// calibration. Of that the report tells log-loss and PCOC; these sums, unlike all
+    /// other figures, are taken in the order of the rows.
+    ///
+    /// # Panics
+    /// As [`Evaluation::add`].
+    pub fn add_uncalibrated(&mut self, batch: &Batch, given_parent: &[f64], from_impression: &[f64]) {
+        let tasks = self.tasks.len();
+        assert_eq!([given_parent.len(), from_impression.len()], [batch.rows * tasks; 2]);
+        self.uncalibrated.resize(tasks, Default::default());
+        for (row, labels) in batch.labels.chunks_exact(tasks).enumerate() {
+            let weight = batch.weights.get(row).map_or(1.0, |weight| f64::from(*weight));
+            for (task, [given, joint]) in self.uncalibrated.iter_mut().enumerate().filter(|_| weight != 0.0) {
+                let cell = row * tasks + task;
+                if let Some(label) = self.funnel.given_parent(labels, task) {
+                    given.add(label, given_parent[cell], weight);
+                }
+                if let Some(label) = self.funnel.from_impression(labels, task) {
+                    joint.add(label, from_impression[cell], weight);
+                }
+            }
         }
     }
 
@@ -100,13 +130,18 @@ impl Evaluation {
         // Per sample: overall, then each scenario.
         let figures: Vec<Vec<Figures>> = samples.into_par_iter().map(|sample| self.figures(sample)).collect();
         let (given_parent, from_impression) = figures.split_at(self.tasks.len());
-        let tasks = |part: usize| {
+        let tasks = |part: usize| -> IndexMap<String, Meanings> {
             let meanings = given_parent.iter().zip(from_impression).map(|(given_parent, from_impression)| Meanings {
                 given_parent: given_parent[part],
                 from_impression: from_impression[part],
             });
             self.tasks.iter().cloned().zip(meanings).collect()
         };
+        let mut overall = tasks(0);
+        for (meanings, [given_parent, from_impression]) in overall.values_mut().zip(&self.uncalibrated) {
+            meanings.given_parent.uncalibrated = given_parent.level();
+            meanings.from_impression.uncalibrated = from_impression.level();
+        }
         let mut rows = vec![0; self.scenario_names.len()];
         for scenario in &self.scenarios {
             rows[*scenario as usize] += 1;
@@ -114,7 +149,7 @@ impl Evaluation {
         let scenarios = self.reported_scenarios().iter().zip(rows).enumerate();
         Report {
             rows: self.weights.len() as u64,
-            tasks: tasks(0),
+            tasks: overall,
             scenarios: scenarios
                 .map(|(index, (name, rows))| (name.clone(), Scenario { rows, tasks: tasks(index + 1) }))
                 .collect(),
@@ -139,7 +174,7 @@ impl Evaluation {
         for scenario in 0..self.reported_scenarios().len() {
             let end = rest.partition_point(|row| row.scenario as usize <= scenario);
             let (part, after) = rest.split_at_mut(end);
-            figures.push(Figures::of(part, grouped));
+            figures.push(Figures { reliability: None, ..Figures::of(part, grouped) });
             rest = after;
         }
         figures

@@ -31,7 +31,7 @@ mod truth;
 #[cfg(test)]
 mod tests;
 
-pub use calibration::{ECE_BINS, ece, log_loss, normalized_entropy, pcoc};
+pub use calibration::{DECILES, Decile, ECE_BINS, Level, ece, log_loss, normalized_entropy, pcoc};
 pub use evaluation::Evaluation;
 pub use likeness::{Directions, adjusted_rand, clusters, neighbour_overlap};
 pub use name::FigureName;

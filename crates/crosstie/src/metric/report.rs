@@ -3,7 +3,9 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::calibration::{ECE_BINS, log_loss_of, normalized_entropy_of, pcoc_of, sorted_ece};
+use super::calibration::{
+    DECILES, Decile, ECE_BINS, Level, log_loss_of, normalized_entropy_of, pcoc_of, sorted_ece, sorted_reliability,
+};
 use super::name::FigureName;
 use super::rank::{sorted_auc, sorted_grouped_auc};
 use super::row::Row;
@@ -37,6 +39,14 @@ pub struct Figures {
     pub pcoc: Option<f64>,
     /// See [`super::ece`], with [`ECE_BINS`] bins.
     pub ece: Option<f64>,
+    /// Of a calibrated model: what its network says, before it is calibrated. Absent
+    /// from the figures of scenarios and from those that early stopping looks at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncalibrated: Option<Level>,
+    /// Prediction and outcome by decile of the predictions, the lowest first. Absent
+    /// from the figures of scenarios.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<[Decile; DECILES]>,
 }
 
 impl Figures {
@@ -53,6 +63,7 @@ impl Figures {
             ne: normalized_entropy_of(rows),
             pcoc: pcoc_of(rows),
             ece: sorted_ece(rows, ECE_BINS),
+            reliability: sorted_reliability(rows),
             ..counts
         };
         if !grouped {
@@ -121,6 +132,14 @@ pub struct Report {
 }
 
 impl Report {
+    /// The same without [`Figures::reliability`], as it stands in `metrics.jsonl`.
+    pub fn without_reliability(mut self) -> Report {
+        for meanings in self.tasks.values_mut() {
+            (meanings.given_parent.reliability, meanings.from_impression.reliability) = (None, None);
+        }
+        self
+    }
+
     /// The overall figure that a [`FigureName`] such as `auc`,
     /// `buy.from_impression.logloss` or `mean.from_impression.auc` stands for;
     /// `None` where it is not defined.

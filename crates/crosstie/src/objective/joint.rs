@@ -22,7 +22,7 @@ impl Op for Joint {
         let logits = pass.input(0);
         for (row, output) in pass.output.chunks_exact_mut(self.objective.funnel.tasks()).enumerate() {
             let mut room = Room::new();
-            let chances = self.objective.chances(logits.row(row), &mut room);
+            let chances = self.objective.chances(logits.row(row), &[], &mut room);
             output.iter_mut().zip(chances).for_each(|(p, chances)| *p = chances.joint.yes.exp() as f32);
         }
     }

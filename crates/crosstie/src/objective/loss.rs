@@ -89,7 +89,7 @@ impl FunnelLoss {
     /// One row's losses, without its weight.
     pub(super) fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
         let mut room = Room::new();
-        let chances = self.objective.chances(logits, &mut room);
+        let chances = self.objective.chances(logits, &[], &mut room);
         for (task, loss) in losses.iter_mut().enumerate() {
             let terms = self.terms(labels, task).map(|(answer, label)| {
                 let logs = match answer {
@@ -106,7 +106,7 @@ impl FunnelLoss {
     /// Adds the gradient of `Σ scale_task · loss_task` with respect to the logits.
     fn row_gradient(&self, logits: &[f32], labels: &[f32], scales: &[f32], gradient: &mut [f64]) {
         let mut room = Room::new();
-        let chances = self.objective.chances(logits, &mut room);
+        let chances = self.objective.chances(logits, &[], &mut room);
         let mut trace = Trace { objective: &self.objective, logits, chances, gradient };
         for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
             let scale = f64::from(*scale);
@@ -171,7 +171,7 @@ impl Objective {
     /// p being p(action and its ancestors | impression).
     pub(super) fn joint_gradient(&self, logits: &[f32], scales: &[f32], gradient: &mut [f64]) {
         let mut room = Room::new();
-        let chances = self.chances(logits, &mut room);
+        let chances = self.chances(logits, &[], &mut room);
         let mut trace = Trace { objective: self, logits, chances, gradient };
         for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
             // dp = p · d ln p.

@@ -11,6 +11,7 @@ mod beats;
 mod hard_example;
 mod joint;
 mod loss;
+mod map;
 mod triplet;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use beats::Beats;
 pub use hard_example::HardExample;
 pub use joint::Joint;
 pub use loss::FunnelLoss;
+pub use map::{Map, Maps, Told};
 pub(crate) use triplet::LEVELS;
 pub use triplet::{Triplet, TripletConfig};
 
@@ -158,6 +160,21 @@ impl Logs {
 
     fn of_logit(logit: f64) -> Logs {
         Logs { yes: log_sigmoid(logit), no: log_sigmoid(-logit) }
+    }
+
+    /// ln (p / (1 - p)).
+    fn logit(self) -> f64 {
+        self.yes - self.no
+    }
+
+    /// Of the mapped probability.
+    fn mapped(self, map: Map) -> Logs {
+        if map == Map::IDENTITY { self } else { Logs::of_logit(map.of(self.logit())) }
+    }
+
+    /// The less likely of the two.
+    fn at_most(self, other: Logs) -> Logs {
+        if self.yes > other.yes { other } else { self }
     }
 
     /// Total probability over two ways: `with` where `way` happened,
@@ -341,8 +358,15 @@ impl Objective {
     /// Turns one row's logits into probabilities per task: given the parent
     /// action, and from the impression.
     pub fn probabilities(&self, logits: &[f32], given: &mut [f64], joint: &mut [f64]) {
+        self.calibrated(logits, &[], given, joint);
+    }
+
+    /// As [`Objective::probabilities`], through the tasks' maps; without any as they
+    /// are. Where maps are, what a head of its own says from the impression is held
+    /// below the parent's, unless the task is direct.
+    pub fn calibrated(&self, logits: &[f32], maps: &[Maps], given: &mut [f64], joint: &mut [f64]) {
         let mut room = Room::new();
-        let chances = self.chances(logits, &mut room);
+        let chances = self.chances(logits, maps, &mut room);
         for task in 0..self.funnel.tasks() {
             let log = chances[task].joint.yes;
             joint[task] = log.exp();
@@ -355,26 +379,44 @@ impl Objective {
     }
 
     /// Each task's probabilities, as logarithms.
-    fn chances<'a>(&self, logits: &[f32], room: &'a mut Room) -> &'a [Chances] {
+    fn chances<'a>(&self, logits: &[f32], maps: &[Maps], room: &'a mut Room) -> &'a [Chances] {
         let chances = room.of(self.funnel.tasks());
-        let of = |head: usize| Logs::of_logit(f64::from(logits[head]));
+        let of = |head: usize, map: Map| Logs::of_logit(map.of(f64::from(logits[head])));
         for task in &self.order {
-            let heads = self.of_task[*task];
+            let (heads, parent) = (self.of_task[*task], self.funnel.parents[*task]);
+            let map = maps.get(*task).unwrap_or(&Maps::IDENTITY);
             let given = match heads.given {
-                Some(Given::Head(head)) => of(head),
-                Some(Given::Via { action, with, without }) => Logs::total(chances[action].given, of(with), of(without)),
+                Some(Given::Head(head)) => of(head, map.given_parent),
+                Some(Given::Via { .. }) => self.given(*task, logits).mapped(map.given_parent),
                 None => Logs::NEVER,
             };
-            let joint = match (heads.impression, self.funnel.parents[*task]) {
-                (Some(head), _) => of(head),
+            let joint = match (heads.impression, parent) {
+                (Some(head), Some(parent)) if !maps.is_empty() && !self.funnel.direct[*task] => {
+                    of(head, map.from_impression).at_most(chances[parent].joint)
+                }
+                (Some(head), _) => of(head, map.from_impression),
                 (None, Some(parent)) => {
-                    Logs::total(chances[parent].joint, given, heads.without.map_or(Logs::NEVER, of))
+                    let without = heads.without.map_or(Logs::NEVER, |head| of(head, map.without_parent));
+                    Logs::total(chances[parent].joint, given, without)
                 }
                 (None, None) => given,
             };
             chances[*task] = Chances { given, joint };
         }
         chances
+    }
+
+    /// What the heads say of p(action | parent action), before any map: a sum over
+    /// ways keeps the order of its rows whatever becomes of the sibling action.
+    fn given(&self, task: usize, logits: &[f32]) -> Logs {
+        let of = |head: usize| Logs::of_logit(f64::from(logits[head]));
+        match self.of_task[task].given {
+            Some(Given::Head(head)) => of(head),
+            Some(Given::Via { action, with, without }) => {
+                Logs::total(self.given(action, logits), of(with), of(without))
+            }
+            None => Logs::NEVER,
+        }
     }
 }
 

@@ -59,8 +59,15 @@ struct DataFile {
 /// Settings that may change between a checkpoint and the training that goes on
 /// from it: nothing that was computed so far depends on them. Data files are
 /// known by what they hold, not by where they lie.
-const FREE: [&str; 6] =
-    ["data", "train.epochs", "train.patience", "train.threads", "train.cache_mib", "train.checkpoint_every"];
+const FREE: [&str; 7] = [
+    "data",
+    "train.epochs",
+    "train.patience",
+    "train.threads",
+    "train.cache_mib",
+    "train.checkpoint_every",
+    "calibration",
+];
 
 impl Identity {
     /// Reads all data files through.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, Identity, Store};
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
@@ -215,6 +216,7 @@ impl<'a> Fit<'a> {
             None => state.trainer.into_learned(),
         };
         let scorer = Scorer::new(job.config.spec(), job.features.clone(), learned);
+        let (scorer, report) = calibrate(&job, scorer, report, observer)?;
         Ok(Trained { scorer, best_step, steps, reason, report })
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::mix::Mix;
 use super::unknown::{Counts, Unknowns};
 use crate::batch::{Batch, Ids};
+use crate::calibration::Evidence;
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
@@ -227,16 +228,8 @@ impl<'a> Loader<'a> {
         scenarios: &[String],
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Option<Report>> {
-        let produce = |sender: &SyncSender<Result<Arc<Batch>>>| {
-            for block in 0..self.source.blocks().len() {
-                if !self.block(block, 0, &mut |piece| sender.send(Ok(piece.clone())).is_ok())? {
-                    break;
-                }
-            }
-            Ok(())
-        };
         let mut workspace = passes.network().program.workspace(ROWS, false);
-        ahead(produce, |batches| {
+        ahead(self.in_order(), |batches| {
             let (mut behind, mut broken_off) = (0, false);
             let watched = batches.take_while(|batch| {
                 behind += batch.as_ref().map_or(0, |batch| batch.rows as u64);
@@ -246,6 +239,24 @@ impl<'a> Loader<'a> {
             let report = passes.evaluate(&mut workspace, scenarios, watched)?;
             Ok((!broken_off).then_some(report))
         })
+    }
+
+    /// What a network says of all rows, in their order.
+    pub fn evidence(&self, passes: Passes<'_>) -> Result<Vec<Evidence>> {
+        let mut workspace = passes.network().program.workspace(ROWS, false);
+        ahead(self.in_order(), |batches| batches.map(|batch| Ok(passes.evidence(&mut workspace, &*batch?))).collect())
+    }
+
+    /// Sends all encoded pieces in the order of their rows.
+    fn in_order(&self) -> impl Fn(&SyncSender<Result<Arc<Batch>>>) -> Result<()> + '_ {
+        |sender| {
+            for block in 0..self.source.blocks().len() {
+                if !self.block(block, 0, &mut |piece| sender.send(Ok(piece.clone())).is_ok())? {
+                    break;
+                }
+            }
+            Ok(())
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! "methods N" is section N of docs/methods.md.
 
+mod calibrate;
 mod checkpoint;
 mod exchange;
 mod fit;
@@ -38,7 +39,8 @@ use mix::Mix;
 
 /// What happens during a training, in this order: `Learning` many times,
 /// `Learned`, `Started`, of a model with masks to be found `Trial` and `Tried`
-/// many times, then `Step`, `Scored` and `Evaluated` many times, then `Stopped`.
+/// many times, then `Step`, `Scored` and `Evaluated` many times, then `Stopped` and, unless
+/// calibration is off, `Calibrated`.
 /// `Saved` and `NotSaved` come wherever a checkpoint was asked for.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -144,6 +146,13 @@ pub enum Event {
         /// The step whose weights are kept.
         best_step: u64,
     },
+    /// The kept model's probabilities were calibrated by the validation files.
+    Calibrated {
+        /// How many maps scenarios have of their own, beside those of the tasks.
+        scenarios: usize,
+        /// What was not calibrated, and why, one sentence each.
+        warnings: Vec<String>,
+    },
 }
 
 /// What an observer wants next.
@@ -185,7 +194,8 @@ pub struct Trained {
     pub steps: u64,
     /// Why it ended.
     pub reason: Reason,
-    /// The validation figures of that state.
+    /// The validation figures of the scorer. What early stopping looked at is in its
+    /// events: what that state's network says, before it was calibrated.
     pub report: Report,
 }
 

@@ -6,6 +6,8 @@ use anyhow::Result;
 use crosstie::artifact::{Manifest, load};
 use crosstie::feature::FieldSummary;
 use crosstie::learned::Tensor;
+use crosstie::objective::Condition;
+use crosstie::scorer::Scorer;
 
 use super::masks;
 use crate::{output, run, table};
@@ -47,10 +49,27 @@ pub fn inspect(path: &Path, graph: bool) -> Result<()> {
     parts.push(table::table(&["tensor", "~file", ">shape", ">weights"], tensors));
 
     parts.extend(masks::tables(&scorer));
+    parts.extend(maps(&scorer));
 
     let files = manifest.files.iter().map(|(name, entry)| vec![name.clone(), table::bytes(entry.bytes)]);
     parts.push(table::table(&["file", ">size"], files));
     output::print(parts.join("\n\n"))
+}
+
+/// The maps of the tasks, of a calibrated model.
+fn maps(scorer: &Scorer) -> Option<String> {
+    let (calibration, objective) = (scorer.calibration()?, &scorer.network().objective);
+    let lines = objective.mapped().filter_map(|(task, condition)| {
+        let (map, own) = calibration.map(task, condition)?;
+        let on = match condition {
+            Condition::WithoutParent => "without parent",
+            Condition::FromImpression => "from impression",
+            _ => "given parent",
+        };
+        let (slope, intercept) = (table::figure(Some(map.slope)), table::figure(Some(map.intercept)));
+        Some(vec![objective.names()[task].clone(), on.into(), slope, intercept, own.to_string()])
+    });
+    Some(table::table(&["calibration of", "on", ">slope", ">intercept", ">scenarios with their own"], lines))
 }
 
 fn field(field: &FieldSummary) -> Vec<String> {

@@ -89,6 +89,8 @@ fn each_figure_equals_scikit_learn() {
             ne: normalized_entropy(&labels, scores, weights),
             pcoc: pcoc(&labels, scores, weights),
             ece: ece(&labels, scores, weights, ECE_BINS),
+            uncalibrated: None,
+            reliability: None,
         };
         assert_figures(&case.name, &found, &case.figures);
     }
