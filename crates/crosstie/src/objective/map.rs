@@ -7,6 +7,8 @@
 //! these as it does without maps. So what is from the impression is still the
 //! product along the way, and a conversion is never likelier than what it comes
 //! after; and in a scenario no map changes the order of the rows by what it maps.
+//! Where a head of its own tells the whole way, p(action | parent action) is the
+//! quotient of two mapped probabilities, as it is one of two heads without maps.
 
 use serde::{Deserialize, Serialize};
 
