@@ -330,7 +330,7 @@ impl<'a> Story<'a> {
                 vec![("loss", line.losses.get(task).copied()), ("auc", of_task.auc), ("pcoc", of_task.pcoc)];
             let own = self.figure.of_task(task, self.figure.meaning());
             if figures.iter().all(|(name, _)| *name != own.name()) {
-                figures.push((own.name(), own.of(line.report)));
+                figures.push((own.name(), own.of(&line.report)));
             }
             let told = figures.iter().map(|(name, value)| format!("{name} {:<6}", table::figure(*value)));
             told.collect::<Vec<_>>().join("  ").trim_end().to_string()

@@ -20,6 +20,7 @@ mod written;
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::Evidence;
@@ -30,7 +31,7 @@ use crate::objective::{Condition, Map, Maps, Objective};
 use fit::Row;
 
 /// The `[calibration]` section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationConfig {
     /// Whether the probabilities of the finished model are calibrated by the
