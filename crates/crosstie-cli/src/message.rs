@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::SystemTime;
 
+use crosstie::feature::Drift;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -65,6 +66,11 @@ pub fn chain(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+/// Says how rows differ from the training rows, as far as that is known.
+pub fn warn_of(drift: Option<&Drift>, files: &str) {
+    drift.iter().flat_map(|drift| drift.sentences(files)).for_each(|sentence| tracing::warn!("{sentence}"));
 }
 
 /// The time now, in UTC, as RFC 3339 writes it.

@@ -227,6 +227,7 @@ impl<'a> Story<'a> {
                 self.tried(&tried);
             }
             Event::Learning { .. } | Event::Trial { .. } | Event::Scored { .. } => self.heed_interrupt(),
+            Event::Warning { message } => tracing::warn!("{message}"),
             Event::Saved { path } => {
                 tracing::debug!("{} is written", path.display());
                 self.due.written();

@@ -133,9 +133,11 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     let (report, on) = match &data.test {
         Some(test) => {
             let bar = session.spinner("evaluating on the test files");
-            let report = trained.scorer.evaluate(test);
-            let report = report.with_context(|| format!("the model is saved in {}", run.artifact().display()))?;
+            let judged = trained.scorer.evaluate_and_compare(test);
+            let (report, drift) =
+                judged.with_context(|| format!("the model is saved in {}", run.artifact().display()))?;
             bar.finish_and_clear();
+            message::warn_of(drift.as_ref(), &test.called("the test files"));
             (report, "test")
         }
         None => (trained.report, "validation"),

@@ -8,7 +8,7 @@ use crate::calibration::{Calibration, Evidence};
 use crate::compute::Workspace;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
-use crate::feature::{Features, Purpose};
+use crate::feature::{Drift, Features, Purpose, Tally};
 use crate::learned::{Learned, ROWS, Scores};
 use crate::metric::{Evaluation, Report};
 use crate::model::diagnostic::Means;
@@ -97,8 +97,23 @@ impl Scorer {
     /// # Errors
     /// A file that cannot be read, a bad cell, a missing column.
     pub fn evaluate(&self, source: &Source) -> Result<Report> {
+        self.judge(source, None)
+    }
+
+    /// As [`Scorer::evaluate`], and besides how the rows differ from the training
+    /// rows; of an artifact of before these were described that is not known.
+    ///
+    /// # Errors
+    /// As of [`Scorer::evaluate`].
+    pub fn evaluate_and_compare(&self, source: &Source) -> Result<(Report, Option<Drift>)> {
+        let mut tally = self.features.tally();
+        let report = self.judge(source, tally.as_mut())?;
+        Ok((report, tally.map(|tally| tally.drift())))
+    }
+
+    fn judge(&self, source: &Source, tally: Option<&mut Tally<'_>>) -> Result<Report> {
         let (passes, mut workspace) = (self.learned.passes(), self.workspace(ROWS));
-        self.each_labelled(source, |batches| {
+        self.each_labelled(source, tally, |batches| {
             self.report(batches.map(|batch| Ok(passes.evidence(&mut workspace, &batch?))))
         })
     }
@@ -133,7 +148,7 @@ impl Scorer {
         let mut means: Vec<Means> = diagnostics.iter().map(Means::new).collect();
         if !diagnostics.is_empty() {
             let mut workspace = self.network().program.diagnosis(ROWS);
-            self.each_labelled(source, |batches| {
+            self.each_labelled(source, None, |batches| {
                 for batch in batches {
                     passes.each_piece(&mut workspace, &batch?, |workspace, _| {
                         for (diagnostic, means) in diagnostics.iter().zip(&mut means) {
@@ -150,17 +165,23 @@ impl Scorer {
         Ok(named.collect())
     }
 
-    /// Reads and encodes labelled rows beside what is done with them.
+    /// Reads, encodes and counts labelled rows beside what is done with them.
     fn each_labelled<R>(
         &self,
         source: &Source,
+        mut tally: Option<&mut Tally<'_>>,
         read: impl FnOnce(&mut dyn Iterator<Item = Result<Batch>>) -> Result<R>,
     ) -> Result<R> {
         let columns = self.features.columns(Purpose::Evaluation);
         source.require(&columns)?;
-        let encode = |sender: &SyncSender<_>| {
+        let encode = move |sender: &SyncSender<_>| {
             for rows in source.rows(&columns, ROWS) {
-                if sender.send(Ok(self.features.encode(&rows?, Purpose::Evaluation)?)).is_err() {
+                let rows = rows?;
+                let batch = self.features.encode(&rows, Purpose::Evaluation)?;
+                if let Some(tally) = &mut tally {
+                    tally.add(&rows, &batch)?;
+                }
+                if sender.send(Ok(batch)).is_err() {
                     break;
                 }
             }

@@ -11,7 +11,7 @@ use crosstie::durable::NewFile;
 
 use crate::run;
 use crate::session::Session;
-use crate::{calibration, files, output, table};
+use crate::{calibration, files, message, output, table};
 
 /// Evaluate a trained model on its test files, or on other labelled files
 ///
@@ -58,8 +58,9 @@ impl Evaluate {
         let source = Source::open(&named)?;
         self.json.iter().try_for_each(|json| files::refuse_input(json, &source))?;
         let bar = session.spinner("scoring");
-        let report = scorer.evaluate(&source)?;
+        let (report, drift) = scorer.evaluate_and_compare(&source)?;
         bar.finish_and_clear();
+        message::warn_of(drift.as_ref(), &source.called("these files"));
         if let Some(json) = json {
             json.write(run::json(&report)?)?;
         }

@@ -146,7 +146,7 @@ fn the_tables_of_two_models_are_compared() {
     let other = compared(&place.ok("inspect one --embeddings --against two").stdout);
     let others: Vec<&str> = other.iter().filter(|line| line[0] == "user_id").map(|line| line[2].as_str()).collect();
     assert_eq!(others, ["click", "like", "follow", "cart", "buy"]);
-    place.run("inspect one --against two").exit(2).says(&["--embeddings"]);
+    place.run("inspect one --against two").exit(1).says(&["one is no data file; --embeddings"]);
     place.run("inspect one --embeddings --graph").exit(2).says(&["cannot be used with"]);
     place.run("inspect one --embeddings --against nowhere").exit(1).says(&["nowhere", "no such directory"]);
     place

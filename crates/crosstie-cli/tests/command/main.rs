@@ -6,6 +6,7 @@
 mod beforehand;
 mod calibration;
 mod directory;
+mod drift;
 mod inspect;
 mod place;
 mod plain;

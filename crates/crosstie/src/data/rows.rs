@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_select::take::take;
+
 use super::column::Column;
 use super::reading::Reading;
-use crate::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use crate::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use crate::arrow::datatypes::{DataType, Schema};
 use crate::error::{Error, Result};
 use crate::spelling;
 
-/// Consecutive rows of one file.
+/// Rows of one file: consecutive ones, or some of them that were [chosen](Rows::choose).
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The requested columns, in the order of the request.
@@ -22,12 +24,14 @@ pub struct Rows {
     /// Position of the first row within its file, from 0.
     pub first_row: u64,
     pub(super) reading: Option<Arc<Reading>>,
+    /// Of chosen rows, how far each lies behind the first.
+    pub(super) chosen: Option<Arc<[u32]>>,
 }
 
 impl Rows {
     /// Rows that were made, not read: `path` is what errors will call them.
     pub fn new(batch: RecordBatch, path: impl AsRef<Path>) -> Rows {
-        Rows { batch, path: path.as_ref().into(), file: 0, first_row: 0, reading: None }
+        Rows { batch, path: path.as_ref().into(), file: 0, first_row: 0, reading: None, chosen: None }
     }
 
     /// The same rows with their text read in another way. Without a reading it
@@ -49,7 +53,40 @@ impl Rows {
     /// The number of a row (an index from 0 into these rows) within its file,
     /// from 1, as error messages count.
     pub fn number(&self, row: usize) -> u64 {
-        self.first_row + row as u64 + 1
+        self.place(row) + 1
+    }
+
+    /// The position of a row (an index from 0 into these rows) within its file,
+    /// from 0.
+    pub fn place(&self, row: usize) -> u64 {
+        self.first_row + self.chosen.as_ref().map_or(row as u64, |chosen| u64::from(chosen[row]))
+    }
+
+    /// Some of these rows, which keep their places. What is not chosen takes no
+    /// memory.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a column that cannot be copied.
+    ///
+    /// # Panics
+    /// If there are no such rows.
+    pub(crate) fn choose(&self, rows: &[usize]) -> Result<Rows> {
+        let indices = UInt32Array::from_iter_values(rows.iter().map(|row| *row as u32));
+        let copy = |array: &ArrayRef| -> Result<ArrayRef> {
+            let array = take(array, &indices, None).map_err(|error| Error::file(&self.path, error.to_string()))?;
+            // A view would keep alive all that it is a view of.
+            Ok(match array.data_type() {
+                DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+                DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+                _ => array,
+            })
+        };
+        let arrays = self.batch.columns().iter().map(copy).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let batch = RecordBatch::try_new_with_options(self.batch.schema(), arrays, &options)
+            .map_err(|error| Error::file(&self.path, error.to_string()))?;
+        let chosen = rows.iter().map(|row| (self.place(*row) - self.first_row) as u32).collect();
+        Ok(Rows { batch, chosen: Some(chosen), ..self.clone() })
     }
 
     /// One column.

@@ -98,6 +98,14 @@ impl Source {
         &self.paths
     }
 
+    /// How to speak of the files: a single one by its name, several as `several`.
+    pub fn called(&self, several: &str) -> String {
+        match &self.paths[..] {
+            [path] => path.file_name().map_or_else(|| several.into(), |name| name.to_string_lossy().into_owned()),
+            _ => several.into(),
+        }
+    }
+
     /// Names of the columns of the first file. A later file may have others,
     /// or another order; it is refused only where a requested column lacks.
     pub fn columns(&self) -> &[String] {
@@ -179,7 +187,7 @@ impl Source {
             let rows = batches.next()?.and_then(|batch| {
                 let batch =
                     batch.project(&order).map_err(|error| Error::file(&path, error.to_string()).because(error))?;
-                let rows = Rows { batch, path: path.clone(), file: index, first_row, reading: None };
+                let rows = Rows { batch, path: path.clone(), file: index, first_row, reading: None, chosen: None };
                 first_row += rows.len() as u64;
                 Ok(rows)
             });

@@ -161,7 +161,7 @@ pub(super) fn places(rows: &Rows, schema: &Schema, rate: &Rate) -> Result<Vec<Pl
     let times = read_times(rows, rate)?;
     let place = |row: usize| Place {
         file: rows.file,
-        row: rows.first_row + row as u64,
+        row: rows.place(row),
         group: None,
         time: times.get(row).copied().unwrap_or(0.0),
     };
@@ -180,7 +180,7 @@ pub(super) fn read_times(rows: &Rows, rate: &Rate) -> Result<Vec<f64>> {
     let present = |(row, time): (usize, Option<f64>)| {
         time.ok_or_else(|| Error::Cell {
             path: rows.path.to_path_buf(),
-            row: rows.first_row + row as u64 + 1,
+            row: rows.number(row),
             column: column.clone(),
             found: "no value".into(),
             expected: "a number: the time of a training row tells which rows came before it".into(),

@@ -9,14 +9,16 @@ use std::sync::mpsc::SyncSender;
 
 use rayon::prelude::*;
 
-use super::encode::{places, read_labels};
+use super::drift::Profile;
+use super::encode::{encode, places, read_labels};
 use super::key::Keys;
 use super::numeric::{self, Moments, Sample};
 use super::rate;
+use super::sample::RowSample;
 use super::sums::Outcome;
 use super::vocabulary::Counts;
 use super::warning;
-use super::{Encoder, Features, Learned, OTHER, TrainingFeatures, column_of, table_name, training_columns};
+use super::{Encoder, Features, Learned, OTHER, Purpose, TrainingFeatures, column_of, table_name, training_columns};
 use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
@@ -245,6 +247,7 @@ pub(super) fn learn(
     // Their sums are kept in 32 bits, since most memory goes into them.
     let has_rates = learners.iter().any(|learner| matches!(learner, Learner::Rate { .. }));
     let mut labels_seen = warning::Labels::new(schema);
+    let mut sample = RowSample::new();
     let mut learned = Learned::default();
     let mut outcomes: Vec<Outcome> = Vec::new();
     let columns = training_columns(schema);
@@ -284,6 +287,7 @@ pub(super) fn learn(
             let done: Vec<Result<()>> =
                 learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes)).collect();
             done.into_iter().collect::<Result<()>>()?;
+            sample.add(&rows)?;
             if watch(learned.statistics.rows).is_break() {
                 return Err(Error::Stopped("the features were learned"));
             }
@@ -302,9 +306,21 @@ pub(super) fn learn(
     let mut of_field = std::mem::take(&mut learned.histories);
     let histories: Vec<_> = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
     let of_table = std::mem::take(&mut learned.known);
-    let features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
+    let mut features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
+    describe(&mut features, sample, &histories)?;
     let known = known(&features, &of_table);
     Ok(TrainingFeatures { features: Arc::new(features), histories, known, base_rates: labels_seen.rates(), files })
+}
+
+/// Says what the training rows were like, by a sample of them.
+fn describe(features: &mut Features, sample: RowSample, histories: &[Option<rate::History>]) -> Result<()> {
+    let encoded = sample.finish()?.into_par_iter().map(|rows| {
+        let batch = encode(features, &rows, Purpose::Evaluation, Some(histories))?;
+        Ok((rows, batch))
+    });
+    let encoded = encoded.collect::<Result<Vec<_>>>()?;
+    features.profile = Some(Profile::of(features, &encoded)?);
+    Ok(())
 }
 
 /// [`TrainingFeatures::known`]. `of_table` is the share of values that each

@@ -19,6 +19,7 @@
 //! distinct key of the rates in memory, and for rates with `time` every row.
 
 mod check;
+mod drift;
 mod encode;
 mod key;
 mod learn;
@@ -26,6 +27,7 @@ mod numeric;
 #[cfg(test)]
 mod one_table;
 mod rate;
+mod sample;
 mod save;
 mod shrinkage;
 mod summary;
@@ -49,11 +51,13 @@ use crate::error::{Error, Result};
 use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Schema, Transform};
 
 pub use check::{check, check_training};
+pub use drift::{Drift, Kind, Quantity, Shift, Tally};
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
 pub(crate) use warning::BaseRates;
 pub use warning::Unknown;
 
+use drift::Profile;
 use rate::{History, Rates, Smoothing};
 use vocabulary::Counts;
 
@@ -94,6 +98,8 @@ pub struct Features {
     warnings: Vec<String>,
     /// How the text of columns is read; of old artifacts it is taken as it is.
     reading: Option<Arc<Reading>>,
+    /// What the training rows were like; old artifacts do not know.
+    profile: Option<Profile>,
 }
 
 /// Features fresh from learning, with what the training files' own rows may see
@@ -387,7 +393,8 @@ impl Features {
         encode::encode(self, rows, purpose, None)
     }
 
-    /// Writes `schema.toml`, `features.json` (statistics),
+    /// Writes `schema.toml`, `features.json` (statistics), `profile.json` (what the
+    /// training rows were like),
     /// `vocabulary/<table>.parquet` (token, count; the order gives the ids) and
     /// `rate/<field>.parquet` (key columns, rows, and per task positives and
     /// missing labels) into an existing directory.
@@ -535,6 +542,16 @@ impl Features {
         };
         let Statistics { rows, warnings, columns, .. } = learned.statistics;
         let reading = columns.map(|columns| Arc::new(Reading { null: schema.null.clone(), columns }));
-        Ok(Features { schema, layout, tables, encoders, scenarios: learned.scenarios, rows, warnings, reading })
+        Ok(Features {
+            schema,
+            layout,
+            tables,
+            encoders,
+            scenarios: learned.scenarios,
+            rows,
+            warnings,
+            reading,
+            profile: None,
+        })
     }
 }

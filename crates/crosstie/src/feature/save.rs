@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `schema.toml` | the schema |
 //! | `features.json` | number of training rows; scales, cut points, mean rates; scenarios; warnings |
+//! | `profile.json` | what the training rows were like, to be compared with others; may be absent |
 //! | `vocabulary/<table>.parquet` | `token`, `count`; the first row has id 2 |
 //! | `rate/<field>.parquet` | `key_<column>` per key column, `rows`, then per task `positives_<task>` and `missing_<task>` |
 
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::drift::Profile;
 use super::rate::{Rates, Smoothing};
 use super::sums::Sums;
 use super::vocabulary::{Counts, Tokens};
@@ -22,6 +24,7 @@ use crate::schema::{Categorical, Encoding, FieldKind, Multi, Rate, Schema};
 
 /// Rows written or read at a time.
 const PIECE: usize = 65_536;
+const PROFILE: &str = "profile.json";
 
 pub(super) fn save(features: &Features, directory: &Path) -> Result<()> {
     let write = |name: &str, text: String| {
@@ -31,6 +34,10 @@ pub(super) fn save(features: &Features, directory: &Path) -> Result<()> {
     write("schema.toml", features.schema.to_toml())?;
     let json = serde_json::to_string_pretty(&statistics(features));
     write("features.json", json.map_err(|error| Error::unwritten(directory.join("features.json"), error))? + "\n")?;
+    if let Some(profile) = &features.profile {
+        let json = serde_json::to_string_pretty(profile);
+        write(PROFILE, json.map_err(|error| Error::unwritten(directory.join(PROFILE), error))? + "\n")?;
+    }
     for (lookup, table) in features.tables.iter().zip(&features.layout.tables) {
         if let Lookup::Vocabulary(known) = lookup {
             write_vocabulary(&path_of(directory, "vocabulary", &table.name)?, known)?;
@@ -211,7 +218,17 @@ pub(super) fn load(directory: &Path) -> Result<Features> {
         }
     }
     learned.statistics = statistics;
-    Features::assemble(schema, learned).map_err(|problem| Error::artifact(&path, problem))
+    let mut features = Features::assemble(schema, learned).map_err(|problem| Error::artifact(&path, problem))?;
+    features.profile = read_profile(&directory.join(PROFILE))?;
+    Ok(features)
+}
+
+fn read_profile(path: &Path) -> Result<Option<Profile>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(Error::io(path))?,
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| Error::artifact(path, error.to_string()).because(error))
 }
 
 fn read_table(path: &Path, columns: &[&str], mut each: impl FnMut(&Rows) -> Result<()>) -> Result<()> {

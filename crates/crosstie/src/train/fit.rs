@@ -21,6 +21,7 @@ use crate::data::Source;
 use crate::embedding::Table;
 use crate::error::{Error, Result};
 use crate::feature::{Features, TrainingFeatures};
+use crate::learned::Passes;
 use crate::metric::{FigureName, Report};
 use crate::scorer::Scorer;
 
@@ -107,6 +108,17 @@ fn eval_steps(rows: u64, rows_of_step: usize) -> u64 {
 impl Job<'_> {
     pub fn better(&self, new: f64, old: f64) -> bool {
         if self.higher_is_better { new > old } else { new < old }
+    }
+
+    /// Scores the validation files, unless the observer stops it. The first time it
+    /// tells how they differ from the training rows.
+    pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
+        let scenarios = &self.features.layout().scenarios;
+        let report = self.valid.evaluate(passes, scenarios, &mut stoppable(observer))?;
+        for message in self.valid.drift() {
+            observer(&Event::Warning { message });
+        }
+        Ok(report)
     }
 }
 
@@ -323,9 +335,7 @@ impl State {
 
     /// Scores the validation files, unless the observer stops it.
     fn evaluate(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
-        let scenarios = &job.features.layout().scenarios;
-        let report = job.valid.evaluate(self.trainer.learned().passes(), scenarios, &mut stoppable(observer))?;
-        let Some(report) = report else {
+        let Some(report) = job.evaluate(self.trainer.learned().passes(), observer)? else {
             self.broken_off = true;
             return Ok(ControlFlow::Break(()));
         };
@@ -365,7 +375,7 @@ impl State {
 }
 
 /// Tells an observer of scored rows, and breaks off if it says stop.
-pub(super) fn stoppable<'o>(observer: &'o mut Observer<'_>) -> impl FnMut(u64) -> ControlFlow<()> + 'o {
+fn stoppable<'o>(observer: &'o mut Observer<'_>) -> impl FnMut(u64) -> ControlFlow<()> + 'o {
     |rows| match observer(&Event::Scored { rows }) {
         Next::Stop => ControlFlow::Break(()),
         Next::GoOn | Next::Checkpoint => ControlFlow::Continue(()),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mix::Mix;
 use super::unknown::{Counts, Unknowns};
@@ -13,7 +13,7 @@ use crate::calibration::Evidence;
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
-use crate::feature::{Features, Purpose, TrainingFeatures};
+use crate::feature::{Features, Purpose, Tally, TrainingFeatures};
 use crate::learned::{Passes, ROWS};
 use crate::metric::Report;
 use crate::random::Stream;
@@ -27,6 +27,14 @@ pub(super) struct Loader<'a> {
     encoder: Encoder<'a>,
     cache: Mutex<Cache>,
     unknowns: Unknowns,
+    /// Of rows that are not trained on: counts of them, until all were read once.
+    seen: Mutex<Option<Seen<'a>>>,
+}
+
+/// Counts of the rows of the first blocks.
+struct Seen<'a> {
+    blocks: usize,
+    tally: Tally<'a>,
 }
 
 /// How rows are encoded.
@@ -86,8 +94,17 @@ pub(super) struct Window {
 
 impl<'a> Loader<'a> {
     pub fn new(source: &'a Source, encoder: Encoder<'a>, budget: usize) -> Loader<'a> {
-        let cache = Mutex::new(Cache { blocks: HashMap::new(), bytes: 0, budget });
-        Loader { source, encoder, cache, unknowns: Unknowns::default() }
+        let tally = match encoder {
+            Encoder::Training(_) => None,
+            Encoder::Evaluation(features) => features.tally(),
+        };
+        Loader {
+            source,
+            encoder,
+            cache: Mutex::new(Cache { blocks: HashMap::new(), bytes: 0, budget }),
+            unknowns: Unknowns::default(),
+            seen: Mutex::new(tally.map(|tally| Seen { blocks: 0, tally })),
+        }
     }
 
     /// From now on batches have more unknown values.
@@ -105,6 +122,12 @@ impl<'a> Loader<'a> {
             })?;
         }
         Ok(counts)
+    }
+
+    /// How the rows differ from the training rows, told once: when all have been read.
+    pub fn drift(&self) -> Vec<String> {
+        let whole = lock(&self.seen).take_if(|seen| seen.blocks == self.source.blocks().len());
+        whole.map_or_else(Vec::new, |seen| seen.tally.drift().sentences(&self.source.called("the validation files")))
     }
 
     /// Feeds what one shuffled epoch has left after `from` to `consume`, batch by
@@ -185,12 +208,13 @@ impl<'a> Loader<'a> {
     /// Feeds the encoded pieces of a block, but for the first `passed`, to
     /// `consume` until it says no; whether it never did.
     fn block(&self, block: usize, passed: usize, consume: &mut dyn FnMut(&Arc<Batch>) -> bool) -> Result<bool> {
-        let cached = self.lock().blocks.get(&block).cloned();
+        let cached = lock(&self.cache).blocks.get(&block).cloned();
         if let Some(pieces) = cached {
             return Ok(pieces.iter().skip(passed).all(consume));
         }
         let mut kept = Some(Vec::new());
         let mut bytes = 0;
+        let mut tally = lock(&self.seen).as_ref().filter(|seen| seen.blocks == block).map(|seen| seen.tally.clone());
         for (place, rows) in self.source.read(block, &self.encoder.columns(), PIECE)?.enumerate() {
             let rows = rows?;
             if place < passed {
@@ -198,26 +222,28 @@ impl<'a> Loader<'a> {
                 continue;
             }
             let piece = Arc::new(self.encoder.encode(&rows)?);
+            if let Some(tally) = &mut tally {
+                tally.add(&rows, &piece)?;
+            }
             if !consume(&piece) {
                 return Ok(false);
             }
             bytes += size(&piece);
-            let cache = self.lock();
+            let cache = lock(&self.cache);
             match kept.as_mut() {
                 Some(pieces) if cache.bytes + bytes <= cache.budget => pieces.push(piece),
                 _ => kept = None,
             }
         }
         if let Some(pieces) = kept {
-            let mut cache = self.lock();
+            let mut cache = lock(&self.cache);
             cache.bytes += bytes;
             cache.blocks.insert(block, Arc::new(pieces));
         }
+        if let Some(tally) = tally {
+            *lock(&self.seen) = Some(Seen { blocks: block + 1, tally });
+        }
         Ok(true)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Scores all rows in their order; `watch` is told of the rows behind every
@@ -258,6 +284,10 @@ impl<'a> Loader<'a> {
             Ok(())
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes of an encoded piece.

@@ -41,7 +41,8 @@ use mix::Mix;
 /// `Learned`, `Started`, of a model with masks to be found `Trial` and `Tried`
 /// many times, then `Step`, `Scored` and `Evaluated` many times, then `Stopped` and, unless
 /// calibration is off, `Calibrated`.
-/// `Saved` and `NotSaved` come wherever a checkpoint was asked for.
+/// `Saved` and `NotSaved` come wherever a checkpoint was asked for, `Warning` before
+/// `Evaluated`, `Tried` and `Stopped`.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Training rows were read to learn the features.
@@ -128,6 +129,13 @@ pub enum Event {
         weights: Vec<f64>,
         /// Training rows since the evaluation before.
         rows: u64,
+    },
+    /// Something that a person should know: what differs between the validation
+    /// files and the training rows, with the first evaluation; a task that came to
+    /// nothing, at the end.
+    Warning {
+        /// In one sentence.
+        message: String,
     },
     /// A checkpoint was written.
     Saved {

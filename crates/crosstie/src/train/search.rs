@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::checkpoint::Store;
-use super::fit::{Job, State, save, stoppable};
+use super::fit::{Job, State, save};
 use super::loader::Cursor;
 use super::trainer::Trainer;
 use super::{Event, Next, Observer};
@@ -120,9 +120,9 @@ impl State {
         let monitor = job.monitor.of_task(&objective.names()[task], meaning);
         // By the network of its own loss: of other tasks it knows nothing.
         let network = self.trainer.turn(task).expect("tasks take turns while masks are looked for");
-        let scenarios = &job.features.layout().scenarios;
-        let report = job.valid.evaluate(learned.passes_of(network), scenarios, &mut stoppable(observer))?;
-        let Some(report) = report else { return Ok(ControlFlow::Break(())) };
+        let Some(report) = job.evaluate(learned.passes_of(network), observer)? else {
+            return Ok(ControlFlow::Break(()));
+        };
         let figure = monitor.of(&report);
         // Masks come ever sparser; of equal ones the sparser is the better.
         let best = search.round > 0

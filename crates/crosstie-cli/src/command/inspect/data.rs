@@ -10,8 +10,8 @@ use crosstie::schema::Schema;
 use crate::session::Session;
 use crate::{output, table};
 
-pub fn inspect(session: &Session, path: &Path, schema: Option<&Path>) -> Result<()> {
-    let source = Source::open(&[path.to_string_lossy()])?;
+pub fn inspect(session: &Session, paths: &[PathBuf], schema: Option<&Path>) -> Result<()> {
+    let source = Source::open(&paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>())?;
     let beside = beside(&source);
     let schema = match (schema, &beside) {
         (Some(schema), _) => Some(Schema::read(schema)?),

@@ -1,0 +1,82 @@
+//! How data files differ from the rows that a model was trained on.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use crosstie::artifact::load;
+use crosstie::data::Source;
+use crosstie::feature::{Drift, Kind, Shift};
+
+use crate::session::Session;
+use crate::{output, run, table};
+
+/// Most characters of a name and of what is compared, so that lines fit a terminal.
+const NAME: usize = 20;
+const WHAT: usize = 16;
+
+pub fn inspect(session: &Session, paths: &[PathBuf], against: &Path) -> Result<()> {
+    let directory = run::artifact(against)?;
+    let scorer = load(&directory)?;
+    let source = Source::open(&paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>())?;
+    let bar = session.spinner("comparing");
+    let drift = scorer.features().compare(&source)?;
+    bar.finish_and_clear();
+    let Some(drift) = drift else {
+        bail!(
+            "{} does not say what its training rows were like: it was written by an older crosstie; train it anew",
+            directory.display()
+        );
+    };
+    let files = source.called("these files");
+    output::print(format!("{} rows of {files}, beside the training rows of", table::count(drift.rows)))?;
+    output::print(format!("{}\n", directory.display()))?;
+    output::print(text(&drift))
+}
+
+fn text(drift: &Drift) -> String {
+    let header = ["", "of", "what", ">training", ">here", ">by chance"];
+    let mut parts = vec![table::table(&header, drift.shifts.iter().map(line))];
+    parts.push(
+        "!: matters, and is more than chance explains; what matters most comes first.\n\
+         unknown: of the values; missing: of the rows; beyond: of the numbers, below or\n\
+         above all of training. mean, rate, count: in standard deviations from the mean\n\
+         of training, of rates and counts as the model sees them. positive: of the rows\n\
+         with a label. by chance: so much may be chance."
+            .into(),
+    );
+    if !drift.shifts.iter().any(|shift| shift.quantity.kind == Kind::FromImpression) {
+        parts.push("Not all labels are in these files: how often actions happen is not compared.".into());
+    }
+    parts.join("\n\n")
+}
+
+fn line(shift: &Shift) -> Vec<String> {
+    let value = |x: f64| if shift.quantity.kind.is_share() { table::percent(Some(x)) } else { format!("{x:.2}") };
+    let task = shift.quantity.task.as_deref().unwrap_or_default();
+    let what = match shift.quantity.kind {
+        Kind::Unknown => "unknown".into(),
+        Kind::Missing => "missing".into(),
+        Kind::Mean => "mean".into(),
+        Kind::Beyond => "beyond".into(),
+        Kind::Rate => format!("rate of {task}"),
+        Kind::Count => "count".into(),
+        Kind::GivenParent => "given its parent".into(),
+        Kind::FromImpression => "positive".into(),
+        Kind::Scenario => "share of rows".into(),
+    };
+    vec![
+        if shift.told { "!".into() } else { String::new() },
+        shorten(&shift.quantity.name, NAME),
+        shorten(&what, WHAT),
+        value(shift.training),
+        value(shift.found),
+        format!("± {}", value(shift.chance)),
+    ]
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most - 1) {
+        Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}…", &text[..end]),
+        _ => text.into(),
+    }
+}

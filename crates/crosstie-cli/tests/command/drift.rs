@@ -1,0 +1,122 @@
+//! What differs from the training rows, said while training, by `evaluate`, and by
+//! `inspect --against`.
+
+use crate::place::{Place, Ran};
+
+const SCHEMA: &str = "\
+scenario = \"tab\"
+scenario_min_rows = 10
+[[task]]
+name = \"click\"
+[[field]]
+name = \"city\"
+kind = \"categorical\"
+[[field]]
+name = \"price\"
+kind = \"numeric\"
+[[field]]
+name = \"a_very_long_name_of_a_field_that_nobody_wants_to_type\"
+column = \"price\"
+kind = \"numeric\"
+[[field]]
+name = \"city_rate\"
+kind = \"rate\"
+key = [\"city\"]
+";
+const CONFIG: &str = "\
+[data]
+schema = \"schema.toml\"
+train = [\"train.csv\"]
+valid = [\"valid.csv\"]
+test = [\"test.csv\"]
+[model]
+name = \"shared-bottom\"
+bottom_units = [4]
+[train]
+epochs = 1
+";
+
+/// Rows that follow a rule; `city` and `price` may go another way.
+fn log(rows: usize, start: usize, city: &str, price: f64) -> String {
+    let row = |row: usize| {
+        let lot = (row * 7919 + 13) % 10_007;
+        let click = u8::from(lot % 10 < 3);
+        format!("{},{city}{},{},{click}\n", ["home", "feed"][lot / 7 % 2], lot % 5, price + (lot % 100) as f64)
+    };
+    format!("tab,city,price,click\n{}", (start..start + rows).map(row).collect::<String>())
+}
+
+fn place(valid: &str, test: &str) -> Place {
+    let place = Place::new();
+    place.write("schema.toml", SCHEMA);
+    place.write("train.csv", &log(4000, 0, "c", 0.0));
+    place.write("valid.csv", valid);
+    place.write("test.csv", test);
+    place.write("config.toml", CONFIG);
+    place
+}
+
+fn like(rows: usize) -> String {
+    log(rows, 5000, "c", 0.0)
+}
+
+fn warnings(ran: &Ran) -> Vec<&str> {
+    ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect()
+}
+
+#[test]
+fn files_like_the_training_rows_are_trained_on_without_a_word() {
+    let place = place(&like(1000), &like(1500));
+    let ran = place.ok("train config.toml --out run");
+    assert!(warnings(&ran).is_empty(), "{}", ran.stderr);
+    let ran = place.ok("evaluate run");
+    assert!(warnings(&ran).is_empty(), "{}", ran.stderr);
+    let ran = place.ok("inspect --against run test.csv").prints(&["1,500 rows of test.csv"]);
+    assert!(!ran.stdout.lines().any(|line| line.trim_start().starts_with("! ")), "{}", ran.stdout);
+}
+
+#[test]
+fn what_differs_from_the_training_rows_is_named_in_one_line_each() {
+    let place = place(&log(1000, 5000, "City ", 0.0), &log(1500, 5000, "c", 500.0));
+    let unknown = "field `city`: 100 % of the values of valid.csv are unknown, 0 % of the training rows'";
+    let beyond = "field `price`: 100 % of the numbers of test.csv lie beyond those of the training rows (0 to 99)";
+    let ran = place.ok("train config.toml --out run").says(&[unknown, beyond]);
+    assert_eq!(ran.stderr.matches("field `city`: ").count(), 1, "{}", ran.stderr);
+    assert!(!ran.stderr.contains("of the values of test.csv"), "{}", ran.stderr);
+    assert!(place.read("run/train.log").contains(unknown), "the log of the run has it, too");
+    place.ok("evaluate run").says(&[beyond]);
+    place.ok("evaluate run --data valid.csv").says(&[unknown]);
+}
+
+#[test]
+fn any_file_is_compared_with_the_training_rows_of_an_artifact() {
+    let place = place(&like(1000), &like(1000));
+    place.ok("train config.toml --out run");
+    place.write("a.csv", &log(600, 5000, "City ", 500.0));
+    place.write("b.csv", &log(600, 6000, "City ", 500.0));
+    let ran = place.ok("inspect --against run a.csv b.csv").prints(&["1,200 rows of these files"]);
+    let told: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let line = |name: &str, what: &str| {
+        told.iter()
+            .find(|cells| cells.contains(&name) && cells.contains(&what))
+            .unwrap_or_else(|| panic!("{name} {what}"))
+    };
+    assert_eq!(line("city", "unknown")[..7], ["!", "city", "unknown", "0.00", "%", "100.00", "%"]);
+    assert_eq!(line("price", "beyond")[0], "!");
+    assert_eq!(line("click", "positive")[0], "click", "as often as in training");
+    let wide: Vec<&str> = ran.stdout.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+
+    // Without labels all but the actions is compared.
+    let unlabelled: String =
+        like(500).lines().map(|line| line.rsplit_once(',').map_or(line, |cut| cut.0).to_string() + "\n").collect();
+    place.write("c.csv", &unlabelled);
+    let ran = place.ok("inspect --against run/artifact c.csv").prints(&["how often actions happen is not compared"]);
+    assert!(!ran.stdout.contains("positive  "), "{}", ran.stdout);
+
+    // An artifact of before training rows were described says so.
+    std::fs::remove_file(place.path("run/artifact/features/profile.json")).expect("it is there");
+    place.run("inspect --against run a.csv").exit(1).says(&["profile.json"]);
+    place.run("inspect --against run nowhere.csv").exit(1);
+    place.run("inspect --against run --schema schema.toml a.csv").exit(2).says(&["cannot be used with"]);
+}
