@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width, presets};
 use crosstie::metric::{Figures, Report};
+use crosstie::objective::Objective;
 
 const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─'));
 
@@ -209,8 +210,11 @@ fn figures(tasks: &[(&str, &Figures)]) -> String {
         let Figures { auc, gauc, logloss, ne, pcoc, ece, .. } = **figures;
         let gauc = grouped.then_some(gauc);
         let told = [Some(auc), gauc, Some(logloss), Some(ne), Some(pcoc), Some(ece)];
+        // Of two classes there is an AUC, unless the model gives no probabilities.
+        let not_given = auc.is_none() && (1..figures.rows).contains(&figures.positives);
+        let told = told.into_iter().flatten().map(|value| if not_given { "n/a".into() } else { figure(value) });
         let whole = [task.to_string(), count(figures.rows), count(figures.positives)];
-        whole.into_iter().chain(told.into_iter().flatten().map(figure)).collect()
+        whole.into_iter().chain(told).collect()
     };
     table(&header, tasks.iter().map(row))
 }
@@ -225,6 +229,12 @@ pub fn scenarios(report: &Report) -> String {
         [name.clone(), count(scenario.rows)].into_iter().chain(aucs).collect()
     });
     table(&header, rows)
+}
+
+/// Under a report, why some probabilities given the parent are not told.
+pub fn unidentified(objective: &Objective) -> Option<String> {
+    let why: Vec<String> = objective.unidentified().iter().map(|why| wrapped(&format!("n/a: {why}"), 0)).collect();
+    (!why.is_empty()).then(|| format!("\n{}", why.join("\n")))
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub struct Gradients {
 pub struct Scores {
     /// Number of tasks.
     pub tasks: usize,
-    /// p(action | parent action).
+    /// p(action | parent action); NaN where the losses do not determine it
+    /// ([`Objective::identified`](crate::objective::Objective::identified)).
     pub given_parent: Vec<f64>,
     /// p(action and its ancestors | impression); every path, of a direct task.
     pub from_impression: Vec<f64>,
@@ -67,6 +68,7 @@ impl Scores {
         let cells = row * self.tasks..(row + 1) * self.tasks;
         let given = &mut self.given_parent[cells.clone()];
         objective.calibrated(logits, maps.unwrap_or_default(), given, &mut self.from_impression[cells]);
+        given.iter_mut().enumerate().filter(|(task, _)| !objective.identified(*task)).for_each(|(_, p)| *p = f64::NAN);
     }
 
     /// What logits come to, through the maps of a calibration, if there is one.

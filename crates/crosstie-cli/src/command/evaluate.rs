@@ -67,6 +67,7 @@ impl Evaluate {
         let what = format!("{} rows of {}", table::count(report.rows), named.join(", "));
         output::print(table::wrapped(&what, 0) + "\n")?;
         output::print(table::report(&report))?;
+        table::unidentified(&scorer.network().objective).map_or(Ok(()), output::print)?;
         if let Some(changed) = calibration::before_and_after(&report) {
             output::print(format!("\n{changed}"))?;
         }

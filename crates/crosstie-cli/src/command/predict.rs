@@ -12,6 +12,7 @@ use crosstie::artifact;
 use crosstie::data::{Rows, Source, Writer, ahead};
 use crosstie::feature::{Purpose, Unknown};
 use crosstie::learned::Scores;
+use crosstie::objective::Objective;
 use crosstie::scorer::Scorer;
 
 use crate::session::Session;
@@ -24,7 +25,8 @@ const ROWS: usize = 1 << 14;
 ///
 /// Writes one row per input row, in the same order, with two columns per task:
 /// p_<task>, the probability given that the parent action happened, and
-/// joint_<task>, the probability from the impression. Labels are not needed.
+/// joint_<task>, the probability from the impression. Labels are not needed. p_<task>
+/// is empty where the model's objective does not identify it.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  crosstie predict runs/demo/mmoe --data candidates.parquet --out scores.parquet\n  \
@@ -76,7 +78,8 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
     let mut columns = scorer.features().columns(Purpose::Scoring);
     columns.extend(&keep);
     source.require(&columns)?;
-    let schema = schema_of(&*source.types(&keep)?, &predictions);
+    let schema = schema_of(&*source.types(&keep)?, &predictions, &scorer.network().objective);
+    scorer.network().objective.unidentified().iter().for_each(|why| tracing::warn!("{why}; it is left empty"));
 
     let bar = session.bar(source.total_rows(), "scoring");
     let mut workspace = scorer.workspace(ROWS);
@@ -111,8 +114,11 @@ pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[Stri
 }
 
 /// The kept columns, then the predictions.
-fn schema_of(kept: &Schema, predictions: &[String]) -> SchemaRef {
-    let predictions = predictions.iter().map(|name| Arc::new(Field::new(name, DataType::Float64, false)));
+fn schema_of(kept: &Schema, predictions: &[String], objective: &Objective) -> SchemaRef {
+    // Two for each task, of which the first may not be identified.
+    let empty = |place: usize| place.is_multiple_of(2) && !objective.identified(place / 2);
+    let predictions = predictions.iter().enumerate();
+    let predictions = predictions.map(|(place, name)| Arc::new(Field::new(name, DataType::Float64, empty(place))));
     Arc::new(Schema::new(kept.fields().iter().cloned().chain(predictions).collect::<Vec<_>>()))
 }
 
@@ -121,7 +127,8 @@ fn table_of(rows: &Rows, schema: &SchemaRef, scores: &Scores) -> Result<RecordBa
     let kept: Vec<usize> = (0..schema.fields().len() - 2 * scores.tasks).collect();
     let mut arrays = rows.with_types(&schema.project(&kept)?)?.columns().to_vec();
     for task in 0..scores.tasks {
-        arrays.push(Arc::new(Float64Array::from_iter_values(scores.given_parent(task))));
+        let given = scores.given_parent(task).map(|p| (!p.is_nan()).then_some(p));
+        arrays.push(Arc::new(given.collect::<Float64Array>()));
         arrays.push(Arc::new(Float64Array::from_iter_values(scores.from_impression(task))));
     }
     Ok(RecordBatch::try_new(schema.clone(), arrays)?)

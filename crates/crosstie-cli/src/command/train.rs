@@ -124,6 +124,7 @@ impl Train {
 fn tell(finished: &Finished) -> Result<()> {
     output::print(format!("On the {} files\n", finished.on))?;
     output::print(table::report(&finished.report))?;
+    table::unidentified(&finished.scorer.network().objective).map_or(Ok(()), output::print)?;
     if let Some(changed) = calibration::before_and_after(&finished.report) {
         output::print(format!("\n{changed}"))?;
     }

@@ -13,6 +13,7 @@ mod plain;
 mod resume;
 mod score;
 mod settings;
+mod suspect;
 mod tables;
 mod train;
 mod tutorial;

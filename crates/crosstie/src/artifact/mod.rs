@@ -62,8 +62,9 @@ fn tolerance(products: Products) -> f64 {
 #[serde(deny_unknown_fields)]
 struct Golden {
     tasks: Vec<String>,
-    /// Row by row, task by task.
-    given_parent: Vec<f64>,
+    /// Row by row, task by task; null where it is not identified. Older artifacts
+    /// have numbers there that mean nothing.
+    given_parent: Vec<Option<f64>>,
     /// Row by row, task by task.
     from_impression: Vec<f64>,
 }
@@ -125,6 +126,7 @@ fn write_golden(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<
     writer.finish()?;
     // What is read back is what will be scored after loading.
     let Scores { given_parent, from_impression, .. } = score_golden(scorer, &path)?;
+    let given_parent = given_parent.into_iter().map(|p| (!p.is_nan()).then_some(p)).collect();
     let golden = Golden { tasks: scorer.tasks().to_vec(), given_parent, from_impression };
     let path = directory.join(GOLDEN_SCORES);
     let text = serde_json::to_string_pretty(&golden).map_err(|error| Error::unwritten(&path, error))?;
@@ -204,9 +206,14 @@ fn check_golden(scorer: &Scorer, directory: &Path) -> Result<()> {
         serde_json::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error))?;
     let found = score_golden(scorer, &directory.join(GOLDEN_ROWS))?;
     let tolerance = tolerance(scorer.spec().network.products);
-    let pairs = [(&golden.given_parent, &found.given_parent), (&golden.from_impression, &found.from_impression)];
+    let from_impression = golden.from_impression.into_iter().map(Some).collect();
+    let pairs = [(golden.given_parent, &found.given_parent), (from_impression, &found.from_impression)];
     for (expected, found) in pairs {
-        let same = |(a, b): (&f64, &f64)| (a - b).abs() <= tolerance;
+        let same = |(expected, found): (&Option<f64>, &f64)| match expected {
+            _ if found.is_nan() => true,
+            Some(expected) => (expected - found).abs() <= tolerance,
+            None => false,
+        };
         if expected.len() != found.len() || !expected.iter().zip(found).all(same) {
             return Err(Error::artifact(
                 &path,

@@ -16,6 +16,7 @@ use super::numeric::{self, Moments, Sample};
 use super::rate;
 use super::sample::RowSample;
 use super::sums::Outcome;
+use super::suspicion::suspicions;
 use super::vocabulary::Counts;
 use super::warning;
 use super::{Encoder, Features, Learned, OTHER, Purpose, TrainingFeatures, column_of, table_name, training_columns};
@@ -319,6 +320,7 @@ fn describe(features: &mut Features, sample: RowSample, histories: &[Option<rate
         Ok((rows, batch))
     });
     let encoded = encoded.collect::<Result<Vec<_>>>()?;
+    features.warnings.extend(suspicions(features, &encoded)?);
     features.profile = Some(Profile::of(features, &encoded)?);
     Ok(())
 }

@@ -32,6 +32,7 @@ mod save;
 mod shrinkage;
 mod summary;
 mod sums;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -373,7 +374,8 @@ impl Features {
 
     /// What about the training data a person should know, one sentence each:
     /// tasks without positives or negatives, positives outside of a task's
-    /// sample space, vocabularies that leave most values out, pooled scenarios.
+    /// sample space, vocabularies that leave most values out, pooled scenarios,
+    /// fields that alone tell a label, separators that never occur.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -93,6 +93,11 @@ impl FigureName {
         }
     }
 
+    /// The task it speaks of; `None` for the mean over tasks.
+    pub fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
     /// What the probabilities mean that it speaks of.
     pub fn meaning(&self) -> Meaning {
         self.meaning

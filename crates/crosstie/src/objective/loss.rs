@@ -318,6 +318,65 @@ mod tests {
         }
     }
 
+    /// A probability is determined, at a row, if every change of the logits that
+    /// changes it changes what a loss sees: if its gradient is a sum of theirs.
+    #[test]
+    fn a_probability_is_identified_where_the_losses_determine_it() {
+        let mixed = Some(("like", Space::Parent));
+        let plain = [Space::Parent, Space::Product, Space::Impression].map(|space| loss(space, None));
+        let others = [loss(Space::Product, mixed), by_cart(Space::Parent), by_cart(Space::Product)];
+        let mut found = [0, 0];
+        for loss in plain.iter().chain(&others) {
+            let (logits, heads) = (logits(loss, 2), loss.objective.heads().len());
+            let mut seen: Vec<Vec<f64>> = Vec::new();
+            // What of a gradient is no sum of those seen.
+            let rest = |seen: &[Vec<f64>], mut gradient: Vec<f64>| {
+                for _ in 0..2 {
+                    for direction in seen {
+                        let along: f64 = direction.iter().zip(&gradient).map(|(a, b)| a * b).sum();
+                        gradient.iter_mut().zip(direction).for_each(|(g, d)| *g -= along * d);
+                    }
+                }
+                let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+                (length, gradient)
+            };
+            for (labels, task) in (0..16).flat_map(|labels| (0..4).map(move |task| (labels, task))) {
+                let labels = [1, 2, 4, 8].map(|bit| f32::from(u8::from(labels & bit != 0)));
+                let (mut scales, mut gradient) = ([0.0; 4], vec![0.0; heads]);
+                scales[task] = 1.0;
+                loss.row_gradient(&logits, &labels, &scales, &mut gradient);
+                let (length, direction) = rest(&seen, gradient);
+                if length > 1e-6 {
+                    seen.push(direction.iter().map(|g| g / length).collect());
+                }
+            }
+            let given = |logits: &[f32]| {
+                let (mut given, mut joint) = ([0.0; 4], [0.0; 4]);
+                loss.objective.probabilities(logits, &mut given, &mut joint);
+                given
+            };
+            for task in 0..4 {
+                let slope = |head: usize| {
+                    let at = |step: f32| {
+                        let mut moved = logits.clone();
+                        moved[head] += step;
+                        given(&moved)[task]
+                    };
+                    (at(0.0625) - at(-0.0625)) / 0.125
+                };
+                let gradient: Vec<f64> = (0..heads).map(slope).collect();
+                let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+                // A ratio that is cut at 1 does not move at all.
+                let determined = rest(&seen, gradient).0 <= 0.02 * length;
+                let objective = &loss.objective;
+                assert_eq!(objective.identified(task), determined, "{:?}, task {task}", objective.spaces);
+                assert_eq!(objective.unidentified_task(task).is_none(), determined);
+                found[usize::from(determined)] += 1;
+            }
+        }
+        assert_eq!(found, [2, 22]);
+    }
+
     /// AEM2TL's (19) and (21) with the likes as installs (methods 1.5).
     #[test]
     fn by_way_of_an_action_the_probability_is_total_over_the_paths() {

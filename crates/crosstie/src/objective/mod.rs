@@ -355,8 +355,37 @@ impl Objective {
         &self.spaces
     }
 
+    /// Whether the losses determine p(action | parent action) of a task. In the space
+    /// `product` the only loss of a direct task is on the sum over its two ways, with
+    /// and without the parent: any share between them has the same loss (methods 6).
+    pub fn identified(&self, task: usize) -> bool {
+        let summed = self.funnel.direct[task] && self.spaces[task] == Space::Product;
+        self.funnel.parents[task].is_none() || !summed
+    }
+
+    /// Of every task whose p(action | parent action) is not [identified], why, and
+    /// what would identify it, in one sentence.
+    ///
+    /// [identified]: Objective::identified
+    pub fn unidentified(&self) -> Vec<String> {
+        let of = |task: usize| self.unidentified_task(task);
+        (0..self.funnel.tasks()).filter_map(of).collect()
+    }
+
+    /// The same of one task; `None` where it is identified.
+    pub(crate) fn unidentified_task(&self, task: usize) -> Option<String> {
+        let parent = self.funnel.parents[task].filter(|_| !self.identified(task))?;
+        let (name, parent) = (&self.names[task], &self.names[parent]);
+        Some(format!(
+            "task `{name}`: the space `product` does not identify p({name} | {parent}), since {name} is direct: its loss \
+             sees the sum over the ways with and without {parent} only; objective.spaces.{name} = \"parent\" \
+             identifies it"
+        ))
+    }
+
     /// Turns one row's logits into probabilities per task: given the parent
-    /// action, and from the impression.
+    /// action, and from the impression. The former is what the heads say, whether
+    /// [identified](Objective::identified) or not.
     pub fn probabilities(&self, logits: &[f32], given: &mut [f64], joint: &mut [f64]) {
         self.calibrated(logits, &[], given, joint);
     }

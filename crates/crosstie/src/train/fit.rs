@@ -14,7 +14,7 @@ use super::search::Search;
 use super::start;
 use super::trainer::{Taught, Trainer, Weights};
 use super::unknown::Unknowns;
-use super::{Event, Next, Observer, Reason, Trained, monitor};
+use super::{Event, Next, Observer, Reason, Trained, monitor, outcome};
 use crate::batch::Batch;
 use crate::config::{Config, UnknownValues};
 use crate::data::Source;
@@ -141,8 +141,8 @@ impl<'a> Fit<'a> {
         let base_rates = features.base_rates();
         let (training, known) = (Encoder::Training(features), features.known());
         let features = features.features();
-        let (monitor, higher_is_better) = monitor(&config, features.schema())?;
         let mut trainer = Trainer::new(&config, features.schema(), features.layout())?;
+        let (monitor, higher_is_better) = monitor(&config, &trainer.learned().network().objective)?;
         let heads = config.spec().network_of_heads(features.schema(), features.layout())?;
         trainer.start_at(start::starts(&heads, base_rates)?);
         let tasks = features.schema().tasks.len();
@@ -222,6 +222,9 @@ impl<'a> Fit<'a> {
         let Some(Best { evaluation: Evaluation { step: best_step, report, .. }, weights }) = state.best else {
             unreachable!("the first evaluation is the best so far");
         };
+        for message in outcome::warnings(&report) {
+            observer(&Event::Warning { message });
+        }
         observer(&Event::Stopped { reason, best_step });
         let learned = match weights {
             Some(weights) => state.trainer.into_learned_with(weights),

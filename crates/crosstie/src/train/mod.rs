@@ -13,6 +13,7 @@ mod exchange;
 mod fit;
 mod loader;
 mod mix;
+mod outcome;
 mod search;
 mod start;
 mod trainer;
@@ -31,7 +32,8 @@ use crate::config::Config;
 use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::feature::{Features, Purpose};
-use crate::metric::{FigureName, Report};
+use crate::metric::{FigureName, Meaning, Report};
+use crate::objective::Objective;
 use crate::schema::Schema;
 use crate::scorer::Scorer;
 
@@ -42,7 +44,7 @@ use mix::Mix;
 /// many times, then `Step`, `Scored` and `Evaluated` many times, then `Stopped` and, unless
 /// calibration is off, `Calibrated`.
 /// `Saved` and `NotSaved` come wherever a checkpoint was asked for, `Warning` before
-/// `Evaluated`, `Tried` and `Stopped`.
+/// `Learning`, `Evaluated`, `Tried` and `Stopped`.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Training rows were read to learn the features.
@@ -130,7 +132,8 @@ pub enum Event {
         /// Training rows since the evaluation before.
         rows: u64,
     },
-    /// Something that a person should know: what differs between the validation
+    /// Something that a person should know: before all else, what the objective does
+    /// not identify; what differs between the validation
     /// files and the training rows, with the first evaluation; a task that came to
     /// nothing, at the end.
     Warning {
@@ -249,6 +252,9 @@ pub fn train_from(
     observer: &mut Observer<'_>,
 ) -> Result<Trained> {
     check(config, schema)?;
+    for message in warnings(config, schema)? {
+        observer(&Event::Warning { message });
+    }
     valid.require(&Features::sketch(schema)?.columns(Purpose::Evaluation))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.train.threads).build();
     let pool = pool.map_err(|error| Error::Config(format!("train.threads = {}: {error}", config.train.threads)))?;
@@ -290,7 +296,7 @@ pub fn check(config: &Config, schema: &Schema) -> Result<()> {
     let spec = config.spec();
     let sketch = Features::sketch(schema)?;
     let network = spec.network(schema, sketch.layout())?;
-    monitor(config, schema)?;
+    monitor(config, &network.objective)?;
     Mix::new(&config.train, &network.objective)?;
     if schema.tasks.len() < 2 && config.balance != BalanceConfig::default() {
         let message = "balance: the schema has one task, so there is nothing to balance; leave [balance] out";
@@ -301,10 +307,34 @@ pub fn check(config: &Config, schema: &Schema) -> Result<()> {
     config.balance.start(&Setting { tasks, seed: spec.seed, parameters, shared: &shared }).map(|_| ())
 }
 
+/// What a person should know of settings that make sense, one sentence each: which
+/// probabilities the objective does not identify.
+///
+/// # Errors
+/// As of [`check`].
+pub fn warnings(config: &Config, schema: &Schema) -> Result<Vec<String>> {
+    let objective = config.spec().objective(schema)?;
+    let (figure, _) = monitor(config, &objective)?;
+    let mut warnings = objective.unidentified();
+    let left_out = figure.task().is_none() && figure.meaning() == Meaning::GivenParent;
+    for warning in &mut warnings {
+        *warning += "; predictions leave it empty";
+        if left_out {
+            *warning += &format!(", and train.monitor = \"{}\" leaves it out", config.train.monitor);
+        }
+    }
+    Ok(warnings)
+}
+
 /// The figure that early stopping follows, and whether higher is better.
-fn monitor(config: &Config, schema: &Schema) -> Result<(FigureName, bool)> {
+fn monitor(config: &Config, objective: &Objective) -> Result<(FigureName, bool)> {
     let name = &config.train.monitor;
-    let figure = FigureName::parse(name, schema.tasks.iter().map(|task| task.name.as_str()))?;
+    let figure = FigureName::parse(name, objective.names().iter().map(String::as_str))?;
+    let given_parent = figure.task().filter(|_| figure.meaning() == Meaning::GivenParent);
+    let task = given_parent.and_then(|task| objective.names().iter().position(|name| name == task));
+    if let Some(why) = task.and_then(|task| objective.unidentified_task(task)) {
+        return Err(Error::Config(format!("train.monitor: `{name}` is not defined: {why}")));
+    }
     match figure.higher_is_better() {
         Some(higher) => Ok((figure, higher)),
         None => {
