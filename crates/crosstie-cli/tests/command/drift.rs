@@ -30,8 +30,8 @@ train = [\"train.csv\"]
 valid = [\"valid.csv\"]
 test = [\"test.csv\"]
 [model]
-name = \"shared-bottom\"
-bottom_units = [4]
+name = \"single-task\"
+units = [4]
 [train]
 epochs = 1
 ";

@@ -110,14 +110,19 @@ impl Job<'_> {
         if self.higher_is_better { new > old } else { new < old }
     }
 
-    /// Scores the validation files, unless the observer stops it. The first time it
-    /// tells how they differ from the training rows.
-    pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
-        let scenarios = &self.features.layout().scenarios;
-        let report = self.valid.evaluate(passes, scenarios, &mut stoppable(observer))?;
+    /// Tells, once the validation files were read, how they differ from the training
+    /// rows.
+    fn tell_drift(&self, observer: &mut Observer<'_>) {
         for message in self.valid.drift() {
             observer(&Event::Warning { message });
         }
+    }
+
+    /// Scores the validation files, unless the observer stops it.
+    pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
+        let scenarios = &self.features.layout().scenarios;
+        let report = self.valid.evaluate(passes, scenarios, &mut stoppable(observer))?;
+        self.tell_drift(observer);
         Ok(report)
     }
 }
@@ -197,6 +202,7 @@ impl<'a> Fit<'a> {
     /// Anything wrong with the data; [`Error::NotFinite`]; [`Error::Stopped`] if
     /// the observer stops it before there is anything to keep.
     pub fn run(mut self, observer: &mut Observer<'_>) -> Result<Trained> {
+        self.job.tell_drift(observer);
         if self.find_masks(observer)?.is_break() {
             self.save(observer);
             return Err(Error::Stopped("the tasks' masks were found"));

@@ -134,7 +134,7 @@ pub enum Event {
     },
     /// Something that a person should know: before all else, what the objective does
     /// not identify; what differs between the validation
-    /// files and the training rows, with the first evaluation; a task that came to
+    /// files and the training rows, once they have been read; a task that came to
     /// nothing, at the end.
     Warning {
         /// In one sentence.

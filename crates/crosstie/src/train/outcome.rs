@@ -4,6 +4,8 @@ use crate::metric::{Figures, Meaning, Report};
 
 /// How much worse than a constant's a log-loss must be to be spoken of.
 const WORSE: f64 = 1.01;
+/// From here on it is not for want of training.
+const FAR_WORSE: f64 = 1.2;
 
 /// Of the state that is kept: the tasks that are predicted worse than by one number
 /// for all rows, or by one number, one sentence each.
@@ -21,10 +23,13 @@ fn said(figures: &Figures) -> Option<String> {
     let (logloss, ne) = (figures.logloss?, figures.ne?);
     let constant = logloss / ne;
     if ne > WORSE {
+        let why = match ne > FAR_WORSE {
+            true => "training has diverged, or learned by heart; lower learning rates may help",
+            false => "it has learned too little, or by heart",
+        };
         return Some(format!(
-            "the log-loss of the kept state on the validation files is {logloss:.4}, worse than the {constant:.4} of their \
-             mean rate for every row; where this is not of few rows, training has diverged or learned by heart: lower \
-             optimizer.dense.learning_rate and optimizer.rows.learning_rate, or compare the files with `crosstie inspect --against`"
+            "the log-loss of the kept state on the validation files is {logloss:.4}, worse than {constant:.4}, that of their \
+             mean rate for every row: {why}"
         ));
     }
     (figures.auc == Some(0.5) && figures.positives > 1).then(|| {
@@ -57,7 +62,8 @@ mod tests {
         let told = of(figures(0.6, 2.0), figures(0.6, 3.0));
         assert_eq!(told.len(), 1);
         assert!(told[0].starts_with("task `buy`, from the impression: the log-loss"), "{told:?}");
-        assert!(told[0].contains("1.2000, worse than the 0.6000"), "{told:?}");
+        assert!(told[0].contains("1.2000, worse than 0.6000") && told[0].contains("diverged"), "{told:?}");
+        assert!(!of(figures(0.6, 1.05), fine)[0].contains("diverged"));
         assert!(of(fine, figures(0.6, 3.0))[0].starts_with("task `buy`, given its parent"));
         assert!(of(figures(0.5, 1.0), fine)[0].contains("the same probability"));
     }

@@ -346,8 +346,9 @@ fn schema_text(rates: bool) -> String {
     let mut text = String::from(SCHEMA);
     if rates {
         for (side, key) in RATES {
-            text +=
-                &format!("\n[[field]]\nname = \"{key}_rate\"\nkind = \"rate\"\nkey = [\"{key}\"]\ncount = true\nside = \"{side}\"\n");
+            text += &format!(
+                "\n[[field]]\nname = \"{key}_rate\"\nkind = \"rate\"\nkey = [\"{key}\"]\ncount = true\nside = \"{side}\"\n"
+            );
         }
     } else {
         text += &fields(&["user_id"], "kind = \"categorical\"\nside = \"user\"");

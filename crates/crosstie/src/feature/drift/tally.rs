@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::quantity::{Kind, Quantity};
 use super::shift::Drift;
 use super::{Measured, Range, numbers_of};
-use crate::batch::{Batch, NO_GROUP};
+use crate::batch::{Batch, Layout, NO_GROUP};
 use crate::data::Rows;
 use crate::error::Result;
 use crate::feature::{Features, KNOWN, Lookup, MISSING, UNKNOWN};
@@ -66,6 +66,16 @@ enum Counted {
     },
 }
 
+impl Counted {
+    /// The rates of a field, if it has any.
+    fn rates(layout: &Layout, name: &str) -> Option<Counted> {
+        let place = layout.dense.iter().position(|dense| dense.name == name)?;
+        let start = layout.dense[..place].iter().map(|dense| dense.width).sum();
+        let means = (0..layout.dense[place].width).map(|_| Sums::new()).collect();
+        Some(Counted::Rate { name: name.into(), start, means })
+    }
+}
+
 impl Sums {
     fn new() -> Sums {
         Sums(Box::new([[0.0; 2]; PARTS]))
@@ -116,14 +126,11 @@ impl<'a> Tally<'a> {
                     let [mean, beyond, missing] = [(); 3].map(|()| Sums::new());
                     fields.push(Counted::Number { field: place, mean, beyond, missing });
                 }
-                FieldKind::Rate(_) => {
-                    let before = layout.dense.iter().take_while(|dense| dense.name != field.name);
-                    let start = before.map(|dense| dense.width).sum();
-                    let width =
-                        layout.dense.iter().find(|dense| dense.name == field.name).map_or(0, |dense| dense.width);
-                    let means = (0..width).map(|_| Sums::new()).collect();
-                    fields.push(Counted::Rate { name: field.name.clone(), start, means });
-                }
+                FieldKind::Rate(_) => {}
+            }
+            // Of numbers their own columns tell nothing that the cells do not.
+            if !matches!(field.kind, FieldKind::Numeric(_)) {
+                fields.extend(Counted::rates(layout, &field.name));
             }
         }
         let scenarios = if schema.scenario.is_some() { layout.scenarios.len() } else { 0 };
