@@ -126,7 +126,9 @@ def table(options):
         one = json.loads(path.read_text())
         if options.part in one["figures"] and all(task["auc"] is not None for task in one["figures"][options.part].values()):
             runs.setdefault(one["log"], []).append(one)
-    made = {log: of_log(log, some, options) for log, some in runs.items() if any(one["schema"] == "schema" for one in some)}
+    ready = {log for log in runs if (options.logs / log / f"baselines-{options.part}.json").exists() and any(one["schema"] == "schema" for one in runs[log])}
+    print("".join(f"{log} is left out: no baselines, or no run of `schema`\n" for log in runs if log not in ready), end="")
+    made = {log: of_log(log, some, options) for log, some in runs.items() if log in ready and log in (options.only or ready)}
     head = "| log | best model | mean AUC | LightGBM | logistic regression | against LightGBM | with bare rates | with schema-best | PCOC |"
     text = [head, "|---" * 9 + "|", *(line for _, line, _ in made.values()), ""]
     text += [line for lines, _, _ in made.values() for line in lines]
