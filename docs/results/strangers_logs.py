@@ -36,7 +36,7 @@ def package(name):
 class Log:
     """Rows, what they are of, and what a careful person would add to a schema of nothing but names and kinds."""
 
-    def __init__(self, frame, tasks, categorical, numeric=(), multi=(), sides=None, top="", time=None, log1p=(), buckets=(), min_count=None, rates=(), drop=()):
+    def __init__(self, frame, tasks, categorical, numeric=(), multi=(), sides=None, top="", time=None, log1p=(), buckets=(), values=(), min_count=None, rates=(), drop=()):
         self.frame, self.top, self.time = frame, top, time
         self.tasks = [{"name": task} if isinstance(task, str) else task for task in tasks]
         side = {name: one for one, names in (sides or {}).items() for name in names.split()}
@@ -52,6 +52,7 @@ class Log:
             if one["name"] not in names(drop):
                 self.best.append({**one, **more})
         self.best += [{**one, "name": f"{one['name']} bucket", "column": one["name"], "transform": "quantile"} for one in self.fields if one["name"] in names(buckets)]
+        self.best += [{**one, "name": f"{one['name']} value", "column": one["name"], "kind": "categorical", "min_count": 3} for one in self.fields if one["name"] in names(values)]
         self.best += self.rates
 
     def parts(self):
@@ -101,7 +102,7 @@ def adult():
     numbers = "age fnlwgt education_num capital_gain capital_loss hr_per_week"
     return Log(
         frame, ["rich", "single"], "type_employer education occupation race sex country", numbers,
-        top='never = ["marital", "relationship", "income"]', log1p="fnlwgt capital_gain capital_loss", buckets=numbers,
+        top='never = ["marital", "relationship", "income"]', values="capital_gain capital_loss",
     )
 
 
@@ -122,7 +123,7 @@ def flights():
     return Log(
         frame[["date", "departs_late", "lands_late", "hour_late", *keep, *numbers]], ["departs_late", *late], keep, numbers, time="date",
         sides={"item": "tailnum carrier flight origin dest manufacturer model built seats distance"},
-        log1p="precip", buckets="wind_dir wind_speed pressure visib minute humid", rates="tailnum carrier+flight dest", drop="flight tailnum",
+        log1p="precip", buckets="wind_dir wind_speed pressure visib minute humid", rates="tailnum carrier+flight dest",
     )
 
 
@@ -139,7 +140,7 @@ def films():
     return Log(
         frame, ["good", {"name": "best", "after": "good"}], "user_id movie_id gender occupation zip_region", "age released", "genres", time="timestamp",
         sides={"user": "user_id gender occupation zip_region age", "item": "movie_id genres released"},
-        top='group = "user_id"', buckets="age released", rates="user_id movie_id", drop="user_id",
+        top='group = "user_id"', buckets="age released", min_count={"user_id": 3, "movie_id": 3}, rates="user_id movie_id",
     )
 
 
@@ -212,7 +213,7 @@ def groceries():
     frame = frame[["week", "basket_id", "discount", "coupon", *names(user), *names(item), *names(place)]]
     return Log(
         frame, ["discount", "coupon"], f"{user} {item} {place}", sides={"user": user, "item": item}, time="week", top='group = "basket_id"',
-        rates="household_id product_id product_type manufacturer_id", drop="product_id household_id",
+        rates="household_id product_id product_type manufacturer_id",
     )
 
 
