@@ -17,6 +17,10 @@ pub fn before_and_after(report: &Report) -> Option<String> {
     let mut lines = Vec::new();
     for (task, meanings) in &report.tasks {
         for (meaning, on) in MEANINGS {
+            // Without a parent both are the same.
+            if meaning == Meaning::GivenParent && meanings.given_parent == meanings.from_impression {
+                continue;
+            }
             let figures = meanings.get(meaning);
             let before = figures.uncalibrated?;
             let mut line = vec![task.clone(), on.to_string()];
@@ -24,7 +28,7 @@ pub fn before_and_after(report: &Report) -> Option<String> {
             lines.push(line);
         }
     }
-    let header = ["task", "on", ">pcoc was", ">is", ">logloss was", ">is"];
+    let header = ["task", "", ">pcoc was", ">is", ">logloss was", ">is"];
     Some(format!("Before and after calibration:\n{}", table::table(&header, lines)))
 }
 

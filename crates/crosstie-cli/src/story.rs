@@ -269,7 +269,7 @@ impl<'a> Story<'a> {
                     0 => String::new(),
                     some => format!("; scenarios have {} maps of their own", table::count(*some as u64)),
                 };
-                tracing::info!(scenarios, "probabilities are calibrated by the validation files{own}");
+                tracing::info!(scenarios, "calibrated by the validation files{own}");
             }
             Event::Stopped { reason: why, best_step } => {
                 self.clear();

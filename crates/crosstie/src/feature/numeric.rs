@@ -131,25 +131,29 @@ impl Sample {
         }
     }
 
-    /// Ascending cut points of at most `buckets` buckets, of [`FEW`] numbers or more
-    /// each. A number that would fill a bucket has one of its own; those between two
-    /// such share buckets of equal mass. No cut lies at the least number, since
-    /// nothing is below.
+    /// Ascending cut points of `buckets` buckets, or fewer: none has less than [`FEW`]
+    /// numbers. A number that would fill a bucket has one of its own; those between
+    /// two such share buckets of equal mass. Where there are at most four times as
+    /// many different numbers as buckets, each that occurs [`OFTEN`] has one of its
+    /// own. No cut lies at the least number, since nothing is below.
     pub fn cuts(mut self, buckets: u32) -> Vec<f64> {
         self.shrink();
         let mut values: Vec<f64> = self.kept.into_iter().map(|(_, x)| x).collect();
         values.sort_unstable_by(f64::total_cmp);
         let alike: Vec<&[f64]> = values.chunk_by(|a, b| a == b).collect();
-        let buckets = (buckets as usize).min(values.len() / FEW).max(2);
-        let full = full_bucket(&alike, values.len(), buckets);
+        let buckets = buckets as usize;
+        let full = match alike.len() <= buckets.saturating_mul(4) {
+            true => OFTEN,
+            false => full_bucket(&alike, values.len(), buckets.min(values.len() / FEW).max(2)),
+        };
         let mut cuts: Vec<f64> = Vec::new();
         let mut start = 0;
         for run in alike.chunk_by(|a, b| a.len() < full && b.len() < full) {
             let mass: usize = run.iter().map(|alike| alike.len()).sum();
             let numbers = &values[start..start + mass];
             start += mass;
-            // Too few for a bucket join those before.
-            if mass < FEW.min(full) {
+            // By far too few for a bucket join those before.
+            if mass * 2 < FEW.min(full) {
                 continue;
             }
             let parts = if run.len() == 1 { 1 } else { ((mass as f64 / full as f64).round() as usize).max(1) };
@@ -161,8 +165,10 @@ impl Sample {
     }
 }
 
-/// Fewer numbers than this are no bucket.
+/// Fewer numbers than this are no bucket, but where different numbers are few.
 const FEW: usize = 10;
+/// A number that occurs as often as this can have a bucket of its own.
+const OFTEN: usize = 3;
 
 /// How many numbers fill a bucket: as many as there would be in each if those that
 /// occur more often had buckets of their own.
@@ -248,6 +254,36 @@ mod tests {
         let cuts = sample.cuts(4);
         assert_eq!(cuts, [1.0]);
         assert_eq!([-1.0, 0.0, 0.9, 1.0, 9.0].map(|x| bucket(&cuts, x)), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn spikes_have_buckets_of_their_own() {
+        // Nine of ten are 0, some values stand out, the others are all different.
+        let mut sample = Sample::new(100_000);
+        let mut row = 0;
+        let mut add = |x: f64, times: usize| {
+            for _ in 0..times {
+                sample.add(x, 0, row);
+                row += 1;
+            }
+        };
+        add(0.0, 9000);
+        [7688.0, 15024.0].map(|spike| add(spike, 150));
+        (1..=700).for_each(|x| add(f64::from(x) * 20.5, 1));
+        let cuts = sample.cuts(16);
+        assert!(cuts.len() <= 16, "{cuts:?}");
+        for spike in [0.0, 7688.0, 15024.0] {
+            let alone = [spike - 10.0, spike + 10.0].map(|x| bucket(&cuts, x) != bucket(&cuts, spike));
+            assert!(alone[1] && (alone[0] || spike == 0.0), "{spike}: {cuts:?}");
+        }
+    }
+
+    #[test]
+    fn of_few_different_numbers_each_has_a_bucket() {
+        let mut sample = Sample::new(1000);
+        (0..90).for_each(|row| sample.add((row % 30) as f64, 0, row));
+        let cuts = sample.cuts(8);
+        assert_eq!(cuts, (1..30).map(f64::from).collect::<Vec<_>>());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! let config = Reference::of(Subject::Config);
 //! let key = config.key("train.batch_size").expect("a key of the config");
 //! assert_eq!((key.value.as_str(), key.default.is_some()), ("a whole number", true));
-//! assert!(config.to_markdown().contains("Rows of a step."));
+//! assert!(config.to_markdown().contains("Rows of a step;"));
 //! ```
 
 mod page;

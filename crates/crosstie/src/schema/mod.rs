@@ -310,7 +310,8 @@ pub enum Transform {
 /// share buckets of equal mass; a missing value has one of its own.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Buckets {
-    /// Number of buckets, at most.
+    /// Number of buckets; fewer where numbers are, and up to four times as many where
+    /// each different number then has one of its own.
     pub buckets: u32,
     /// Embedding width; the schema's default if absent.
     pub width: Option<usize>,
