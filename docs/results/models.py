@@ -27,7 +27,7 @@ DATA = {
     "synth": {
         "title": "Synthetic log, 1,000,000 rows",
         "width": 16,
-        "settings": ["train.epochs=2", "train.patience=2", "train.batch_size=2048"],
+        "settings": ["train.epochs=2", "train.patience=8", "train.batch_size=2048"],
         "models": {
             "single-task": ["model.units=[128, 64]"],
             "shared-bottom": ["model.bottom_units=[320, 192]"],
@@ -47,7 +47,7 @@ DATA = {
     "kuairand": {
         "title": "KuaiRand-Pure",
         "width": 8,
-        "settings": ["train.epochs=8", "train.patience=2", "train.batch_size=1024"],
+        "settings": ["train.epochs=8", "train.patience=8", "train.batch_size=1024"],
         "models": {
             "single-task": ["model.units=[48, 24]"],
             "shared-bottom": ["model.bottom_units=[320, 128]"],
@@ -66,7 +66,7 @@ DATA = {
     "census": {
         "title": "Census-Income",
         "width": 8,
-        "settings": ["train.epochs=12", "train.patience=2", "train.batch_size=512"],
+        "settings": ["train.epochs=12", "train.patience=8", "train.batch_size=512"],
         "models": {
             "single-task": ["model.units=[128, 64]"],
             "shared-bottom": ["model.bottom_units=[208, 128]"],
@@ -118,7 +118,7 @@ REFIT = ["mmoe", "calibration", "ektm"]
 EKTM = ["model.bottom_units=[128, 64]", "model.enhanced.loss=guard", "objective.weights={like=2,follow=5,cart=2,buy=10}"]
 # Of the two logs on which the conversions' relation is known.
 KNOWN = {
-    "settings": ["train.epochs=10", "train.patience=2", "train.batch_size=512", "train.monitor=auc"],
+    "settings": ["train.epochs=10", "train.patience=8", "train.batch_size=512", "train.monitor=auc"],
     "models": {
         "single-task": ("single-task", DATA["synth"]["models"]["single-task"]),
         "ektm": ("ektm", [*EKTM, "model.tables=both"]),

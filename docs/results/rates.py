@@ -128,11 +128,20 @@ def main():
 
 def page(found, options):
     names = [name for name in found[0]["ways"]]
+    seeds = "one seed" if options.seeds == 1 else f"{options.seeds} seeds"
     lines = [
         "# Rates on logs of which the truth is known",
         "",
-        f"Made by `rates.py` (its head tells how), {options.seeds} seeds, single-task with default settings. In each cell the",
-        "AUC expected over all labels and, in brackets, predicted by expected clicks.",
+        f"Made by `rates.py` (its head tells how), {seeds}, single-task with default settings. In each cell the",
+        "AUC expected over all labels that the truth could have given and, in brackets, predicted by expected",
+        "clicks. `truth` ranks by the true probability, which knows each session's own effect; nobody else can.",
+        "`without` reads the letter alone; `rate` has a rate field of the key, `rate by time` one that sees",
+        "earlier rows only, `id` a categorical field of the key with everything left at its default. Beside them",
+        "scikit-learn's TargetEncoder before a logistic regression, and CatBoost with its ordered statistics.",
+        "",
+        "How to read it: where the key means nothing (effect 0), a rate costs nothing, since keys that differ by no",
+        "more than chance all have the mean; an id costs up to .0007. Where it means something, a rate, by time or",
+        "not, and an id with its rate gain within .001 of the best of the others, or more.",
         "",
         "| keys | rows | rows a session | effect of the key | " + " | ".join(names) + " |",
         "|---|---|---|---|" + "---|" * len(names),
