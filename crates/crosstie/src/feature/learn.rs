@@ -24,8 +24,9 @@ use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
 use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
 
-/// Up to this many numbers quantiles are exact, beyond it they are of a sample.
-const SAMPLE: usize = 1_000_000;
+/// Up to this many numbers buckets are exact, beyond it they are of a sample. Every
+/// numeric field holds up to twice as many, of 16 bytes each, while learning.
+const SAMPLE: usize = 262_144;
 
 /// A vocabulary has rates without being asked where it has so many values, but not
 /// more: all of them are held in memory, and a sum for each fold of each.
