@@ -12,7 +12,7 @@ use crate::arrow::datatypes::{DataType, Schema};
 use crate::error::{Error, Result};
 use crate::spelling;
 
-/// Rows of one file: consecutive ones, or some of them that were [chosen](Rows::choose).
+/// Rows of one file: consecutive ones, or some of them.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The requested columns, in the order of the request.

@@ -148,16 +148,16 @@ impl Learner<'_> {
                     }
                 }
             }
-            Learner::Rate { field, rate, sums: kept } => {
-                let Some(sums) = kept else { return Ok(()) };
+            Learner::Rate { rate, sums, .. } => {
+                let Some(kept) = sums else { return Ok(()) };
                 let keys = Keys::read(&mut rows.in_order(), &rate.key)?;
                 let places = places(rows, schema, rate)?;
                 let tasks = outcomes.len() / rows.len();
                 for (row, (outcomes, place)) in outcomes.chunks(tasks).zip(&places).enumerate() {
-                    sums.add(keys.row(row), place, outcomes);
+                    kept.add(keys.row(row), place, outcomes);
                 }
-                if !is_asked_for(field) && sums.keys() > MOST_UNASKED {
-                    *kept = None;
+                if kept.keys() > MOST_UNASKED {
+                    self.leave_out_unless_asked_for();
                 }
             }
             Learner::Scenario { column, counts } => rows.column(column)?.each_text(|_, token| {
@@ -168,6 +168,15 @@ impl Learner<'_> {
             })?,
         }
         Ok(())
+    }
+
+    /// Forgets the rates that nobody asked for.
+    fn leave_out_unless_asked_for(&mut self) {
+        if let Learner::Rate { field, sums, .. } = self
+            && !is_asked_for(field)
+        {
+            *sums = None;
+        }
     }
 
     /// Hands over what was learned.
@@ -202,9 +211,13 @@ impl Learner<'_> {
                 }
             }
             Learner::Rate { field, rate, sums } => {
-                let Some(sums) = sums.filter(|sums| is_asked_for(field) || sums.keys() >= LEAST_UNASKED) else {
+                let Some(sums) = sums else {
+                    learned.statistics.warnings.push(warning::rates_left_out(&field.name, MOST_UNASKED));
                     return Ok(());
                 };
+                if !is_asked_for(field) && sums.keys() < LEAST_UNASKED {
+                    return Ok(());
+                }
                 let (rates, history) = sums.finish().ok_or_else(|| {
                     let smoothing = rate.smoothing.unwrap_or_default();
                     Error::Schema(format!("field `{}`: `smoothing` {smoothing} is too small", field.name))
@@ -247,7 +260,7 @@ pub(super) fn learn(
     let funnel = schema.funnel();
     let mut learners = learners(schema);
     // Their sums are kept in 32 bits, since most memory goes into them.
-    let has_rates = learners.iter().any(|learner| matches!(learner, Learner::Rate { .. }));
+    let has_rates = schema.fields.iter().any(|field| field.rate().is_some() && is_asked_for(field));
     let mut labels_seen = warning::Labels::new(schema);
     let mut sample = RowSample::new();
     let mut learned = Learned::default();
@@ -275,9 +288,12 @@ pub(super) fn learn(
             }
             learned.statistics.rows += rows.len() as u64;
             files[rows.file].1 += rows.len() as u64;
-            if has_rates && learned.statistics.rows > u64::from(u32::MAX) {
-                let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
-                return Err(Error::unfit(&rows.path, message));
+            if learned.statistics.rows > u64::from(u32::MAX) {
+                if has_rates {
+                    let message = format!("rate fields can learn from at most {} rows in all", u32::MAX);
+                    return Err(Error::unfit(&rows.path, message));
+                }
+                learners.iter_mut().for_each(Learner::leave_out_unless_asked_for);
             }
             let labels = read_labels(schema, &mut rows.in_order())?;
             outcomes.clear();

@@ -374,6 +374,24 @@ fn warnings_tell_what_is_odd() {
 }
 
 #[test]
+fn a_vocabulary_of_many_values_has_rates_and_one_of_few_has_none() {
+    let schema = |rates: &str| {
+        let field = |name: &str| format!("[[field]]\nname = \"{name}\"\nkind = \"categorical\"\n{rates}");
+        Schema::parse(&format!("[[task]]\nname = \"click\"\n{}{}", field("user"), field("tab"))).unwrap()
+    };
+    let rows: Vec<String> =
+        (0..600).map(|row| format!("u{},x,1,{},1,1,{},0", row % 60, row % 3, u8::from(row % 7 == 0))).collect();
+    let table = Table::new(HEADER, &rows);
+    let dense = |rates: &str| -> Vec<String> {
+        let training = Features::learn(&schema(rates), &table.source()).unwrap();
+        training.features().layout().dense.iter().map(|dense| dense.name.clone()).collect()
+    };
+    assert_eq!(dense(""), ["user"]);
+    assert_eq!(dense("rates = true\n"), ["user", "tab"]);
+    assert_eq!(dense("rates = false\n"), [""; 0]);
+}
+
+#[test]
 fn values_that_became_unknown_are_told() {
     let table = small();
     let features = table.learn();

@@ -163,6 +163,14 @@ pub(super) fn rates(schema: &Schema, field: &str, smoothing: &[Option<f64>]) -> 
     })
 }
 
+/// Says so where a vocabulary has too many values for rates that nobody asked for.
+pub(super) fn rates_left_out(field: &str, most: usize) -> String {
+    format!(
+        "field `{field}`: more than {most} values, or too many rows, to keep the rates of each in memory unasked; \
+         `rates = true` asks for them, `rates = false` says that they are not wanted"
+    )
+}
+
 /// Says which scenarios are too small to stand alone.
 pub(super) fn scenarios(least: u64, counted: &Counts, kept: &Counts) -> Option<String> {
     let pooled: Vec<(String, u64)> =
