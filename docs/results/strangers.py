@@ -113,7 +113,7 @@ def of_log(log, runs, options):
     ours = {schema: mean_auc(ways[way], part) for schema, way in best.items()}
     pcocs = [statistics.mean(one["figures"][part][task]["pcoc"] for one in plain) for task in tasks if beside["lightgbm"][task]["positives"] >= ENOUGH]
     line = f"| {log} | {best['schema'][1]} | {figure(ours['schema'])} | {figure(means['lightgbm'])} | {figure(means['logistic regression'])} | **{ours['schema'] - means['lightgbm']:+.4f}** | "
-    line += " | ".join(f"{ours[schema] - ours['schema']:+.4f}" if schema in ours else "" for schema in ("schema-rates", "schema-best"))
+    line += " | ".join(f"{ours[schema] - ours['schema']:+.4f}" if schema in ours else "" for schema in ("schema-best",))
     line += f" | {figure(min(pcocs), 2)} to {figure(max(pcocs), 2)} |" if pcocs else " | |"
     record = {"rows": about["rows"], "beside": beside, "best": {schema: way[1] for schema, way in best.items()}}
     record["crosstie"] = [{key: one[key] for key in ("schema", "model", "seed", "best_epoch", "epochs", "seconds", "figures")} for one in runs]
@@ -129,8 +129,8 @@ def table(options):
     ready = {log for log in runs if (options.logs / log / f"baselines-{options.part}.json").exists() and any(one["schema"] == "schema" for one in runs[log])}
     print("".join(f"{log} is left out: no baselines, or no run of `schema`\n" for log in runs if log not in ready), end="")
     made = {log: of_log(log, some, options) for log, some in runs.items() if log in ready and log in (options.only or ready)}
-    head = "| log | best model | mean AUC | LightGBM | logistic regression | against LightGBM | with bare rates | with schema-best | PCOC |"
-    text = [head, "|---" * 9 + "|", *(line for _, line, _ in made.values()), ""]
+    head = "| log | best model | mean AUC | LightGBM | logistic regression | against LightGBM | with schema-best | PCOC |"
+    text = [head, "|---" * 8 + "|", *(line for _, line, _ in made.values()), ""]
     text += [line for lines, _, _ in made.values() for line in lines]
     if options.part == "valid":
         print("\n".join(text))
