@@ -26,7 +26,12 @@ pub(super) fn encode(
     let width = features.layout.dense_width();
     let mut batch = Batch { rows: rows.len(), dense: vec![0.0; rows.len() * width], ..Batch::default() };
     let mut start = 0;
-    let history = |place: usize| histories.and_then(|histories| histories[place].as_ref());
+    let groups = match histories {
+        Some(_) => groups(rows, schema)?,
+        None => Vec::new(),
+    };
+    let history =
+        |place: usize| histories.and_then(|histories| histories[place].as_ref().map(|history| (history, &groups[..])));
     for (place, (field, encoder)) in schema.fields.iter().zip(&features.encoders).enumerate() {
         match encoder {
             Encoder::Token { table, rates } => {
@@ -135,7 +140,7 @@ fn scenarios(features: &Features, column: &Column<'_>) -> Result<Vec<u32>> {
 #[allow(clippy::too_many_arguments)]
 fn encode_rates<'a>(
     rates: &Rates,
-    history: Option<&History>,
+    history: Option<(&History, &[Option<u64>])>,
     schema: &Schema,
     field: &Field,
     rows: &Rows,
@@ -144,11 +149,11 @@ fn encode_rates<'a>(
 ) -> Result<()> {
     let Some(rate) = field.rate() else { return Ok(()) };
     let keys = Keys::read(columns, &rate.key)?;
-    let places = history.map(|_| places(rows, schema, &rate)).transpose()?;
+    let places = history.map(|(_, groups)| places(rows, groups, schema, &rate)).transpose()?;
     for (row, into) in into.enumerate() {
         let key = keys.row(row);
         let columns = match (history, &places) {
-            (Some(history), Some(places)) => history.columns(rates, key, &places[row]),
+            (Some((history, _)), Some(places)) => history.columns(rates, key, &places[row]),
             _ => rates.full(key),
         };
         into[..columns.len()].copy_from_slice(columns);
@@ -156,21 +161,28 @@ fn encode_rates<'a>(
     Ok(())
 }
 
-/// What tells the rows apart, as training rows of a rate.
-pub(super) fn places(rows: &Rows, schema: &Schema, rate: &Rate) -> Result<Vec<Place>> {
+/// The group of every row, where folds keep groups together; else nothing.
+pub(super) fn groups(rows: &Rows, schema: &Schema) -> Result<Vec<Option<u64>>> {
+    let together = |field: &Field| field.rate().is_some_and(|rate| schema.fold_column(&rate).is_some());
+    let Some(column) = schema.group.as_ref().filter(|_| schema.fields.iter().any(together)) else {
+        return Ok(Vec::new());
+    };
+    let mut groups = vec![None; rows.len()];
+    rows.column(column)?.each_text(|row, token| groups[row] = token.map(|token| xxh3_64(token.as_bytes())))?;
+    Ok(groups)
+}
+
+/// What tells the rows apart, as training rows of a rate. `groups` are [theirs](groups).
+pub(super) fn places(rows: &Rows, groups: &[Option<u64>], schema: &Schema, rate: &Rate) -> Result<Vec<Place>> {
     let times = read_times(rows, rate)?;
+    let groups = if schema.fold_column(rate).is_some() { groups } else { &[] };
     let place = |row: usize| Place {
         file: rows.file,
         row: rows.place(row),
-        group: None,
+        group: groups.get(row).copied().flatten(),
         time: times.get(row).copied().unwrap_or(0.0),
     };
-    let mut places: Vec<Place> = (0..rows.len()).map(place).collect();
-    if let Some(column) = schema.fold_column(rate) {
-        rows.column(column)?
-            .each_text(|row, token| places[row].group = token.map(|token| xxh3_64(token.as_bytes())))?;
-    }
-    Ok(places)
+    Ok((0..rows.len()).map(place).collect())
 }
 
 /// The time of every row, or nothing where the rate names none.

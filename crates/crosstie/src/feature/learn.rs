@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 use rayon::prelude::*;
 
 use super::drift::Profile;
-use super::encode::{encode, places, read_labels};
+use super::encode::{encode, groups, places, read_labels};
 use super::key::Keys;
 use super::numeric::{self, Moments, Sample};
 use super::rate;
@@ -114,7 +114,9 @@ fn learners(schema: &Schema) -> Vec<Learner<'_>> {
 }
 
 impl Learner<'_> {
-    fn add(&mut self, schema: &Schema, rows: &Rows, outcomes: &[Outcome]) -> Result<()> {
+    /// Adds training rows with what happened on each, from the impression, and the
+    /// [`groups`] that they are of.
+    fn add(&mut self, schema: &Schema, rows: &Rows, outcomes: &[Outcome], groups: &[Option<u64>]) -> Result<()> {
         match self {
             Learner::Vocabulary { fields, counts, .. } => {
                 for field in fields {
@@ -151,7 +153,7 @@ impl Learner<'_> {
             Learner::Rate { rate, sums, .. } => {
                 let Some(kept) = sums else { return Ok(()) };
                 let keys = Keys::read(&mut rows.in_order(), &rate.key)?;
-                let places = places(rows, schema, rate)?;
+                let places = places(rows, groups, schema, rate)?;
                 let tasks = outcomes.len() / rows.len();
                 for (row, (outcomes, place)) in outcomes.chunks(tasks).zip(&places).enumerate() {
                     kept.add(keys.row(row), place, outcomes);
@@ -301,9 +303,10 @@ pub(super) fn learn(
                 labels_seen.add(labels);
                 outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
             }
+            let groups = groups(&rows, schema)?;
             // Collected, so that of several errors it is always the first that is told.
             let done: Vec<Result<()>> =
-                learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes)).collect();
+                learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes, &groups)).collect();
             done.into_iter().collect::<Result<()>>()?;
             sample.add(&rows)?;
             if watch(learned.statistics.rows).is_break() {

@@ -26,9 +26,9 @@ const LEAST: f64 = 1.0;
 /// Where the first round begins.
 const START: f64 = 20.0;
 
-/// Sums over the keys, each with its weight.
+/// How well the folds of a key agree: sums over the keys, each with its weight.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+struct Agreement {
     /// Products of d of two different cells of a key, and of their rows.
     common: f64,
     pairs: f64,
@@ -50,7 +50,7 @@ struct Key {
     difference_fourth: f64,
 }
 
-impl Sums {
+impl Agreement {
     fn add(&mut self, key: &Key, smoothing: f64) {
         // Nearly the inverse variance of what a key tells of the variance between keys.
         let weight = (smoothing + key.rows).powi(-2);
@@ -69,7 +69,7 @@ impl Sums {
 pub(super) fn smoothing(cells: impl Iterator<Item = Cell> + Clone, mean: f64) -> Option<f64> {
     let mut smoothing = START;
     for _ in 0..ROUNDS {
-        let sums = sums(cells.clone(), mean, smoothing);
+        let sums = agreement(cells.clone(), mean, smoothing);
         let between = sums.common / sums.pairs;
         if !(sums.common > AGREE * sums.chance.sqrt() && between > 0.0) {
             return None;
@@ -83,8 +83,8 @@ pub(super) fn smoothing(cells: impl Iterator<Item = Cell> + Clone, mean: f64) ->
     Some(smoothing)
 }
 
-fn sums(cells: impl Iterator<Item = Cell>, mean: f64, smoothing: f64) -> Sums {
-    let (mut sums, mut key, mut number) = (Sums::default(), Key::default(), None);
+fn agreement(cells: impl Iterator<Item = Cell>, mean: f64, smoothing: f64) -> Agreement {
+    let (mut sums, mut key, mut number) = (Agreement::default(), Key::default(), None);
     for cell in cells {
         if number != Some(cell.key) {
             sums.add(&std::mem::take(&mut key), smoothing);

@@ -9,6 +9,7 @@ use super::{Features, column_of};
 use crate::batch::{Batch, Ids};
 use crate::data::Rows;
 use crate::error::Result;
+use crate::metric;
 use crate::schema::{Field, FieldKind, Multi};
 
 /// From this AUC on a field alone tells a label. What people do is not so sure.
@@ -67,7 +68,7 @@ fn twins(features: &Features, field: &Field, sample: &[(Rows, Batch)]) -> Result
             (FieldKind::Numeric(_), _) => {
                 // A missing value may tell as much as a number.
                 let scores = numbers.iter().map(|x| x.unwrap_or(f64::NEG_INFINITY));
-                auc(scores.zip(&labels).filter_map(|(x, label)| Some((x, (*label)?))).collect())
+                auc(scores.zip(&labels).filter_map(|(x, label)| Some((x, (*label)?))))
             }
             (FieldKind::Categorical(_) | FieldKind::Multi(_), Some(place)) => of_values(place, &labels, sample),
             _ => None,
@@ -107,7 +108,7 @@ fn of_values(place: usize, labels: &[Option<bool>], sample: &[(Rows, Batch)]) ->
         };
         let others = ids.iter().zip(labels).skip(1 - learned).step_by(2);
         let score = |ids: &[u32]| ids.iter().map(rate).reduce(f64::max).unwrap_or(mean);
-        auc(others.filter_map(|(ids, label)| Some((score(ids), (*label)?))).collect())
+        auc(others.filter_map(|(ids, label)| Some((score(ids), (*label)?))))
     };
     Some(half(0)?.min(half(1)?))
 }
@@ -116,22 +117,12 @@ fn rows_of(ids: &Ids, rows: usize) -> impl Iterator<Item = &[u32]> {
     (0..rows).map(move |row| ids.row(row))
 }
 
-/// The area under the curve, by ranks; `None` of too few of either label.
-fn auc(mut rows: Vec<(f64, bool)>) -> Option<f64> {
-    let positives = rows.iter().filter(|row| row.1).count();
-    let negatives = rows.len() - positives;
-    if positives < ENOUGH || negatives < ENOUGH {
-        return None;
-    }
-    rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut below, mut won) = (0.0, 0.0);
-    for tie in rows.chunk_by(|a, b| a.0 == b.0) {
-        let yes = tie.iter().filter(|row| row.1).count() as f64;
-        let no = tie.len() as f64 - yes;
-        won += yes * (below + no / 2.0);
-        below += no;
-    }
-    Some(won / (positives as f64 * negatives as f64))
+/// The area under the curve; `None` of too few of either label.
+fn auc(rows: impl Iterator<Item = (f64, bool)>) -> Option<f64> {
+    let (scores, labels): (Vec<f64>, Vec<bool>) = rows.unzip();
+    let positives = labels.iter().filter(|label| **label).count();
+    let enough = positives >= ENOUGH && labels.len() - positives >= ENOUGH;
+    if enough { metric::auc(&labels, &scores, None) } else { None }
 }
 
 /// Says so where a field's separator occurs in no cell, though they look like lists.

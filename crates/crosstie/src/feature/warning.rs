@@ -92,8 +92,8 @@ impl Labels {
     }
 }
 
-/// Counts the values of rows to be scored that training did not know: many of
-/// them, and the rows are not of the kind that was learned from.
+/// Counts the values that training did not know: many of them, and the rows are
+/// not of the kind that was learned from.
 #[derive(Clone, Debug)]
 pub struct Unknown<'a> {
     features: &'a Features,
@@ -114,6 +114,11 @@ impl<'a> Unknown<'a> {
             *unknown += ids.iter().filter(|id| **id == UNKNOWN).count() as u64;
             *all += ids.iter().filter(|id| **id != MISSING).count() as u64;
         }
+    }
+
+    /// Per embedded field the share of unknown values among those not missing.
+    pub(crate) fn shares(&self) -> Vec<f64> {
+        self.counts.iter().map(|(unknown, all)| *unknown as f64 / (*all).max(1) as f64).collect()
     }
 
     /// The fields of which most values were unknown though most were known in

@@ -20,7 +20,7 @@ use crate::config::{Config, UnknownValues};
 use crate::data::Source;
 use crate::embedding::Table;
 use crate::error::{Error, Result};
-use crate::feature::{Features, TrainingFeatures};
+use crate::feature::{Features, TrainingFeatures, Unknown};
 use crate::learned::Passes;
 use crate::metric::{FigureName, Report};
 use crate::scorer::Scorer;
@@ -156,7 +156,11 @@ impl<'a> Fit<'a> {
         let valid = Loader::new(valid, Encoder::Evaluation(features), budget / 4);
         loader.set_unknowns(match config.train.unknown_values {
             UnknownValues::AsInValidation if known.iter().all(Option::is_none) => Unknowns::default(),
-            UnknownValues::AsInValidation => Unknowns::as_counted(&valid.count()?, known),
+            UnknownValues::AsInValidation => {
+                let mut unknown = Unknown::new(features);
+                valid.count_unknown(&mut unknown)?;
+                Unknowns::up_to(&unknown.shares(), known)
+            }
             UnknownValues::Share(share) => Unknowns::of_all(share, known),
         });
         let mix = Mix::new(&config.train, &trainer.learned().network().objective)?;

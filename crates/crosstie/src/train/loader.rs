@@ -7,13 +7,13 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mix::Mix;
-use super::unknown::{Counts, Unknowns};
+use super::unknown::Unknowns;
 use crate::batch::{Batch, Ids};
 use crate::calibration::Evidence;
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
-use crate::feature::{Features, Purpose, Tally, TrainingFeatures};
+use crate::feature::{Features, Purpose, Tally, TrainingFeatures, Unknown};
 use crate::learned::{Passes, ROWS};
 use crate::metric::Report;
 use crate::random::Stream;
@@ -113,15 +113,14 @@ impl<'a> Loader<'a> {
     }
 
     /// Counts the unknown values of all rows.
-    pub fn count(&self) -> Result<Counts> {
-        let mut counts = Counts::default();
+    pub fn count_unknown(&self, unknown: &mut Unknown<'_>) -> Result<()> {
         for block in 0..self.source.blocks().len() {
             self.block(block, 0, &mut |piece| {
-                counts.add(piece);
+                unknown.add(piece);
                 true
             })?;
         }
-        Ok(counts)
+        Ok(())
     }
 
     /// How the rows differ from the training rows, told once: when all have been read.

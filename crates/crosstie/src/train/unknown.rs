@@ -19,38 +19,16 @@ pub(super) struct Unknowns {
     shares: Vec<f64>,
 }
 
-/// Values of the validation rows, counted.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
-    /// Per embedded field: unknown values, and all that are not missing.
-    fields: Vec<(u64, u64)>,
-}
-
-impl Counts {
-    /// Adds encoded rows.
-    pub fn add(&mut self, batch: &Batch) {
-        self.fields.resize(batch.ids.len(), (0, 0));
-        for ((unknown, all), ids) in self.fields.iter_mut().zip(&batch.ids) {
-            let (Ids::One(ids) | Ids::Many { values: ids, .. }) = ids;
-            *unknown += ids.iter().filter(|id| **id == UNKNOWN).count() as u64;
-            *all += ids.iter().filter(|id| **id != MISSING).count() as u64;
-        }
-    }
-}
-
 impl Unknowns {
-    /// So many that each field has the share of unknown values that was counted.
-    /// `known` is the share of the training rows' values that are known, and `None`
-    /// for a field that knows no unknown ones.
-    pub fn as_counted(counts: &Counts, known: &[Option<f64>]) -> Unknowns {
-        let share = |(&(unknown, all), known): (&(u64, u64), &Option<f64>)| match known {
-            Some(known) if all > 0 && *known > 0.0 => {
-                let wanted = 1.0 - unknown as f64 / all as f64;
-                (1.0 - wanted / known).clamp(0.0, 1.0)
-            }
+    /// So many that each field has such a share of unknown values. `known` is the
+    /// share of the training rows' values that are known, and `None` for a field
+    /// that takes no part.
+    pub fn up_to(unknown: &[f64], known: &[Option<f64>]) -> Unknowns {
+        let share = |(unknown, known): (&f64, &Option<f64>)| match known {
+            Some(known) if *known > 0.0 => (1.0 - (1.0 - unknown) / known).clamp(0.0, 1.0),
             _ => 0.0,
         };
-        Unknowns { shares: counts.fields.iter().zip(known).map(share).collect() }
+        Unknowns { shares: unknown.iter().zip(known).map(share).collect() }
     }
 
     /// The same share for every field that can have unknown values.
@@ -83,14 +61,10 @@ mod tests {
     }
 
     #[test]
-    fn training_rows_get_as_many_unknown_values_as_were_counted() {
-        let mut counts = Counts::default();
-        // Two of five are unknown; missing values do not count.
-        counts.add(&batch([0, 2, 0, 3, 4, 1, 1].repeat(10)));
+    fn training_rows_get_as_many_unknown_values_as_are_wanted() {
         // A tenth of the training values is unknown already.
-        let unknowns = Unknowns::as_counted(&counts, &[Some(0.9), None]);
-        let known = vec![2; 9000];
-        let ids = [vec![UNKNOWN; 1000], known, vec![MISSING; 500]].concat();
+        let unknowns = Unknowns::up_to(&[0.4, 0.4], &[Some(0.9), None]);
+        let ids = [vec![UNKNOWN; 1000], vec![2; 9000], vec![MISSING; 500]].concat();
         let mut training = batch(ids.clone());
         unknowns.apply(&mut training, Stream::new(1, "test"));
         let Ids::One(found) = &training.ids[0] else { panic!("one value per row") };
@@ -103,8 +77,6 @@ mod tests {
 
     #[test]
     fn fewer_unknown_values_than_in_training_change_nothing() {
-        let mut counts = Counts::default();
-        counts.add(&batch(vec![2, 3, 4]));
-        assert_eq!(Unknowns::as_counted(&counts, &[Some(0.5), Some(1.0)]), Unknowns { shares: vec![0.0, 0.0] });
+        assert_eq!(Unknowns::up_to(&[0.1, 0.0], &[Some(0.5), Some(1.0)]), Unknowns { shares: vec![0.0, 0.0] });
     }
 }
