@@ -271,10 +271,34 @@ impl<'a> Story<'a> {
                 };
                 tracing::info!(scenarios, "calibrated by the validation files{own}");
             }
-            Event::Stopped { reason: why, best_step } => {
+            Event::Shrunk { task, share, logloss } => {
+                let amount = match *share {
+                    0.0 => "nothing",
+                    1.0 => "all",
+                    _ => "half",
+                };
+                let losses = logloss.iter().map(|(share, loss)| format!("{share}: {}", table::figure(*loss)));
+                let losses = losses.collect::<Vec<_>>().join(", ");
+                tracing::info!(
+                    task,
+                    share,
+                    "{task} takes {amount} of what other tasks give (log-loss by share {losses})"
+                );
+            }
+            Event::Stopped { reason: why, best_step, kept } => {
                 self.clear();
-                let step = table::count(*best_step);
-                tracing::info!(best_step, "{}; the weights of step {step} are kept", reason(*why));
+                let steps = match kept.iter().all(|step| step == best_step) {
+                    true => format!("the weights of step {} are kept", table::count(*best_step)),
+                    false => {
+                        let each =
+                            self.tasks.iter().zip(kept).map(|(task, step)| format!("{task} {}", table::count(*step)));
+                        format!(
+                            "each task's weights are kept of its best step: {}",
+                            each.collect::<Vec<_>>().join(", ")
+                        )
+                    }
+                };
+                tracing::info!(best_step, "{}; {steps}", reason(*why));
             }
         }
     }

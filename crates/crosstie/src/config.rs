@@ -147,6 +147,10 @@ pub struct TrainConfig {
     /// many unknown values as the validation rows have. Only fields with a vocabulary
     /// and without rates of their values take part.
     pub unknown_values: UnknownValues,
+    /// Whether what is evaluated and kept is the average of the weights over the steps
+    /// (polynomial-decay averaging, Shamir and Zhang, ICML 2013): better on most logs,
+    /// for the memory of the tables once more.
+    pub average: bool,
     /// How often a training writes a checkpoint that it can go on from: `10 minutes`,
     /// `30 seconds`, `500 steps` (batches), or `never`. Unless it is `never` there
     /// is one at the end, too.
@@ -296,6 +300,7 @@ impl Default for TrainConfig {
             shuffle_rows: 262_144,
             cache_mib: 2048,
             unknown_values: UnknownValues::default(),
+            average: true,
             checkpoint_every: CheckpointEvery::default(),
             mix: None,
         }

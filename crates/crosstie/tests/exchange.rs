@@ -134,6 +134,7 @@ fn two_workers_with_half_the_rows_each_learn_as_one_with_all_of_them() {
             let work: Vec<_> = work.collect();
             work.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
         });
+        let alone = alone.into_learned();
         for (taught, learned) in found {
             for (taught, expected) in taught.iter().zip(&expected) {
                 assert_eq!((taught.step, taught.rows), (expected.step, expected.rows));
@@ -143,7 +144,7 @@ fn two_workers_with_half_the_rows_each_learn_as_one_with_all_of_them() {
                     "{balance}: {taught:?} {expected:?}"
                 );
             }
-            for (one, other) in learned.tensors().zip(alone.learned().tensors()) {
+            for (one, other) in learned.tensors().zip(alone.tensors()) {
                 let largest = one.values.iter().zip(other.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(largest < 2e-4, "{balance}, {}: {largest}", one.name);
             }

@@ -3,18 +3,20 @@
 // A test may panic, and to the lint the helpers here are no tests.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use crosstie::artifact;
+use crosstie::batch::Batch;
 use crosstie::config::Config;
 use crosstie::data::Source;
 use crosstie::data::synth::Synth;
 use crosstie::feature::Features;
 use crosstie::schema::Schema;
 use crosstie::scorer::Scorer;
-use crosstie::train::{Event, Fit, Next, Observer, Reason, Trained, train};
+use crosstie::train::{Event, Fit, Next, Observer, Reason, Trained, Trainer, train};
 use crosstie::{Error, Result};
 
 fn synth(directory: &Path) {
@@ -260,10 +262,10 @@ fn an_artifact_scores_as_the_model_did_and_any_damage_is_named() {
 
     let manifest = path.join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replacen("\"format\": 3", "\"format\": 1", 1)).unwrap();
+    fs::write(&manifest, text.replacen("\"format\": 4", "\"format\": 1", 1)).unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("checksum"), "{said}");
-    fs::write(&manifest, "{ \"format\": 4, \"crosstie\": \"9.9\" }").unwrap();
+    fs::write(&manifest, "{ \"format\": 5, \"crosstie\": \"9.9\" }").unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("use a newer crosstie"), "{said}");
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();
@@ -417,7 +419,8 @@ fn a_loss_that_is_not_finite_stops_with_the_place() {
 fn ektm_shows_how_alike_conversions_are_and_how_often_the_transfer_helps() {
     let directory = tempfile::tempdir().unwrap();
     synth(directory.path());
-    let config = config(directory.path(), "ektm", &["train.epochs=1"]);
+    let representations = ["model.transfer=representations", "model.enhanced.loss=guard", "train.epochs=1"];
+    let config = config(directory.path(), "ektm", &representations);
     let scorer = run(&config).unwrap().scorer;
     let test = Source::open(&config.data.test).unwrap();
     let diagnosis = scorer.diagnose(&test).unwrap();
@@ -431,6 +434,97 @@ fn ektm_shows_how_alike_conversions_are_and_how_often_the_transfer_helps() {
         assert!(row.values().all(|mean| *mean <= row[task]), "{task} is most alike to itself: {row:?}");
     }
     assert_eq!(diagnosis.len(), tasks.len() + 1);
+}
+
+/// A trainer, and batches for it.
+fn trainer(directory: &Path, model: &str, settings: &[&str]) -> (Trainer, Vec<Batch>) {
+    let config = config(directory, model, settings);
+    let source = Source::open(&config.data.train).unwrap();
+    let features = Features::learn(&Schema::read(config.data.schema()).unwrap(), &source).unwrap();
+    let batches = source.rows(&features.columns(), 400).map(|rows| features.encode(&rows.unwrap()).unwrap()).collect();
+    let features = features.features();
+    (Trainer::new(&config, features.schema(), features.layout()).unwrap(), batches)
+}
+
+#[test]
+fn ektms_original_heads_are_single_task_training_to_the_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let tensors = |model: &str, wanted: &str| -> BTreeMap<String, Vec<u32>> {
+        let (mut trainer, batches) = trainer(directory.path(), model, &[wanted]);
+        batches.iter().for_each(|batch| drop(trainer.step(1, batch).unwrap()));
+        let learned = trainer.into_learned();
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+        learned.tensors().map(|tensor| (tensor.name.to_string(), bits(tensor.values))).collect()
+    };
+    for average in ["train.average=true", "train.average=false"] {
+        let (alone, ektm) = (tensors("single-task", average), tensors("ektm", average));
+        assert!(ektm.len() > alone.len());
+        for (name, values) in &alone {
+            assert!(ektm[name] == *values, "{name} with {average}");
+        }
+    }
+}
+
+#[test]
+fn tasks_that_learn_nothing_in_common_are_each_kept_at_their_own_best_step() {
+    let directory = tempfile::tempdir().unwrap();
+    // Of few positives a task goes with the others.
+    Synth { rows: 20_000, ..Synth::default() }.write(directory.path()).unwrap();
+    let kept = |model: &str, settings: &[&str]| {
+        let (mut steps, mut seen) = (Vec::new(), Vec::new());
+        let config = config(directory.path(), model, &[&["train.epochs=3", "train.eval_every=8"], settings].concat());
+        run_watched(&config, &mut |event| {
+            match event {
+                Event::Evaluated { step, .. } => seen.push(*step),
+                Event::Stopped { kept, best_step, .. } => {
+                    assert_eq!(kept.iter().max(), Some(best_step));
+                    steps.clone_from(kept);
+                }
+                _ => {}
+            }
+            Next::GoOn
+        })
+        .unwrap();
+        assert!(steps.iter().all(|step| seen.contains(step)), "{model}: {steps:?} of {seen:?}");
+        steps.into_iter().collect::<BTreeSet<u64>>().len()
+    };
+    assert!(kept("single-task", &["model.units=[16]"]) > 1 && kept("ektm", &["model.bottom_units=[16]"]) > 1);
+    assert_eq!((kept("mmoe", &["model.expert_units=[16]"]), kept("esmm", &["model.units=[16]"])), (1, 1));
+    assert_eq!(
+        kept("single-task", &["model.units=[16]", "objective.space=product"]),
+        1,
+        "a loss on products joins the tasks"
+    );
+    assert_eq!(
+        kept("single-task", &["model.units=[16]", "train.monitor=click.auc"]),
+        1,
+        "who follows one task has its moment"
+    );
+}
+
+#[test]
+fn what_is_kept_is_the_average_of_the_weights() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let learned = |average: &str, steps: usize| {
+        let (mut trainer, batches) = trainer(directory.path(), "mmoe", &[average]);
+        batches.iter().take(steps).for_each(|batch| drop(trainer.step(1, batch).unwrap()));
+        let learned = trainer.into_learned();
+        learned.tensors().flat_map(|tensor| tensor.values.to_vec()).collect::<Vec<f32>>()
+    };
+    let ways: Vec<Vec<f32>> = (1..=4).map(|steps| learned("train.average=false", steps)).collect();
+    let average = learned("train.average=true", 4);
+    // β_t = (t - 1) / (t + 8), so the first step leaves nothing of the start.
+    let mut expected = ways[0].clone();
+    for (step, way) in ways.iter().enumerate().skip(1) {
+        let rest = step as f32 / (step as f32 + 9.0);
+        expected.iter_mut().zip(way).for_each(|(mean, weight)| *mean += (1.0 - rest) * (weight - *mean));
+    }
+    // Rows that no step has seen stand still, and no average moves them.
+    for (found, expected) in average.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
 }
 
 #[test]

@@ -190,13 +190,28 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
         seed: u64,
     }
     let path = directory.join(CONFIG);
-    let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let mut text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    if manifest.format < 4 {
+        text = with_transfer(text);
+    }
     if manifest.format > 1 {
         return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error));
     }
     let Config { train, model, network, embedding, objective } =
         toml::from_str(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error))?;
     Ok(ModelSpec { seed: train.seed, model, network, embedding, objective })
+}
+
+/// Before format 4 EKTM transferred representations, and nobody had to say so.
+fn with_transfer(text: String) -> String {
+    let Ok(mut config) = toml::from_str::<toml::Table>(&text) else { return text };
+    match config.get_mut("model").and_then(toml::Value::as_table_mut) {
+        Some(model) if model.get("name").and_then(toml::Value::as_str) == Some("ektm") => {
+            model.insert("transfer".into(), "representations".into());
+            config.to_string()
+        }
+        _ => text,
+    }
 }
 
 fn check_golden(scorer: &Scorer, directory: &Path) -> Result<()> {

@@ -29,6 +29,7 @@ pub use dwa::Dwa;
 pub use gradnorm::GradNorm;
 pub use pcgrad::PcGrad;
 pub use shared::{Part, Shared};
+pub(crate) use shared::{Touched, touched};
 pub use uncertainty::Uncertainty;
 
 use crate::compute::Parameter;

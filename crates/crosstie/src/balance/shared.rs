@@ -41,47 +41,13 @@ impl Shared {
     /// gradient there. Neither data nor seed play a part.
     pub fn find(heads: &Network, tables: usize) -> Result<Shared> {
         let program = &heads.program;
-        let [inputs, weights, start] = ["inputs", "weights", "parameters"].map(|name| Stream::new(0, name));
-        let mut parameters = program.initial(0)?;
-        for range in program.parameters().iter().filter(|parameter| parameter.learned).map(|found| found.range()) {
-            for index in range {
-                parameters[index] += 0.2 * start.uniform(index as u64) as f32 - 0.1;
-            }
-        }
-        let scenarios = program.scenarios();
-        let rows = ROWS * scenarios.max(4);
-        let segments: Vec<Range<usize>> =
-            (0..scenarios).map(|scenario| rows * scenario / scenarios..rows * (scenario + 1) / scenarios).collect();
-        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| match heads.sources[source] {
-            Input::Fields { set } => {
-                let first = rows.start * (into.len() / rows.len());
-                let stream = inputs.part(set as u64);
-                for (index, value) in into.iter_mut().enumerate() {
-                    *value = 2.0 * stream.uniform((first + index) as u64) as f32 - 1.0;
-                }
-            }
-            Input::Labels => into.fill(0.0),
-            // Different ones: batch normalisation makes plain sums over the rows constant.
-            Input::Weights => into.iter_mut().zip(rows).for_each(|(w, row)| *w = weights.uniform(row as u64) as f32),
-        };
-        let mut workspace = program.workspace(rows, true);
-        let mode = Mode::Train { seed: 0, step: 0 };
-        let mut gradients = vec![0.0; program.length()];
-        let (mut dense, mut sets) = (Vec::new(), Vec::new());
-        for task in 0..heads.objective.funnel().tasks() {
+        let of_task = |task| {
             let seed = |head: &crate::objective::Head| if head.task == task { 1.0 } else { 0.0 };
-            let seeds: Vec<f32> = heads.objective.heads().iter().map(seed).collect();
-            if task == 0 {
-                program.train(&mut workspace, &parameters, rows, &segments, &seeds, mode, &fill);
-            } else {
-                program.backward(&mut workspace, &parameters, &seeds, mode);
-            }
-            program.parameter_gradients(&workspace, &parameters, &mut gradients);
-            dense.push(gradients.iter().map(|g| *g != 0.0).collect::<Vec<bool>>());
-            let reads =
-                |set| workspace.source_gradients(program, set).any(|(_, chunk)| chunk.iter().any(|g| *g != 0.0));
-            sets.push(heads.sets.iter().map(|set| reads(*set)).collect::<Vec<bool>>());
-        }
+            heads.objective.heads().iter().map(seed).collect()
+        };
+        let seeds: Vec<Vec<f32>> = (0..heads.objective.funnel().tasks()).map(of_task).collect();
+        let touched = touched(heads, &seeds)?;
+        let (dense, sets): (Vec<_>, Vec<_>) = touched.into_iter().map(|Touched { dense, sets }| (dense, sets)).unzip();
         let tables = (0..heads.sets.len() * tables).map(|table| sets.iter().map(|sets| sets[table / tables]).collect());
         let mut shared = Shared { parts: Vec::new(), tables: tables.collect() };
         for parameter in program.parameters().iter().filter(|parameter| parameter.learned) {
@@ -124,6 +90,76 @@ impl Shared {
             add_scaled(&mut y.rows[table].gradients, scale, &x.rows[table].gradients);
         }
     }
+}
+
+/// What has a gradient.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    /// Per dense element.
+    pub dense: Vec<bool>,
+    /// Per set of tables.
+    pub sets: Vec<bool>,
+}
+
+/// What each of several weightings of a network's losses has a gradient for: on
+/// made-up inputs and labels, and with parameters none of which is 0. Neither data nor
+/// seed play a part.
+pub(crate) fn touched(network: &Network, seeds: &[Vec<f32>]) -> Result<Vec<Touched>> {
+    let program = &network.program;
+    let names = ["inputs", "weights", "parameters", "labels"];
+    let [inputs, weights, start, labels] = names.map(|name| Stream::new(0, name));
+    let mut parameters = program.initial(0)?;
+    for range in program.parameters().iter().filter(|parameter| parameter.learned).map(|found| found.range()) {
+        for index in range {
+            parameters[index] += 0.2 * start.uniform(index as u64) as f32 - 0.1;
+        }
+    }
+    let scenarios = program.scenarios();
+    let rows = ROWS * scenarios.max(4);
+    let segments: Vec<Range<usize>> =
+        (0..scenarios).map(|scenario| rows * scenario / scenarios..rows * (scenario + 1) / scenarios).collect();
+    let funnel = network.objective.funnel();
+    // Four in five happen where the parent action did, so that every task has both kinds.
+    let label = |row: usize, task: usize| {
+        let way = std::iter::successors(Some(task), |task| funnel.parents[*task]);
+        let happened = |task: usize| labels.part(task as u64).uniform(row as u64) < 0.8;
+        f32::from(u8::from(way.into_iter().all(happened)))
+    };
+    let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| match network.sources[source] {
+        Input::Fields { set } => {
+            let first = rows.start * (into.len() / rows.len());
+            let stream = inputs.part(set as u64);
+            for (index, value) in into.iter_mut().enumerate() {
+                *value = 2.0 * stream.uniform((first + index) as u64) as f32 - 1.0;
+            }
+        }
+        Input::Labels => {
+            let tasks = funnel.tasks();
+            for (row, into) in rows.zip(into.chunks_exact_mut(tasks)) {
+                into.iter_mut().enumerate().for_each(|(task, into)| *into = label(row, task));
+            }
+        }
+        // Different ones: batch normalisation makes plain sums over the rows constant.
+        Input::Weights => into.iter_mut().zip(rows).for_each(|(w, row)| *w = weights.uniform(row as u64) as f32),
+    };
+    let mut workspace = program.workspace(rows, true);
+    let mode = Mode::Train { seed: 0, step: 0 };
+    let mut gradients = vec![0.0; program.length()];
+    let mut found = Vec::with_capacity(seeds.len());
+    for (index, seeds) in seeds.iter().enumerate() {
+        if index == 0 {
+            program.train(&mut workspace, &parameters, rows, &segments, seeds, mode, &fill);
+        } else {
+            program.backward(&mut workspace, &parameters, seeds, mode);
+        }
+        program.parameter_gradients(&workspace, &parameters, &mut gradients);
+        let reads = |set| workspace.source_gradients(program, set).any(|(_, chunk)| chunk.iter().any(|g| *g != 0.0));
+        found.push(Touched {
+            dense: gradients.iter().map(|g| *g != 0.0).collect(),
+            sets: network.sets.iter().map(|set| reads(*set)).collect(),
+        });
+    }
+    Ok(found)
 }
 
 /// a · b, the same bits on any processor.

@@ -11,7 +11,7 @@ pub struct Evidence {
 }
 
 /// One row.
-pub(super) struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     pub logits: &'a [f32],
     pub labels: &'a [f32],
     pub weight: f64,
@@ -43,7 +43,7 @@ impl Evidence {
     }
 
     /// All labelled rows.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Seen<'_>> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Seen<'_>> {
         let Batch { rows, labels, weights, scenarios, .. } = &self.outcome;
         let labels = labels.chunks_exact((labels.len() / rows.max(&1)).max(1));
         let others = labels.zip(scenarios).enumerate();

@@ -76,6 +76,13 @@ impl Program {
         users.filter(|(_, users)| !users.is_empty()).map(|(parameter, _)| parameter.range()).collect()
     }
 
+    /// The learned parameter of the operation that keeps a statistic, told by its place
+    /// among the parameters, up to date.
+    pub fn learned_beside(&self, statistic: usize) -> Option<&Parameter> {
+        let step = self.steps.iter().find(|step| step.parameters.contains(&ParameterId(statistic)))?;
+        step.parameters.iter().map(|parameter| self.parameter(*parameter)).find(|parameter| parameter.learned)
+    }
+
     /// Number of scenarios.
     pub fn scenarios(&self) -> usize {
         self.scenarios

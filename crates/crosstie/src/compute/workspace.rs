@@ -152,7 +152,8 @@ impl Program {
     pub fn backward(&self, workspace: &mut Workspace, parameters: &Parameters, seeds: &[f32], mode: Mode) {
         workspace.each(|chunk, _| self.seed_chunk(chunk, seeds));
         let mut end = self.steps.len();
-        for barrier in self.barriers().into_iter().rev() {
+        // What no gradient comes back to has no gradient to be summed.
+        for barrier in self.barriers().into_iter().rev().filter(|barrier| self.backward.runs[*barrier]) {
             // Everything above the barrier, then what it must know of the batch.
             workspace.each(|chunk, statistics| {
                 self.backward_chunk(chunk, barrier + 1..end, parameters, statistics, mode);

@@ -322,6 +322,19 @@ impl<'a> Net<'a> {
         self.affine(&format!("{name}.{}", units.len()), hidden.node, heads, 1, Activation::None, true)
     }
 
+    /// The last layer of `heads` networks that are added to something else: each reads
+    /// its own equal part of x, and all start at zero.
+    ///
+    /// # Shapes
+    /// x: rows × (heads · d); output: rows × heads.
+    pub fn residuals(&mut self, name: &str, x: Node, heads: usize) -> Node {
+        let inputs = x.width() / heads;
+        let weight = self.graph.parameter(&format!("{name}.weight"), &[heads, inputs, 1], Init::Constant(0.0));
+        let bias = self.graph.parameter(&format!("{name}.bias"), &[heads], Init::Constant(0.0));
+        let op = Linear { groups: heads, inputs, outputs: 1, activation: Activation::None, bias: true, routed: false };
+        self.graph.push(name, op, &[x], &[weight, bias], heads)
+    }
+
     /// Nodes side by side; copies unless there is only one.
     pub fn concat(&mut self, name: &str, nodes: &[Node]) -> Node {
         if let [node] = nodes {

@@ -78,11 +78,14 @@ pub struct Declared {
     /// The tasks' losses, rows × tasks, if they are not the plain ones of the
     /// objective over these logits.
     pub losses: Option<Node>,
+    /// Where the logits are something added to those of other heads, which start at
+    /// the tasks' log-odds in their place: these, rows × heads.
+    pub base: Option<Node>,
 }
 
 impl From<Node> for Declared {
     fn from(logits: Node) -> Declared {
-        Declared { logits, losses: None }
+        Declared { logits, losses: None, base: None }
     }
 }
 

@@ -4,11 +4,33 @@
 //! part of the introduction and the router's formula of that paper were
 //! readable, so this is a model in the style of EKTM.
 //!
-//! A root task's head is a click head (ctr); every other head is a conversion
-//! head (cvr), i = 1..T:
+//! Of every task there is an *original* head, and what other tasks know is
+//! *transferred* to an *enhanced* head, which is the score. `transfer` says what is
+//! transferred.
+//!
+//! **`transfer = "logits"`** (ours, the default): what the other tasks think of a row.
+//! With h over all heads:
 //!
 //! ```text
-//! f_ctr, f_i = Bottom(e)                                 one for every head; own e_i: tables "own", "both"
+//! z°_h = original_h(Bottom_t(e_t))                 a network of task t alone; e_t: own tables
+//! k    = sg([z°_1, .., z°_H])                      router
+//! t_h  = MLP_h(k)                                  transmitter
+//! z_h  = sg(z°_h) + g_h · gain · (w_h · t_h + b_h)     enhanced head; w, b start at 0
+//! ```
+//!
+//! The original heads are those of single-task training, to the bit, and the enhanced
+//! ones start where they are. Nothing but w, b and the transmitters learns from the
+//! enhanced loss, so no task can pull at what another has learned. After training g_h
+//! is chosen among 0, 1/2 and 1 by the validation rows: a task to which the others give
+//! nothing keeps its original head. Without the router k is the task's own logits;
+//! without the transmitter t_h = k; without enhancement the score is z°_h.
+//!
+//! **`transfer = "representations"`**: the paper's mean, as far as it is readable. A
+//! root task's head is a click head (ctr); every other head is a conversion head (cvr),
+//! i = 1..T:
+//!
+//! ```text
+//! f_ctr, f_i = Bottom(e)                                 one for every head
 //! s_ij       = <f_i, f_j> / (‖f_i‖ ‖f_j‖)                similarity "cosine", per row
 //! s          = a learned T × T matrix                    similarity "learned"
 //! ŝ_i        = softmax_j(s_ij / temperature)             both
@@ -19,47 +41,57 @@
 //! ŷ_i        = σ(enhanced_i([f_i ; t_i]))                the score
 //! ```
 //!
-//! The loss of a click task is its cross-entropy ℓ; that of a conversion task
+//! Without the router F_i = f_i: nothing comes from other tasks. Without the
+//! transmitter t_i = F_i. Without enhancement there is one head, σ(original_i(t_i)):
+//! what is transferred takes the place of the task's own representation, and nothing
+//! guards the task against it.
+//!
+//! `tables` says what a bottom reads: e shared by all tasks (`shared`), a set e_t of
+//! each task (`own`), or [e ; e_t] (`both`, of representations only).
+//!
+//! The loss of a task that has both heads
 //!
 //! ```text
-//! ℓ(ŷ°_i) + (1 + beta |y - sg(ŷ°_i)|^gamma) ℓ(ŷ_i)               loss "hard-example"
-//! ℓ(ŷ°_i) + ℓ(ŷ_i) + lambda max(0, ℓ(ŷ_i) - sg(ℓ(ŷ°_i)))         loss "guard"
+//! ℓ(ŷ°) + ℓ(ŷ)                                              loss "plain"
+//! ℓ(ŷ°) + ℓ(ŷ) + lambda max(0, ℓ(ŷ) - sg(ℓ(ŷ°)))            loss "guard"
+//! ℓ(ŷ°) + (1 + beta |y - sg(ŷ°)|^gamma) ℓ(ŷ)                loss "hard-example"
 //! ```
 //!
-//! times the task's weight. Without the router F_i = f_i: nothing comes from
-//! other tasks. Without the transmitter t_i = F_i. Without enhancement there is
-//! one head, σ(original_i(t_i)): what is transferred takes the place of the
-//! task's own representation, and nothing guards the task against it.
+//! times the task's weight; ℓ is the cross-entropy.
 //!
 //! # Deviations and reconstructions
 //! - Quoted from the paper: the three modules and the mean F_i. Reconstructed
 //!   (methods 2.4): how ŝ is computed, the transmitter's network, the enhanced
-//!   head, both losses, all sizes. The hinge has no margin.
-//! - `transmitter.stop_gradient`: in F_i, and in s_ij, f_ctr and f_j (j ≠ i)
-//!   give knowledge and are not changed by task i (after STEM, AAAI 2024).
-//! - Whether the paper's tasks share their embeddings is unknown; methods 2.4
-//!   has them shared. With `tables = "own"` (after STEM, AAAI 2024) every task has
-//!   its own, as in single-task training, and nothing but the router joins them:
-//!   unlike tasks cannot pull each other's embeddings. Bias networks read the
-//!   first set.
+//!   head, the losses, all sizes. The hinge has no margin.
+//! - The transfer of logits is ours. In the mean F_i a conversion is most alike to
+//!   itself, so it is given little that it does not have, through weights that are
+//!   normalised twice; and representations that nothing brings into one space say less
+//!   when averaged than what their heads make of them. docs/results/transfer.md has
+//!   both.
+//! - `transmitter.stop_gradient` (of representations): in F_i, and in s_ij, f_ctr and
+//!   f_j (j ≠ i) give knowledge and are not changed by task i (after STEM, AAAI 2024).
+//! - Whether the paper's tasks share their embeddings is unknown. With own tables (after
+//!   STEM) unlike tasks cannot pull at each other's. Bias networks read the first set
+//!   where representations are transferred, and a task's own where logits are.
 //! - f_ctr is that of the root above conversion i. A task with several heads
 //!   has a representation for each; conversions of all trees are routed.
 //! - `|y - ŷ°|` belongs to the probability that the task's loss is about: given
 //!   the parent, or from the impression, by the objective's space. Through the
 //!   products of ŷ° no gradient reaches the click heads, which learn from the
 //!   click and from the score.
-//! - Weighted by `hard-example` a score is no calibrated probability; `guard`
-//!   leaves it nearer to one.
+//! - Weighted by `hard-example` a score is no calibrated probability; the other losses
+//!   leave it nearer to one.
 //!
 //! # Diagnosis
-//! `similarity TASK`: the mean of ŝ_i. `enhanced beats original`: on how many
-//! of a task's rows ŷ has the smaller loss.
+//! `similarity TASK`: the mean of ŝ_i, of representations. `enhanced beats original`: on
+//! how many of a task's rows ŷ has the smaller loss.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
+use super::single_task;
 use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
 use crate::error::{Error, Result};
@@ -69,8 +101,8 @@ use crate::objective::Head;
 pub(super) const ABOUT: About = About {
     name: "ektm",
     paper: "Cai et al., arXiv 2605.05730 (2026)",
-    when: "several conversions, some of them rare, that may or may not be akin: each takes what helps it",
-    needs: Needs::Parent,
+    when: "several tasks, some of them rare, that may or may not be akin: each takes what helps it, and none is harmed",
+    needs: Needs::Tasks,
 };
 
 /// Settings of EKTM.
@@ -79,8 +111,10 @@ pub(super) const ABOUT: About = About {
 pub struct Ektm {
     /// Hidden layers of each head's bottom.
     pub bottom_units: Vec<usize>,
-    /// Hidden layers of each tower.
+    /// Hidden layers of each tower, of representations only: over logits there are none.
     pub tower_units: Vec<usize>,
+    /// What tasks give each other.
+    pub transfer: Transfer,
     /// Whose embeddings the bottoms read.
     pub tables: TableSharing,
     /// Who gets how much of whom.
@@ -89,6 +123,16 @@ pub struct Ektm {
     pub transmitter: Transmitter,
     /// What the transfer must be good for.
     pub enhanced: Enhanced,
+}
+
+/// What tasks give each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transfer {
+    /// What they think of a row, to be added to what a task thinks itself.
+    Logits,
+    /// What the last layers of their bottoms hold, to be read beside a task's own.
+    Representations,
 }
 
 /// Whose embeddings a task's bottoms read.
@@ -147,6 +191,9 @@ pub struct Enhanced {
     pub enabled: bool,
     /// What holds the enhanced head against the original one.
     pub loss: EnhancedLoss,
+    /// Of logits: multiplies what is added to them. It starts at zero, and grows the
+    /// faster.
+    pub gain: f32,
     /// Of `hard-example`: most that is added to a row's weight.
     pub beta: f32,
     /// Of `hard-example`: the greater, the more only the hardest rows gain.
@@ -159,6 +206,8 @@ pub struct Enhanced {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EnhancedLoss {
+    /// Nothing.
+    Plain,
     /// Rows weigh more where the original head errs.
     #[serde(alias = "hard_example")]
     HardExample,
@@ -171,7 +220,8 @@ impl Default for Ektm {
         Ektm {
             bottom_units: vec![128, 64],
             tower_units: vec![32],
-            tables: TableSharing::Shared,
+            transfer: Transfer::Logits,
+            tables: TableSharing::Own,
             router: Router::default(),
             transmitter: Transmitter::default(),
             enhanced: Enhanced::default(),
@@ -187,19 +237,22 @@ impl Default for Router {
 
 impl Default for Transmitter {
     fn default() -> Transmitter {
-        Transmitter { enabled: true, units: vec![64], stop_gradient: true }
+        Transmitter { enabled: true, units: vec![32], stop_gradient: true }
     }
 }
 
 impl Default for Enhanced {
     fn default() -> Enhanced {
-        Enhanced { enabled: true, loss: EnhancedLoss::HardExample, beta: 1.0, gamma: 2.0, lambda: 1.0 }
+        Enhanced { enabled: true, loss: EnhancedLoss::Plain, gain: 3.0, beta: 1.0, gamma: 2.0, lambda: 1.0 }
     }
 }
 
 impl Model for Ektm {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         self.check()?;
+        if self.transfer == Transfer::Logits {
+            return Ok(self.of_logits(net, inputs));
+        }
         let heads = Heads::new(inputs);
         let (clicks, conversions) = (heads.clicks.len(), heads.conversions.len());
         let fields = inputs.fields(net);
@@ -229,7 +282,9 @@ impl Model for Ektm {
         let enhanced = inputs.add_bias(net, "enhanced_bias", &fields, enhanced);
         let original = heads.in_order(net, "original", ctr.stop_gradient(), original);
         let enhanced = heads.in_order(net, "enhanced", ctr, enhanced);
-        Ok(self.compare(net, inputs, original, enhanced))
+        let parents = &inputs.objective().funnel().parents;
+        let tasks: Vec<usize> = (0..parents.len()).filter(|task| parents[*task].is_some()).collect();
+        Ok(self.compare(net, inputs, tasks, original, enhanced))
     }
 }
 
@@ -238,17 +293,43 @@ impl Ektm {
         check_units("model.bottom_units", &self.bottom_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
         check_units("model.transmitter.units", &self.transmitter.units, false)?;
+        if self.transfer == Transfer::Logits && self.tables == TableSharing::Both {
+            let message = "model.tables = \"both\" is for model.transfer = \"representations\"; for logits it is \"own\" or \"shared\"";
+            return Err(Error::Config(message.into()));
+        }
         let temperature = self.router.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {
             return Err(Error::Config(format!("model.router.temperature must be above 0, found {temperature}")));
         }
-        let Enhanced { beta, gamma, lambda, .. } = self.enhanced;
-        for (name, value) in [("beta", beta), ("gamma", gamma), ("lambda", lambda)] {
+        let Enhanced { gain, beta, gamma, lambda, .. } = self.enhanced;
+        for (name, value) in [("gain", gain), ("beta", beta), ("gamma", gamma), ("lambda", lambda)] {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(Error::Config(format!("model.enhanced.{name} must be 0 or more, found {value}")));
             }
         }
         Ok(())
+    }
+
+    /// Original heads of the tasks alone, and what other tasks' logits add to them.
+    fn of_logits(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Declared {
+        let shared = self.tables == TableSharing::Shared;
+        let original = single_task::networks(net, inputs, &self.bottom_units, shared);
+        if !self.enhanced.enabled {
+            return original.into();
+        }
+        let heads = inputs.heads().len();
+        let known = original.stop_gradient();
+        let units: &[usize] = if self.transmitter.enabled { &self.transmitter.units } else { &[] };
+        let transmitted = match (self.router.enabled, units) {
+            (true, []) => net.concat("router", &vec![known; heads]),
+            (true, units) => net.experts("transmitter", known, heads, units).node,
+            (false, units) => net.parallel("transmitter", known, heads, units),
+        };
+        let added = net.residuals("enhanced_tower", transmitted, heads);
+        let added = inputs.shrink(net, "shrinkage", added);
+        let enhanced = net.sum("enhanced", &[(1.0, known), (self.enhanced.gain, added)]);
+        let tasks = (0..inputs.names().len()).collect();
+        Declared { base: Some(original), ..self.compare(net, inputs, tasks, original, enhanced) }
     }
 
     /// A bottom for each of some heads. `first` is the first set of tables, and
@@ -327,11 +408,16 @@ impl Ektm {
         Some(net.softmax("similarity", s, &vec![count; count]))
     }
 
-    /// The losses of both kinds of heads; the enhanced ones score.
-    fn compare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, original: Node, enhanced: Node) -> Declared {
+    /// The losses of both kinds of heads of some tasks; the enhanced ones score.
+    fn compare(
+        &self,
+        net: &mut Net<'_>,
+        inputs: &mut Inputs<'_>,
+        tasks: Vec<usize>,
+        original: Node,
+        enhanced: Node,
+    ) -> Declared {
         let objective = inputs.objective();
-        let funnel = objective.funnel();
-        let tasks: Vec<usize> = (0..funnel.tasks()).filter(|task| funnel.parents[*task].is_some()).collect();
         let (names, weights) = (objective.names().to_vec(), objective.weights().to_vec());
         let beats = inputs.beats(net, "enhanced beats original", enhanced, original);
         let of_tasks: Vec<Node> = tasks.iter().map(|task| beats.columns(*task, 1)).collect();
@@ -347,12 +433,12 @@ impl Ektm {
         let guard = (loss == EnhancedLoss::Guard).then(|| net.hinge("guard", losses, own.stop_gradient()));
         for task in tasks {
             let (name, weight) = (&names[task], weights[task]);
-            inputs.add_loss(&format!("original {name}"), weight, own.columns(task, 1));
+            inputs.add_loss_of(task, &format!("original {name}"), weight, own.columns(task, 1));
             if let Some(guard) = guard {
-                inputs.add_loss(&format!("guard {name}"), lambda * weight, guard.columns(task, 1));
+                inputs.add_loss_of(task, &format!("guard {name}"), lambda * weight, guard.columns(task, 1));
             }
         }
-        Declared { logits: enhanced, losses: Some(losses) }
+        Declared { logits: enhanced, losses: Some(losses), base: None }
     }
 }
 

@@ -84,6 +84,7 @@ pub struct Inputs<'a> {
     pub(super) terms: Vec<LossTerm>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) masks: Vec<Masks>,
+    pub(super) shrinkage: Option<Shrinkage>,
     /// Per task: whether its heads are asked. All are, but in a network of one task's loss.
     pub(super) asked: Vec<bool>,
 }
@@ -105,7 +106,17 @@ pub struct LossTerm {
     pub name: String,
     /// Its weight.
     pub weight: f32,
+    /// The task that it is about; `None` if it is about several.
+    pub task: Option<usize>,
     pub(super) node: Node,
+}
+
+/// How much of what other tasks give a task its heads take: a parameter of one number
+/// per head, 1 in training, set at the end by the validation rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shrinkage {
+    /// The parameter.
+    pub parameter: ParameterId,
 }
 
 impl Inputs<'_> {
@@ -247,7 +258,26 @@ impl Inputs<'_> {
 
     /// Adds one column to what training minimises.
     pub fn add_loss(&mut self, name: &str, weight: f32, node: Node) {
-        self.terms.push(LossTerm { name: name.into(), weight, node });
+        self.terms.push(LossTerm { name: name.into(), weight, task: None, node });
+    }
+
+    /// The same, of a loss that is about one task.
+    pub fn add_loss_of(&mut self, task: usize, name: &str, weight: f32, node: Node) {
+        self.terms.push(LossTerm { name: name.into(), weight, task: Some(task), node });
+    }
+
+    /// What heads take over from other tasks (rows × heads), times a number per head
+    /// that is set once training is over.
+    ///
+    /// # Panics
+    /// If the model has called it before.
+    pub fn shrink(&mut self, net: &mut Net<'_>, name: &str, given: Node) -> Node {
+        assert!(self.shrinkage.is_none(), "one shrinkage for all heads");
+        let heads = self.heads().len();
+        let parameter = net.graph().statistic(name, &[heads], 1.0);
+        self.shrinkage = Some(Shrinkage { parameter });
+        let shares = net.graph().push(name, Broadcast, &[], &[parameter], heads);
+        net.multiply(name, given, shares)
     }
 
     /// Adds the objective's triplet term over the first set of tables, if it

@@ -2,7 +2,7 @@
 
 use super::declare::Model;
 use super::diagnostic::Diagnostic;
-use super::inputs::{Input, Inputs, LossTerm, Masks};
+use super::inputs::{Input, Inputs, LossTerm, Masks, Shrinkage};
 use crate::batch::Layout;
 use crate::compute::{Graph, Node, Program};
 use crate::embedding::Columns;
@@ -32,6 +32,8 @@ pub struct Network {
     pub diagnostics: Vec<Diagnostic>,
     /// The layers with a mask per task.
     pub masks: Vec<Masks>,
+    /// How much heads take over from other tasks, where that is chosen at the end.
+    pub shrinkage: Option<Shrinkage>,
 }
 
 /// What a network is asked.
@@ -54,8 +56,9 @@ impl Network {
         Network::build(model, style, layout, objective, Question::Tasks)
     }
 
-    /// The same parameters under another question: every head's logit, times
-    /// the row's weight, is a loss, and nothing else is. The gradients tell what
+    /// The same parameters under another question: every head's logit (its
+    /// [base](super::Declared::base), where it has one), times the row's weight, is a
+    /// loss, and nothing else is. The gradients tell what
     /// each head reads.
     ///
     /// # Errors
@@ -107,6 +110,7 @@ impl Network {
             terms: Vec::new(),
             diagnostics: Vec::new(),
             masks: Vec::new(),
+            shrinkage: None,
             asked: match question {
                 Question::Tasks | Question::Heads => vec![true; objective.names().len()],
                 Question::Task(task) => objective.asked_by(task),
@@ -118,11 +122,13 @@ impl Network {
         inputs.add_triplet(&mut net);
         assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
         let losses = match declared.losses {
-            _ if question == Question::Heads => net.multiply("weighted", declared.logits, weights),
+            _ if question == Question::Heads => {
+                net.multiply("weighted", declared.base.unwrap_or(declared.logits), weights)
+            }
             Some(losses) => losses,
             None => inputs.losses(&mut net, "loss", declared.logits, None),
         };
-        let Inputs { sets, sources, terms, diagnostics, masks, .. } = inputs;
+        let Inputs { sets, sources, terms, diagnostics, masks, shrinkage, .. } = inputs;
         let (names, terms): (Vec<&String>, Vec<LossTerm>) = if question == Question::Heads {
             (objective.heads().iter().map(|head| &head.name).collect(), Vec::new())
         } else {
@@ -138,6 +144,6 @@ impl Network {
         diagnostics.iter().for_each(|diagnostic| graph.diagnostic(diagnostic.node));
         let (routed, logits) = (graph.routed(), declared.logits);
         let program = graph.compile()?;
-        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics, masks })
+        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics, masks, shrinkage })
     }
 }

@@ -13,9 +13,9 @@
 //! ```
 //!
 //! # Deviations and reconstructions
-//! - The networks are trained side by side in one graph, so early stopping
-//!   looks at all of them together. With a fixed number of steps they are the
-//!   same as if trained apart.
+//! - The networks are trained side by side in one graph, until none of them gets
+//!   better. Each is kept as it was at its own best step, the same as if trained
+//!   apart.
 //! - The shallow network's width (16) is ours; the source gives none.
 
 use schemars::JsonSchema;
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
+use crate::compute::Node;
 use crate::error::Result;
 use crate::layer::{Net, check_units};
 
@@ -50,14 +51,25 @@ impl Default for SingleTask {
 impl Model for SingleTask {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.units", &self.units, false)?;
-        let mut logits = Vec::new();
-        for (task, name) in inputs.names().to_vec().iter().enumerate() {
-            let heads = inputs.heads().iter().filter(|head| head.task == task).count();
-            let fields = inputs.fields(net);
-            let own = net.towers_over(&format!("network.{name}"), fields.main(), heads, &self.units);
-            logits.push(inputs.add_bias(net, &format!("bias.{name}"), &fields, own));
-        }
-        // Heads are listed task by task, so the parts stand in order.
-        Ok(net.concat("logits", &logits).into())
+        Ok(networks(net, inputs, &self.units, false).into())
     }
+}
+
+/// A network for each task, over tables of its own or, with `shared`, those of all.
+///
+/// # Shapes
+/// Output: rows × heads.
+pub(super) fn networks(net: &mut Net<'_>, inputs: &mut Inputs<'_>, units: &[usize], shared: bool) -> Node {
+    let (mut logits, mut fields) = (Vec::new(), None);
+    for (task, name) in inputs.names().to_vec().iter().enumerate() {
+        let heads = inputs.heads().iter().filter(|head| head.task == task).count();
+        let fields = match &mut fields {
+            Some(fields) if shared => fields,
+            fields => fields.insert(inputs.fields(net)),
+        };
+        let own = net.towers_over(&format!("network.{name}"), fields.main(), heads, units);
+        logits.push(inputs.add_bias(net, &format!("bias.{name}"), fields, own));
+    }
+    // Heads are listed task by task, so the parts stand in order.
+    net.concat("logits", &logits)
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Best, Evaluation, Job, Progress, State};
+use super::fit::{Best, Evaluation, Job, Moment, Progress, State};
 use super::loader::{Cursor, Window};
 use super::search::Search;
 use super::trainer::{Counts, Weights};
@@ -28,7 +28,7 @@ use crate::sealed::{self, FileEntry};
 use crate::tensors::{self, Numbers, TensorFile};
 
 /// Version of the format that this library writes, and the only one it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Checkpoints that are kept.
 const KEPT: usize = 2;
 const NOTE: &str = "checkpoint.json";
@@ -181,6 +181,7 @@ struct Found {
 #[serde(deny_unknown_fields)]
 struct BestNote {
     evaluation: Evaluation,
+    moments: Vec<Moment>,
     /// Whether training has gone on from there, so that its weights lie apart.
     has_weights: bool,
 }
@@ -234,8 +235,9 @@ impl Store {
             epoch: search.epoch,
             found: search.found.as_ref().map(|(figure, _)| Found { figure: *figure }),
         });
-        let best = best.as_mut().map(|Best { evaluation, weights }| {
-            let note = BestNote { evaluation: evaluation.clone(), has_weights: weights.is_some() };
+        let best = best.as_mut().map(|Best { evaluation, moments, weights }| {
+            let moments = moments.clone();
+            let note = BestNote { evaluation: evaluation.clone(), moments, has_weights: weights.is_some() };
             numbers.extend(weights.iter_mut().flat_map(Weights::numbers));
             note
         });
@@ -410,10 +412,10 @@ impl Checkpoint {
             .map_err(|error| Error::artifact(path.join(NOTE), error.to_string()).because(error))?;
         state.trainer.prepare();
         state.best = match best {
-            Some(BestNote { evaluation, has_weights }) => {
+            Some(BestNote { evaluation, moments, has_weights }) => {
                 let mut weights = has_weights.then(|| Weights::of(&state.trainer));
                 fill(&mut file, weights.iter_mut().flat_map(Weights::numbers).collect())?;
-                Some(Best { evaluation, weights })
+                Some(Best { evaluation, moments, weights })
             }
             None => None,
         };

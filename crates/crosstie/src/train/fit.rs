@@ -10,7 +10,9 @@ use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, Identity, Store};
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
+use super::moment::{self, Family};
 use super::search::Search;
+use super::shrink::shrink;
 use super::start;
 use super::trainer::{Taught, Trainer, Weights};
 use super::unknown::Unknowns;
@@ -44,6 +46,8 @@ pub(super) struct Job<'a> {
     pub mix: Mix,
     pub monitor: FigureName,
     pub higher_is_better: bool,
+    /// The tasks that come to their best moment together.
+    pub families: Vec<Family>,
 }
 
 /// What a training changes. It is in a checkpoint, but for `broken_off`.
@@ -69,6 +73,8 @@ pub(super) struct Progress {
     pub due: bool,
     /// The batch after which the last evaluation was.
     pub validated: Option<u64>,
+    /// The batch after which the best weights were last copied.
+    pub kept: Option<u64>,
     /// Evaluations without improvement.
     pub bad: u64,
     /// Evaluations told.
@@ -82,13 +88,24 @@ pub(super) struct Progress {
     pub weights: Vec<f64>,
 }
 
-/// The best evaluation so far.
+/// The best so far.
 #[derive(Clone, Debug)]
 pub(super) struct Best {
+    /// The last evaluation at which some family was at its best.
     pub evaluation: Evaluation,
-    /// The weights, once training has gone on from there: a training that ends
-    /// with its best evaluation never holds two copies.
+    /// Each family's moment.
+    pub moments: Vec<Moment>,
+    /// The weights of these moments, once training has gone on from there: a training
+    /// of one family that ends with its best evaluation never holds two copies.
     pub weights: Option<Weights>,
+}
+
+/// A family's best step so far, and its figure there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Moment {
+    pub step: u64,
+    pub figure: Option<f64>,
 }
 
 /// An evaluation.
@@ -108,6 +125,15 @@ fn eval_steps(rows: u64, rows_of_step: usize) -> u64 {
 impl Job<'_> {
     pub fn better(&self, new: f64, old: f64) -> bool {
         if self.higher_is_better { new > old } else { new < old }
+    }
+
+    /// Scores the validation files, whatever the observer says.
+    pub fn look_again(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Report> {
+        let mut deaf = |event: &Event| {
+            observer(event);
+            Next::GoOn
+        };
+        Ok(self.evaluate(passes, &mut deaf)?.expect("nothing stops it"))
     }
 
     /// Tells, once the validation files were read, how they differ from the training
@@ -166,7 +192,8 @@ impl<'a> Fit<'a> {
         let mix = Mix::new(&config.train, &trainer.learned().network().objective)?;
         let eval_steps = eval_steps(rows, mix.impressions());
         let search = config.model.model().lottery().map(|lottery| Search::new(lottery, &trainer));
-        let job = Job { config, eval_steps, features, train: loader, valid, mix, monitor, higher_is_better };
+        let families = moment::families(trainer.learned().network(), features.layout().tables.len(), &monitor)?;
+        let job = Job { config, eval_steps, features, train: loader, valid, mix, monitor, higher_is_better, families };
         Ok(Fit {
             job,
             state: State { trainer, progress, search, cursor: None, best: None, broken_off: false },
@@ -229,17 +256,30 @@ impl<'a> Fit<'a> {
             let _ = state.evaluate(&job, &mut deaf)?;
         }
         let steps = state.trainer.batches();
-        let Some(Best { evaluation: Evaluation { step: best_step, report, .. }, weights }) = state.best else {
+        if state.best.as_ref().is_some_and(|best| best.weights.is_some()) {
+            state.keep_best(&job);
+        }
+        let Some(Best { evaluation: Evaluation { step: best_step, report, .. }, moments, weights }) = state.best else {
             unreachable!("the first evaluation is the best so far");
         };
-        for message in outcome::warnings(&report) {
-            observer(&Event::Warning { message });
-        }
-        observer(&Event::Stopped { reason, best_step });
-        let learned = match weights {
+        let mut learned = match weights {
             Some(weights) => state.trainer.into_learned_with(weights),
             None => state.trainer.into_learned(),
         };
+        let mut kept = vec![best_step; job.features.schema().tasks.len()];
+        for (family, moment) in job.families.iter().zip(&moments) {
+            family.tasks.iter().for_each(|task| kept[*task] = moment.step);
+        }
+        // Put together of several steps it is a network that nobody has looked at.
+        let report = match kept.iter().all(|step| *step == best_step) {
+            true => report,
+            false => job.look_again(learned.passes(), observer)?,
+        };
+        let report = shrink(&job, &mut learned, report, observer)?;
+        for message in outcome::warnings(&report) {
+            observer(&Event::Warning { message });
+        }
+        observer(&Event::Stopped { reason, best_step, kept });
         let scorer = Scorer::new(job.config.spec(), job.features.clone(), learned);
         let (scorer, report) = calibrate(&job, scorer, report, observer)?;
         Ok(Trained { scorer, best_step, steps, reason, report })
@@ -318,10 +358,7 @@ pub(super) fn save(store: &mut Option<Store>, job: &Job<'_>, state: &mut State, 
 impl State {
     /// Learns from one batch, which ends at `after`.
     fn learn(&mut self, job: &Job<'_>, batch: &Batch, after: Cursor, observer: &mut Observer<'_>) -> Result<Next> {
-        // Before the first step away from the best state.
-        if let Some(best) = self.best.as_mut().filter(|best| best.weights.is_none()) {
-            best.weights = Some(self.trainer.weights());
-        }
+        self.keep_best(job);
         let epoch = self.progress.epoch;
         let Taught { step, rows, losses, weights } = self.trainer.step(epoch, batch)?;
         let progress = &mut self.progress;
@@ -337,6 +374,25 @@ impl State {
         Ok(observer(&Event::Step { epoch, step, rows, losses, weights }))
     }
 
+    /// Copies what is at its best now, before the first step away from it or the end.
+    fn keep_best(&mut self, job: &Job<'_>) {
+        let State { trainer, best, .. } = self;
+        let Some(Best { moments, weights, .. }) = best else { return };
+        let now = trainer.batches();
+        let at_best = || job.families.iter().zip(moments.iter()).filter(|(_, moment)| moment.step == now);
+        if at_best().next().is_none() || self.progress.kept == Some(now) {
+            return;
+        }
+        // What is shown may be the average of the weights.
+        trainer.show_average();
+        match weights {
+            Some(weights) => at_best().for_each(|(family, _)| weights.take(family, trainer)),
+            None => *weights = Some(trainer.weights()),
+        }
+        trainer.show_average();
+        self.progress.kept = Some(now);
+    }
+
     /// The evaluation that is due, and whether it ends the training.
     fn evaluate_if_due(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<Option<Reason>> {
         if self.progress.due && self.evaluate(job, observer)?.is_break() {
@@ -348,17 +404,24 @@ impl State {
 
     /// Scores the validation files, unless the observer stops it.
     fn evaluate(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
-        let Some(report) = job.evaluate(self.trainer.learned().passes(), observer)? else {
+        self.trainer.show_average();
+        let report = job.evaluate(self.trainer.learned().passes(), observer);
+        self.trainer.show_average();
+        let Some(report) = report? else {
             self.broken_off = true;
             return Ok(ControlFlow::Break(()));
         };
         let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
-        let best = match (self.best.as_ref().map(|best| best.evaluation.figure), figure) {
+        let figures = moment::figures(job, &self.trainer.learned().network().objective, &report);
+        let old = self.best.as_ref().map(|best| best.moments.clone());
+        let better = |family: usize, new: Option<f64>| match (old.as_ref().map(|old| old[family].figure), new) {
             // As long as nothing can be compared, the latest state is kept.
             (None | Some(None), _) => true,
             (Some(Some(old)), Some(new)) => job.better(new, old),
             (Some(Some(_)), None) => false,
         };
+        let improved: Vec<bool> = figures.iter().enumerate().map(|(family, new)| better(family, *new)).collect();
+        let best = improved.contains(&true);
         let progress = &mut self.progress;
         let rows = progress.rows.max(1) as f64;
         let event = Event::Evaluated {
@@ -376,7 +439,15 @@ impl State {
         progress.evaluations += 1;
         if best {
             progress.bad = 0;
-            self.best = Some(Best { evaluation: Evaluation { step, figure, report }, weights: None });
+            let moments =
+                figures.into_iter().zip(&improved).enumerate().map(|(family, (figure, improved))| match &old {
+                    Some(old) if !improved => old[family],
+                    _ => Moment { step, figure },
+                });
+            let moments: Vec<Moment> = moments.collect();
+            let whole = improved.iter().all(|improved| *improved);
+            let weights = self.best.take().and_then(|best| best.weights).filter(|_| !whole);
+            self.best = Some(Best { evaluation: Evaluation { step, figure, report }, moments, weights });
         } else {
             progress.bad += 1;
         }

@@ -7,14 +7,17 @@
 //!
 //! "methods N" is section N of docs/methods.md.
 
+mod average;
 mod calibrate;
 mod checkpoint;
 mod exchange;
 mod fit;
 mod loader;
 mod mix;
+mod moment;
 mod outcome;
 mod search;
+mod shrink;
 mod start;
 mod trainer;
 mod unknown;
@@ -154,8 +157,22 @@ pub enum Event {
     Stopped {
         /// Why.
         reason: Reason,
-        /// The step whose weights are kept.
+        /// The last step some of whose weights are kept.
         best_step: u64,
+        /// For each task the step whose weights are kept: tasks that learn nothing in
+        /// common each have their own.
+        kept: Vec<u64>,
+    },
+    /// How much of what other tasks give a task it takes over, of a model that lets the
+    /// validation rows choose. One for each task, before `Stopped`.
+    Shrunk {
+        /// The task.
+        task: String,
+        /// 0 for nothing, 1 for all.
+        share: f64,
+        /// The log-loss given the parent on the validation rows for each share that was
+        /// tried; `None` where it is not defined.
+        logloss: Vec<(f64, Option<f64>)>,
     },
     /// The kept model's probabilities were calibrated by the validation files.
     Calibrated {

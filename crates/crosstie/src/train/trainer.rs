@@ -6,7 +6,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::average::Average;
 use super::exchange::{Alone, Exchange};
+use super::moment::Family;
 use super::start::Starts;
 use crate::balance::{Balance, Losses, Setting, Shared, TaskGradients};
 use crate::batch::{Batch, Layout};
@@ -36,6 +38,8 @@ pub struct Trainer {
     batches: u64,
     /// Where parameters start otherwise than the seed says.
     pub(super) starts: Starts,
+    /// Of the weights, where that is wanted.
+    average: Option<Average>,
 }
 
 /// How a batch becomes steps of the optimizer.
@@ -128,6 +132,7 @@ impl Trainer {
             spec,
             layout: layout.clone(),
             batch_size: config.train.rows_of_step(None),
+            average: config.train.average.then(|| Average::new(&learned)),
             learned,
             optimizer,
             steps,
@@ -148,6 +153,7 @@ impl Trainer {
         let (_, parameters) = self.learned.numbers_mut();
         self.starts.iter().for_each(|(place, value)| parameters[*place] = *value);
         self.learned.prepare(true);
+        self.average = self.average.as_ref().map(|_| Average::new(&self.learned));
     }
 
     /// Makes it one of several workers. All of them have the same configuration.
@@ -155,14 +161,23 @@ impl Trainer {
         Trainer { exchange: Box::new(exchange), ..self }
     }
 
-    /// The model as it is now.
+    /// The model as the last step left it.
     pub fn learned(&self) -> &Learned {
         &self.learned
     }
 
-    /// Ends the training.
-    pub fn into_learned(self) -> Learned {
+    /// Ends the training: the average of the way, where `train.average` wants it.
+    pub fn into_learned(mut self) -> Learned {
+        self.show_average();
         self.learned
+    }
+
+    /// Exchanges the weights for their average, or back; nothing where there is none.
+    pub(super) fn show_average(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.exchange(self.optimizer.steps(), &mut self.learned);
+            self.learned.prepare(true);
+        }
     }
 
     /// Batches learned from.
@@ -231,7 +246,7 @@ impl Trainer {
     /// One step on all losses.
     fn learn_together(&mut self, epoch: u64, batch: &Batch, order: Option<&[usize]>) -> Result<Taught> {
         let rows = self.all_rows(batch);
-        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, .. } = self;
+        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, average, .. } = self;
         let Steps::Together { workspace, balance } = steps else { unreachable!("asked of tasks that learn together") };
         let network = learned.network().clone();
         let weights = balance.weights(epoch);
@@ -258,16 +273,22 @@ impl Trainer {
         balance.follow(&seen, gradients, &mut tasks);
         let scale = optimizer.config().scale(|| exchange.square(gradients));
         let all = 0..learned.parameters().len();
+        if let Some(average) = average {
+            average.before(optimizer.steps() + 1, learned, &gradients.rows);
+        }
         optimizer.step(learned, gradients, std::slice::from_ref(&all), *batches, scale);
         learned.keep(&network, workspace);
         learned.prepare(true);
+        if let Some(average) = average {
+            average.after(optimizer.steps(), learned, &gradients.rows);
+        }
         Ok(Taught { step: *batches, rows, losses, weights })
     }
 
     /// One step on one task's loss: this, summed over the rows.
     fn learn_alone(&mut self, task: usize, batch: &Batch, order: Option<&[usize]>) -> Result<f64> {
         let rows = self.all_rows(batch);
-        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, .. } = self;
+        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, average, .. } = self;
         let Steps::InTurns(turns) = steps else { unreachable!("asked of tasks that take turns") };
         let Turn { network, workspace, reached } = &mut turns[task];
         let mut seeds = vec![0.0; network.program.losses().len()];
@@ -283,8 +304,14 @@ impl Trainer {
         exchange.sum_rows(&mut gradients.rows);
         exchange.sum(&mut losses);
         let scale = optimizer.config().scale(|| exchange.square(gradients));
+        if let Some(average) = average {
+            average.before(optimizer.steps() + 1, learned, &gradients.rows);
+        }
         optimizer.step(learned, gradients, reached, *batches, scale);
         learned.keep(network, workspace);
+        if let Some(average) = average {
+            average.after(optimizer.steps(), learned, &gradients.rows);
+        }
         Ok(losses[task])
     }
 
@@ -338,9 +365,11 @@ impl Trainer {
             let mask = &mut parameters[network.program.parameter(masks.of_task[task]).range()];
             mask.iter_mut().zip(&mut kept).for_each(|(mask, kept)| *mask = f32::from(u8::from(*kept)));
         }
+        self.average = self.average.as_ref().map(|_| Average::new(&self.learned));
     }
 
-    /// A copy of what learning has changed so far.
+    /// A copy of what learning has changed so far; where an average is kept, ask while
+    /// it [shows](Trainer::show_average).
     pub(super) fn weights(&self) -> Weights {
         Weights {
             parameters: self.learned.parameters().to_vec(),
@@ -355,6 +384,7 @@ impl Trainer {
         for (table, weights) in tables.all_mut().iter_mut().zip(weights.tables) {
             table.weights = weights;
         }
+        self.learned.prepare(true);
         self.learned
     }
 
@@ -386,6 +416,7 @@ impl Trainer {
             numbers.push((table.name.clone(), Numbers::F32(&mut table.weights)));
         }
         numbers.extend(self.optimizer.numbers());
+        numbers.extend(self.average.iter_mut().flat_map(Average::numbers));
         numbers
     }
 
@@ -396,6 +427,18 @@ impl Trainer {
 }
 
 impl Weights {
+    /// Takes over what a family of tasks alone learns, from a trainer that
+    /// [shows](Trainer::show_average) what is to be kept.
+    pub fn take(&mut self, family: &Family, trainer: &Trainer) {
+        let (parameters, tables) = (trainer.learned.parameters(), trainer.learned.tables().all());
+        for range in &family.parameters {
+            self.parameters[range.clone()].copy_from_slice(&parameters[range.clone()]);
+        }
+        for table in &family.tables {
+            self.tables[*table].copy_from_slice(&tables[*table].weights);
+        }
+    }
+
     /// As many weights as a trainer has, to be filled.
     pub fn of(trainer: &Trainer) -> Weights {
         let tables = trainer.learned.tables().all().iter();

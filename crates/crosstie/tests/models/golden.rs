@@ -25,6 +25,7 @@ const CASES: &[&str] = &[
     "calibration-cvr",
     "calibration-cvr-concat",
     "ektm",
+    "ektm-logits",
     "ektm-guard",
     "ektm-average",
     "ektm-own-tables",

@@ -47,20 +47,24 @@ pub const GATED: &str = "gating = { units = 4, scenario_width = 3 }";
 /// What stands behind a stop-gradient has no finite difference.
 const EKTM: &str = "bottom_units = [7, 6]
 tower_units = [6]
+transfer = \"representations\"
+tables = \"shared\"
 transmitter = { units = [5], stop_gradient = false }
-enhanced = { beta = 0.0 }";
+enhanced = { loss = \"hard-example\", beta = 0.0 }";
 
 const EKTM_OWN: &str = "bottom_units = [7, 6]
 tower_units = [6]
+transfer = \"representations\"
 tables = \"own\"
 router = { similarity = \"learned\" }
 transmitter = { units = [5], stop_gradient = false }
 enhanced = { loss = \"guard\", lambda = 0.0 }";
 const EKTM_BOTH: &str = "bottom_units = [7, 6]
 tower_units = []
+transfer = \"representations\"
 tables = \"both\"
 transmitter = { units = [5], stop_gradient = false }
-enhanced = { beta = 0.0 }";
+enhanced = { loss = \"hard-example\", beta = 0.0 }";
 
 /// A config of a model of [`SMALL`] with a style; without dropout unless the
 /// style asks for it.

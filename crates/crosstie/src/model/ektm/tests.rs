@@ -5,8 +5,70 @@ use super::*;
 use crate::objective::Space;
 
 fn small() -> Ektm {
-    let units = Transmitter { units: vec![3], ..Transmitter::default() };
-    Ektm { bottom_units: vec![5, 4], tower_units: vec![3], transmitter: units, ..Ektm::default() }
+    Ektm {
+        bottom_units: vec![5, 4],
+        tower_units: vec![3],
+        transfer: Transfer::Representations,
+        tables: TableSharing::Shared,
+        transmitter: Transmitter { units: vec![3], ..Transmitter::default() },
+        enhanced: Enhanced { loss: EnhancedLoss::HardExample, ..Enhanced::default() },
+        ..Ektm::default()
+    }
+}
+
+/// The same of logits.
+fn of_logits() -> Ektm {
+    let enhanced = Enhanced::default();
+    Ektm { transfer: Transfer::Logits, tables: TableSharing::Own, enhanced, ..small() }
+}
+
+#[test]
+fn what_logits_add_starts_at_nothing_and_reaches_no_task_but_its_own() {
+    let mut trial = Trial::new(&of_logits(), CHAINS, None);
+    let single = super::super::SingleTask { units: vec![5, 4] };
+    let alone = Trial::new(&single, CHAINS, None);
+    // Trials start with weights none of which is 0.
+    trial.set("enhanced_tower.weight", |_| 0.0);
+    trial.set("enhanced_tower.bias", |_| 0.0);
+    trial.copy(&alone);
+    assert_eq!(trial.logits(), alone.logits());
+
+    // With no label but those of the click, no original head but that of the click
+    // learns, whatever the enhanced heads make of it.
+    trial.set("enhanced_tower.weight", |_| 0.3);
+    let tasks = trial.network.objective.names().len();
+    trial.labels.chunks_exact_mut(tasks).for_each(|labels| labels[1..].fill(f32::NAN));
+    let learns = |name: &str| trial.gradient(&format!("network.{name}.0.weight")).iter().any(|g| *g != 0.0);
+    let names = trial.network.objective.names();
+    assert_eq!(names.iter().map(|name| learns(name)).collect::<Vec<_>>(), [true, false, false, false, false, false]);
+}
+
+#[test]
+fn every_head_is_told_what_all_others_think_unless_the_router_is_off() {
+    for (enabled, expected) in [(true, vec![true; 8]), (false, (0..8).map(|head| head == 2).collect())] {
+        let mut model = of_logits();
+        model.router.enabled = enabled;
+        let mut trial = Trial::new(&model, CHAINS, None);
+        let before = trial.logits();
+        trial.set("network.buy.2.bias", |bias| bias + 0.5);
+        assert_eq!(moved(&before, &trial.logits()), expected, "router {enabled}");
+    }
+}
+
+#[test]
+fn a_share_of_nothing_leaves_the_original_heads() {
+    let mut trial = Trial::new(&of_logits(), CHAINS, None);
+    let alone = Trial::new(&super::super::SingleTask { units: vec![5, 4] }, CHAINS, None);
+    trial.copy(&alone);
+    assert_ne!(trial.logits(), alone.logits());
+    trial.set("shrinkage", |_| 0.0);
+    assert_eq!(trial.logits(), alone.logits());
+}
+
+#[test]
+fn logits_have_no_shared_set_beside_the_own_ones() {
+    let said = Ektm { tables: TableSharing::Both, ..of_logits() }.check().unwrap_err().to_string();
+    assert!(said.contains("model.tables") && said.contains("representations"), "{said}");
 }
 
 /// What stands behind a stop-gradient has no finite difference.

@@ -491,8 +491,25 @@ class Logits(list):
     original = None
 
 
+def ektm_of_logits(tensors, heads, settings):
+    transmitter, count = settings["transmitter"], len(heads)
+    original = single_task(tensors, heads, {"units": settings["bottom_units"]})
+    known = jax.lax.stop_gradient(jnp.stack(original, axis=1))
+    hidden = [network(tensors, "transmitter", known, transmitter["units"], Place(h, count)) for h in range(count)]
+    weight = tensors.get("enhanced_tower.weight", (count, transmitter["units"][-1], 1))
+    bias = tensors.get("enhanced_tower.bias", (count,))
+    shares = tensors.get("shrinkage", (count,))
+    gain = settings["enhanced"]["gain"]
+    added = [shares[h] * (hidden[h] @ weight[h, :, 0] + bias[h]) for h in range(count)]
+    logits = Logits(known[:, h] + gain * added[h] for h in range(count))
+    logits.original = original
+    return logits
+
+
 def ektm(tensors, heads, settings):
-    tables = settings.get("tables", "shared")
+    if settings["transfer"] == "logits":
+        return ektm_of_logits(tensors, heads, settings)
+    tables = settings["tables"]
     e, position = fields(tensors, "embedding" if tables == "shared" else "embedding.0")
     router, transmitter, enhanced = settings["router"], settings["transmitter"], settings["enhanced"]
     clicks = [index for index, head in enumerate(heads) if parent_of(head["task"]) is None]
@@ -560,14 +577,14 @@ def ektm_losses(space, heads, ways, logits, settings):
     originally, *_ = objective(space, logits.original, heads, ways)
     about = settings["enhanced"]
     for task, parent, weight, _ in TASKS:
-        if parent is None:
+        if parent is None and settings["transfer"] == "representations":
             continue
         own = losses(originally[task])
         terms.append((f"original {task}", weight, own))
         if about["loss"] == "hard_example":
             error = jax.lax.stop_gradient(1 - right(originally[task]))
             rows[task] = (1 + about["beta"] * error ** about["gamma"]) * rows[task]
-        else:
+        elif about["loss"] == "guard":
             worse = jnp.maximum(rows[task] - jax.lax.stop_gradient(own), 0.0)
             terms.append((f"guard {task}", about["lambda"] * weight, worse))
     return rows, terms
@@ -737,7 +754,7 @@ def calibration_settings(structure, units, layers, bias_units, bias_layers):
 
 
 def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}, **further):
-    return further | {
+    return {"transfer": "representations", "tables": "shared"} | further | {
         "bottom_units": bottom,
         "tower_units": [2],
         "router": {"enabled": True, "similarity": "cosine", "temperature": 0.5} | router,
@@ -829,6 +846,12 @@ CASES = {
     ),
     "ektm-own-tables": ("ektm", ("tanh", "none"), ektm_settings([3], [2], tables="own"), ["parent", "product"]),
     "ektm-both-tables": ("ektm", ("tanh", "layer"), ektm_settings([2], [2], tables="both"), ["parent", "product"]),
+    "ektm-logits": (
+        "ektm",
+        ("tanh", "none"),
+        ektm_settings([3], [2], enhanced={"loss": "plain", "gain": 1.5}, transfer="logits", tables="own"),
+        ["parent", "product", "impression", "mixed"],
+    ),
     "ektm-average": (
         "ektm",
         ("tanh", "none"),
@@ -1067,8 +1090,9 @@ def case(name):
         logits = run(Tensors(style | gates, values, training=False), heads, settings)
         _, given, joint = objective(space, logits, heads, ways)
         kept = [key for key in values if index == 0 or key.startswith("embedding.")]
-        # Moving averages and masks are kept, not learned.
-        kept = [key for key in kept if not (".norm." in key and key.endswith((".mean", ".variance")) or ".mask." in key)]
+        # Moving averages, masks and shrinkages are kept, not learned.
+        statistic = lambda key: ".norm." in key and key.endswith((".mean", ".variance")) or ".mask." in key or key == "shrinkage"
+        kept = [key for key in kept if not statistic(key)]
         results.append(
             {
                 "objective": objective_toml(kind_of),

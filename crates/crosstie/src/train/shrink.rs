@@ -1,0 +1,112 @@
+//! How much of what other tasks give a task takes over, chosen by the validation rows
+//! once training is over: all, half, or nothing.
+//!
+//! Few rows say little, and what is given was learned from many more. So a task takes
+//! all of it, unless the validation rows say that it does harm: unless the mean
+//! log-loss is higher than with less of it by more than the standard error of the
+//! difference, row by row.
+
+use super::fit::Job;
+use super::{Event, Observer};
+use crate::calibration::Evidence;
+use crate::error::Result;
+use crate::learned::Learned;
+use crate::metric::Report;
+use crate::model::Shrinkage;
+use crate::objective::Objective;
+
+/// What is tried.
+const SHARES: [f32; 3] = [0.0, 0.5, 1.0];
+
+/// Sets the share of every task's heads, and tells it. `report` is of the network as it
+/// is, with all of what is given.
+pub(super) fn shrink(
+    job: &Job<'_>,
+    learned: &mut Learned,
+    report: Report,
+    observer: &mut Observer<'_>,
+) -> Result<Report> {
+    let network = learned.network().clone();
+    let Some(Shrinkage { parameter }) = network.shrinkage else { return Ok(report) };
+    let (range, objective) = (network.program.parameter(parameter).range(), &network.objective);
+    let heads = objective.heads();
+    let mut tried = Vec::new();
+    for share in SHARES {
+        learned.numbers_mut().1[range.clone()][..heads.len()].fill(share);
+        learned.prepare(true);
+        tried.push(losses(objective, &job.valid.evidence(learned.passes())?));
+    }
+    let mut chosen = Vec::new();
+    for (task, name) in objective.names().iter().enumerate() {
+        let of_task: Vec<&Vec<f64>> = tried.iter().map(|tried| &tried[task]).collect();
+        let best = choose(&of_task);
+        let mean = |losses: &[f64]| (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
+        let logloss = SHARES.iter().zip(&of_task).map(|(share, losses)| (f64::from(*share), mean(losses))).collect();
+        observer(&Event::Shrunk { task: name.clone(), share: f64::from(SHARES[best]), logloss });
+        chosen.push(SHARES[best]);
+    }
+    let numbers = &mut learned.numbers_mut().1[range];
+    numbers.iter_mut().zip(heads).for_each(|(number, head)| *number = chosen[head.task]);
+    learned.prepare(true);
+    match chosen.iter().all(|share| *share == 1.0) {
+        true => Ok(report),
+        false => job.look_again(learned.passes(), observer),
+    }
+}
+
+/// Per task, the log-loss given the parent of each row where that happened, or, where
+/// the losses do not determine it, that from the impression of each row; of rows with a
+/// label.
+fn losses(objective: &Objective, evidence: &[Evidence]) -> Vec<Vec<f64>> {
+    let funnel = objective.funnel();
+    let tasks = funnel.tasks();
+    let (mut given, mut joint) = (vec![0.0; tasks], vec![0.0; tasks]);
+    let mut losses = vec![Vec::new(); tasks];
+    for row in evidence.iter().flat_map(Evidence::rows) {
+        objective.probabilities(row.logits, &mut given, &mut joint);
+        for (task, losses) in losses.iter_mut().enumerate() {
+            let happened = funnel.parents[task].is_none_or(|parent| row.labels[parent] == 1.0);
+            let (p, asked) = if objective.identified(task) { (given[task], happened) } else { (joint[task], true) };
+            if asked && !row.labels[task].is_nan() {
+                let p = if row.labels[task] == 1.0 { p } else { 1.0 - p };
+                losses.push(-row.weight * p.max(f64::MIN_POSITIVE).ln());
+            }
+        }
+    }
+    losses
+}
+
+/// The place of the largest share that does no harm beside the best one; the last
+/// share is the largest.
+fn choose(tried: &[&Vec<f64>]) -> usize {
+    let sum = |losses: &Vec<f64>| losses.iter().sum::<f64>();
+    let best = (0..tried.len()).rev().min_by(|a, b| sum(tried[*a]).total_cmp(&sum(tried[*b]))).unwrap_or(0);
+    let harmless = |share: &usize| {
+        let differences = || tried[*share].iter().zip(tried[best]).map(|(here, there)| here - there);
+        let rows = tried[best].len() as f64;
+        let mean = differences().sum::<f64>() / rows;
+        let variance = differences().map(|difference| (difference - mean).powi(2)).sum::<f64>() / rows;
+        mean <= (variance / rows).sqrt()
+    };
+    (best..tried.len()).rev().find(harmless).unwrap_or(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_takes_all_unless_that_does_harm_beyond_chance() {
+        let noise = |row: usize| if row.is_multiple_of(2) { 0.1 } else { -0.1 };
+        let losses = |harm: f64| (0..100).map(|row| 0.5 + noise(row / 2) * harm.signum() + harm).collect::<Vec<f64>>();
+        let none: Vec<f64> = (0..100).map(|_| 0.5).collect();
+        // Each row's difference is the harm ± .1: its standard error over 100 rows is .01.
+        for (harm, share) in [(-0.02, 2), (0.005, 2), (0.02, 0)] {
+            let (half, all) = (losses(harm), losses(harm));
+            assert_eq!(choose(&[&none, &half, &all]), share, "{harm}");
+        }
+        let better = losses(-0.05);
+        assert_eq!(choose(&[&none, &better, &losses(0.05)]), 1, "half of it helps and all of it harms");
+        assert_eq!(choose(&[&Vec::new(), &Vec::new(), &Vec::new()]), 2, "no row says anything against it");
+    }
+}
