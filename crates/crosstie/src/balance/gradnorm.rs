@@ -16,8 +16,9 @@
 //! numbers (see [`Shared`]): the last weight matrix that as many tasks as
 //! possible share, and of it the elements that they share, such as the shared
 //! experts of PLE; where no dense weights are shared, as in ESMM, the
-//! embedding tables. Where towers are gated, the gate units are shared as well,
-//! so W is the first layer of the last of them.
+//! embedding tables. The gate units of gated towers are shared as well, but never
+//! chosen: they scale what a tower reads, and little of a task's gradient goes by
+//! way of them. `shared` may name them.
 //!
 //! Deviations and reconstructions:
 //! - w has an Adam of its own; a weight never falls below 0.001.
@@ -40,6 +41,7 @@ use super::{Balance, Losses, Setting, Shared, TaskGradients, share, to_json};
 use crate::compute::Parameter;
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
+use crate::layer::is_of_gate_units;
 use crate::learned::Gradients;
 use crate::spelling;
 
@@ -74,19 +76,19 @@ const LEAST_WEIGHT: f64 = 1e-3;
 
 /// W.
 #[derive(Debug, Default, PartialEq)]
-struct Weights {
-    dense: Vec<Range<usize>>,
-    tables: Vec<usize>,
+pub(super) struct Weights {
+    pub dense: Vec<Range<usize>>,
+    pub tables: Vec<usize>,
 }
 
 impl Weights {
-    fn find(shared: &Shared, parameters: &[Parameter]) -> Result<Weights> {
+    pub fn find(shared: &Shared, parameters: &[Parameter]) -> Result<Weights> {
         let count = |tasks: &[bool]| tasks.iter().filter(|reads| **reads).count();
         let of = |parameter: &Parameter| {
             let range = parameter.range();
             shared.parts.iter().filter(move |part| range.contains(&part.range.start))
         };
-        let matrices = || parameters.iter().filter(|parameter| parameter.is_weight());
+        let matrices = || parameters.iter().filter(|found| found.is_weight() && !is_of_gate_units(&found.name));
         let most = matrices().flat_map(of).map(|part| count(&part.tasks)).max();
         if let Some(most) = most {
             let widest = |parameter: &Parameter| of(parameter).filter(|part| count(&part.tasks) == most).count() > 0;

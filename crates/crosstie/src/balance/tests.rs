@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::batch::{self, Layout};
 use crate::compute::{Init, Parameter};
-use crate::layer::{Norm, Style};
+use crate::layer::{Gating, Norm, Style};
 use crate::model::{ModelConfig, Network};
 use crate::objective::{Objective, ObjectiveConfig};
 use crate::schema::{Pooling, Role, Schema, Side};
@@ -230,6 +230,10 @@ const TASKS: &str = r#"
 
 /// What the tasks of a model share, and its parameters' names by place.
 fn shared(model: &str, norm: Norm) -> (Shared, Vec<Parameter>) {
+    shared_in(model, &Style { norm, ..Style::default() })
+}
+
+fn shared_in(model: &str, style: &Style) -> (Shared, Vec<Parameter>) {
     let embedded = |name: &str, role| batch::Embedded {
         name: name.into(),
         table: 0,
@@ -247,7 +251,7 @@ fn shared(model: &str, norm: Norm) -> (Shared, Vec<Parameter>) {
     let model = ModelConfig::named(model).unwrap();
     let schema = Schema::parse(TASKS).unwrap();
     let objective = Objective::new(&schema, &ObjectiveConfig::default(), model.model().space()).unwrap();
-    let heads = Network::of_heads(model.model(), &Style { norm, ..Style::default() }, &layout, objective).unwrap();
+    let heads = Network::of_heads(model.model(), style, &layout, objective).unwrap();
     (Shared::find(&heads, layout.tables.len()).unwrap(), heads.program.parameters().to_vec())
 }
 
@@ -281,6 +285,23 @@ fn what_tasks_share_is_found_in_every_kind_of_network() {
     let part = shared.parts.iter().find(|part| part.range.len() > 1).unwrap();
     let parameter = parameters.iter().find(|parameter| parameter.range().contains(&part.range.start)).unwrap();
     assert!(parameter.name.contains("expert.0") && part.range.len() < parameter.len(), "{parameter:?} {part:?}");
+}
+
+#[test]
+fn gradnorm_looks_at_no_gate_unit_unless_it_is_named() {
+    let style = Style { gating: Some(Gating::default()), ..Style::default() };
+    for (model, expected) in [
+        ("shared-bottom", Some("bottom.1.weight")),
+        ("mmoe", Some("expert.1.weight")),
+        ("aem2tl", Some("task_expert.0.weight")),
+        ("esmm", None),
+    ] {
+        let (shared, parameters) = shared_in(model, &style);
+        let found = gradnorm::Weights::find(&shared, &parameters).unwrap();
+        let of = |place: usize| parameters.iter().find(|found| found.range().contains(&place)).unwrap();
+        assert_eq!(found.dense.first().map(|range| of(range.start).name.as_str()), expected, "{model}");
+        assert_eq!(found.tables.is_empty(), expected.is_some(), "{model}");
+    }
 }
 
 #[test]

@@ -57,6 +57,15 @@ impl Gating {
     }
 }
 
+const GATE_UNIT: &str = "personal_gate";
+/// The vectors of the scenarios, which gate units alone read.
+const SCENARIO: &str = "scenario";
+
+/// Whether a parameter of this name is of gate units.
+pub(crate) fn is_of_gate_units(parameter: &str) -> bool {
+    parameter.split('.').any(|part| part == GATE_UNIT) || parameter.split('.').next() == Some(SCENARIO)
+}
+
 /// What the gate units of a net read, and their width.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gates {
@@ -97,8 +106,8 @@ impl Net<'_> {
         let Some(Gates { priors, units }) = self.gates else { return inputs.to_vec() };
         // Most models have one name for all their towers.
         let name = match towers {
-            "tower" => format!("personal_gate.{layer}"),
-            _ => format!("{towers}.personal_gate.{layer}"),
+            "tower" => format!("{GATE_UNIT}.{layer}"),
+            _ => format!("{towers}.{GATE_UNIT}.{layer}"),
         };
         let width = inputs.iter().map(Node::width).sum();
         let factors = self.all_scenarios().gate_unit(&name, priors, units, width);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use gating::Gates;
 pub use gating::Gating;
+pub(crate) use gating::is_of_gate_units;
 
 use crate::compute::op::{
     Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax,

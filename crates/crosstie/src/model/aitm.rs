@@ -25,6 +25,14 @@
 //! - The calibrator is left out for a direct task, which may happen more often
 //!   than its parent, and in the spaces `parent` and `product`, where the
 //!   products never exceed the parent. Rows count in it by their weights.
+//! - A direct task has two losses in the space `impression`, and so two heads: with
+//!   p(action | impression) alone, p(action | parent action) would not be identified
+//!   (methods 6). Both are receivers, each with a transfer of its own.
+//! - p(action | parent action) of any other task is the ratio of two heads that are
+//!   learned apart, cut at 1; in other models it is a head of its own. Figures given
+//!   the parent are to be read with that in mind.
+//! - Where the schema has fields of the role `bias`, a shallow tower over them is
+//!   added to every logit (methods 3.2); the paper has none.
 //! - A tower is one affine map, as the authors', unless `tower_units` says
 //!   otherwise. Dropout is the network's, one rate for all layers (the authors
 //!   use 0.1, 0.3, 0.3); weights start as everywhere here, not at N(0, 0.01).

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! # Deviations and reconstructions
-//! - None in the equations. Sizes are ours.
+//! - Sizes are ours.
+//! - Where the schema has fields of the role `bias`, a shallow tower over them is
+//!   added to every logit (methods 3.2); the paper has none.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -22,6 +22,8 @@
 //!   unless `conversion` names one; tasks outside of it follow ESMM.
 //! - Without a pair of siblings there is no action, and this is ESMM.
 //! - Sizes are ours.
+//! - Where the schema has fields of the role `bias`, a shallow tower over them is
+//!   added to every logit (methods 3.2); the paper has none.
 
 use std::collections::BTreeMap;
 

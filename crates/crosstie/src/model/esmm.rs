@@ -16,6 +16,8 @@
 //! - The paper concatenates fields after pooling and uses 360-200-80 units; the
 //!   default here is smaller.
 //! - Tasks beyond click and conversion are ours (the paper has two).
+//! - Where the schema has fields of the role `bias`, a shallow tower over them is
+//!   added to every logit (methods 3.2); the paper has none.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -39,9 +39,17 @@
 //! - Of equal |w| at the cut the first in order go; the reference keeps all.
 //! - One Adam for all, as there: a step for one task also moves, by momentum,
 //!   shared connections that its mask strikes out. What is not in the task's
-//!   subnetwork at all, as another task's head, stays. With steps of their own
-//!   the weights of the tasks' losses do little (Adam divides them out), and
-//!   L2 counts once in every turn.
+//!   subnetwork at all, as another task's head, stays. L2 counts once in every turn.
+//! - The weights of the tasks' losses count: one second moment is over all tasks'
+//!   turns, so task t moves a shared connection by about
+//!   w_t g_t / sqrt(mean_j (w_j g_j)²), and so do shared rows under Adagrad. Only
+//!   what is a task's own, as its head, is moved alike whatever its weight.
+//! - The reference feeds each task batches of its own rows, equal in number. Here
+//!   every batch of impressions teaches all tasks in turn, so a turn asks as many
+//!   rows as the batch has for its task, and its loss is divided by all rows, as
+//!   everywhere: a task with few rows takes small steps in what is shared. Divided
+//!   by the task's own rows, a turn over three of them would take as large a step as
+//!   one over a thousand.
 //! - A loss that asks other tasks' heads (`product`, ways) trains their
 //!   subnetworks too, whole while this task's mask is sought.
 //! - Any forest of tasks; all heads of a task share its subnetwork. With batch
@@ -83,7 +91,7 @@ pub struct Ncs4cvr {
     /// Passes over the training files in each round.
     pub round_epochs: u64,
     /// Whether every batch teaches one task after the other, each by a step of
-    /// its own; otherwise all at once.
+    /// its own, all of them with the same rows; otherwise all at once.
     pub alternate: bool,
 }
 

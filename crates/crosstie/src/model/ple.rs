@@ -14,8 +14,10 @@
 //! ```
 //!
 //! # Deviations and reconstructions
-//! - None in the equations: gates are without bias, and the shared gate of an
-//!   inner level sees the experts of every task and the shared ones.
+//! - As in the equations, gates are without bias, and the shared gate of an inner
+//!   level sees the experts of every task and the shared ones.
+//! - Where the schema has fields of the role `bias`, a shallow tower over them is
+//!   added to every logit (methods 3.2); the paper has none.
 //! - A direct task has two heads (methods 1.5 for the reason); each head has
 //!   experts and gates of its own, as a task has in the paper.
 
