@@ -34,6 +34,9 @@ struct Line<'a> {
     best: bool,
     /// Mean training loss per row since the last line.
     losses: BTreeMap<&'a str, f64>,
+    /// The same of what the model adds to the tasks' losses, unweighted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    terms: BTreeMap<&'a str, f64>,
     /// Weight that balancing gave each task in the last step.
     weights: BTreeMap<&'a str, f64>,
     report: Report,
@@ -248,7 +251,7 @@ impl<'a> Story<'a> {
                 }
                 self.heed_interrupt();
             }
-            Event::Evaluated { epoch, step, report, figure, best, losses, weights, rows } => {
+            Event::Evaluated { epoch, step, report, figure, best, losses, terms, weights, rows } => {
                 let by_task = |values: &[f64]| self.tasks.iter().copied().zip(values.iter().copied()).collect();
                 let line = Line {
                     epoch: *epoch,
@@ -258,6 +261,7 @@ impl<'a> Story<'a> {
                     figure: *figure,
                     best: *best,
                     losses: by_task(losses),
+                    terms: terms.iter().map(|(name, mean)| (name.as_str(), *mean)).collect(),
                     weights: by_task(weights),
                     report: report.as_ref().clone().without_reliability(),
                 };

@@ -75,6 +75,13 @@ fn a_triplet_term_trains_beside_the_tasks() {
         place.read("run/config.toml")
     );
     place.ok("inspect run").prints(&["triplet.centres", "2 × 3 × 16"]);
+    let history = place.read("run/metrics.jsonl");
+    let line: serde_json::Value = serde_json::from_str(history.lines().next().unwrap_or_default()).expect("JSON");
+    let terms = line["terms"].as_object().expect("what it costs is told beside the tasks' losses");
+    let names: Vec<&str> = terms.keys().map(String::as_str).collect();
+    assert_eq!(names, ["triplet buy", "triplet cart"], "{line}");
+    // All centres lie within the margin of each other at the start: it is what a row costs about.
+    assert!(terms.values().all(|mean| mean.as_f64().is_some_and(|mean| (0.1..2.0).contains(&mean))), "{line}");
     place.ok("inspect run --graph").prints(&["loss triplet cart", "loss triplet buy"]);
     place.run("train ads.toml --set objective.triplet.wieght=1").exit(1).says(&["did you mean `weight`?"]);
     place.run("train ads.toml --set objective.triplet.tasks=['crat']").exit(1).says(&["did you mean `cart`?"]);

@@ -81,10 +81,12 @@ pub(super) struct Progress {
     pub evaluations: u64,
     /// Masks told.
     pub tried: u64,
-    /// Since the last evaluation: rows, each task's summed loss, its weight in the
-    /// last step.
+    /// Since the last evaluation: rows, each task's summed loss, each term's, the
+    /// tasks' weights in the last step.
     pub rows: u64,
     pub losses: Vec<f64>,
+    #[serde(default)]
+    pub terms: Vec<f64>,
     pub weights: Vec<f64>,
 }
 
@@ -360,10 +362,12 @@ impl State {
     fn learn(&mut self, job: &Job<'_>, batch: &Batch, after: Cursor, observer: &mut Observer<'_>) -> Result<Next> {
         self.keep_best(job);
         let epoch = self.progress.epoch;
-        let Taught { step, rows, losses, weights } = self.trainer.step(epoch, batch)?;
+        let Taught { step, rows, losses, terms, weights } = self.trainer.step(epoch, batch)?;
         let progress = &mut self.progress;
         progress.rows += rows as u64;
         progress.losses.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += loss);
+        progress.terms.resize(terms.len(), 0.0);
+        progress.terms.iter_mut().zip(&terms).for_each(|(sum, term)| *sum += term);
         progress.weights.clone_from(&weights);
         let every = job.config.train.eval_every;
         progress.due = match every {
@@ -424,6 +428,7 @@ impl State {
         let best = improved.contains(&true);
         let progress = &mut self.progress;
         let rows = progress.rows.max(1) as f64;
+        let names = self.trainer.learned().network().terms.iter().map(|term| term.name.clone());
         let event = Event::Evaluated {
             epoch: progress.epoch,
             step,
@@ -431,11 +436,13 @@ impl State {
             figure,
             best,
             losses: progress.losses.iter().map(|loss| loss / rows).collect(),
+            terms: names.zip(&progress.terms).map(|(name, term)| (name, term / rows)).collect(),
             weights: progress.weights.clone(),
             rows: progress.rows,
         };
         (progress.due, progress.validated, progress.rows) = (false, Some(step), 0);
         progress.losses.fill(0.0);
+        progress.terms.fill(0.0);
         progress.evaluations += 1;
         if best {
             progress.bad = 0;

@@ -130,6 +130,8 @@ pub enum Event {
         best: bool,
         /// Mean loss of each task per training row since the evaluation before.
         losses: Vec<f64>,
+        /// The same of the terms that the model adds, by their names, unweighted.
+        terms: Vec<(String, f64)>,
         /// The weights that balancing gave the tasks in the last step.
         weights: Vec<f64>,
         /// Training rows since the evaluation before.

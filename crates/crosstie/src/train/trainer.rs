@@ -68,6 +68,10 @@ pub struct Taught {
     pub rows: usize,
     /// Sum over these rows of each task's loss, in the tasks' order.
     pub losses: Vec<f64>,
+    /// The same of each term that the model adds to them
+    /// ([`Network::terms`](crate::model::Network::terms)), unweighted; none where tasks
+    /// take turns.
+    pub terms: Vec<f64>,
     /// The weight that balancing gave each task, beside its fixed one.
     pub weights: Vec<f64>,
 }
@@ -202,7 +206,7 @@ impl Trainer {
         let rows = self.all_rows(&batch);
         let losses = (0..tasks).map(|task| self.learn_alone(task, &batch, order.as_deref()));
         let losses = losses.collect::<Result<_>>()?;
-        Ok(Taught { step: self.batches, rows, losses, weights: vec![1.0; tasks] })
+        Ok(Taught { step: self.batches, rows, losses, terms: Vec::new(), weights: vec![1.0; tasks] })
     }
 
     /// Learns one task from one batch.
@@ -282,7 +286,8 @@ impl Trainer {
         if let Some(average) = average {
             average.after(optimizer.steps(), learned, &gradients.rows);
         }
-        Ok(Taught { step: *batches, rows, losses, weights })
+        let terms = losses.split_off(weights.len());
+        Ok(Taught { step: *batches, rows, losses, terms, weights })
     }
 
     /// One step on one task's loss: this, summed over the rows.
