@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use crosstie::config::{CheckpointEvery, Config};
 use crosstie::durable::write_file;
 use crosstie::metric::{FigureName, Report};
+use crosstie::objective::LossWeights;
 use crosstie::schema::Schema;
 use crosstie::train::{Checkpoint, Event, Next};
 use indicatif::ProgressBar;
@@ -124,6 +125,8 @@ pub struct Story<'a> {
     history: History,
     /// Of a model whose masks are to be found first.
     masks: Option<History>,
+    /// Whether the weights of the losses follow from the training rows.
+    finds_weights: bool,
     due: Due,
     start: Instant,
     bar: Option<ProgressBar>,
@@ -160,6 +163,7 @@ impl<'a> Story<'a> {
             tasks,
             history: History::open(&run.history(), from.map_or(0, Checkpoint::evaluations))?,
             masks: masks.transpose()?,
+            finds_weights: config.objective.weights == LossWeights::Auto,
             due: Due::new(config.train.checkpoint_every),
             start: Instant::now(),
             bar: Some(session.spinner("learning vocabularies and statistics")),
@@ -201,7 +205,7 @@ impl<'a> Story<'a> {
                 }
                 tracing::info!(rows, "{} training rows", table::count(*rows));
             }
-            Event::Started { parameters, table_rows, table_weights } => {
+            Event::Started { parameters, table_rows, table_weights, loss_weights } => {
                 let placed = self.run.take_place();
                 self.note(placed);
                 let [dense, rows, weights] =
@@ -212,6 +216,11 @@ impl<'a> Story<'a> {
                     table_weights,
                     "{dense} dense parameters; {weights} weights in {rows} embedding rows"
                 );
+                if self.finds_weights {
+                    let weights = self.tasks.iter().zip(loss_weights).map(|(task, weight)| format!("{task} {weight}"));
+                    let told: Vec<String> = weights.collect();
+                    tracing::info!("weights of the tasks' losses: {}", told.join(", "));
+                }
                 if self.masks.is_some() {
                     self.bar = Some(self.session.spinner("looking for the tasks' masks"));
                 }

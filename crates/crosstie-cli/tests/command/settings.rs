@@ -138,3 +138,26 @@ enabled = true
 ";
     assert_eq!(place.ok("train ads.toml --print-config").stdout, expected);
 }
+
+#[test]
+fn loss_weights_that_follow_from_the_training_rows_are_told_and_kept_with_the_model() {
+    let place = place();
+    let ran = place.ok("train ads.toml --set objective.weights=auto --out run");
+    let told = ran.stderr.lines().find_map(|line| line.strip_prefix("weights of the tasks' losses: "));
+    let told = told.unwrap_or_else(|| panic!("{}", ran.stderr));
+    let weight = |task: &str| -> f64 {
+        let said = told.split(", ").find_map(|part| part.strip_prefix(&format!("{task} ")));
+        said.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{task} in {told}"))
+    };
+    assert_eq!(weight("click"), 1.0);
+    assert!(weight("cart") > 2.0 && weight("buy") > 1.5 * weight("cart"), "{told}");
+    // The run's config can be trained again on other rows; the model's own settings are numbers.
+    assert!(place.read("run/config.toml").contains("weights = \"auto\""), "{}", place.read("run/config.toml"));
+    let model = place.read("run/artifact/config.toml");
+    assert!(model.contains("[objective.weights]") && !model.contains("auto"), "{model}");
+    place.ok("train run/config.toml --set objective.weights={buy=3} --out again");
+    assert!(place.read("again/config.toml").contains("[objective.weights]\nbuy = 3.0"));
+    let said = ["objective.weights", "\"even\"", "`auto` or a table of weights"];
+    place.run("train ads.toml --set objective.weights=even").exit(1).says(&said);
+    place.run("train ads.toml --set objective.weights.crat=2").exit(1).says(&["did you mean `cart`?"]);
+}

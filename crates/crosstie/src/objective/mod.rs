@@ -13,6 +13,7 @@ mod joint;
 mod loss;
 mod map;
 mod triplet;
+mod weights;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ pub use loss::FunnelLoss;
 pub use map::{Map, Maps, Told};
 pub(crate) use triplet::LEVELS;
 pub use triplet::{Triplet, TripletConfig};
+pub use weights::LossWeights;
 
 use crate::compute::kernel::{log_add, log_sigmoid};
 use crate::error::{Error, Result};
@@ -60,9 +62,14 @@ pub struct ObjectiveConfig {
     /// p(buy | parent) into the ways with and without a cart.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub via: BTreeMap<String, String>,
-    /// Weights of single tasks' losses, as in `buy = 2.0`, in place of the schema's.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub weights: BTreeMap<String, f32>,
+    /// Weights of single tasks' losses, as in `buy = 2.0`, in place of the schema's. Or
+    /// `auto`: times the schema's, what brings the tasks' gradients to equal noise at
+    /// their base rates in the training rows. A loss is divided by all rows of a batch, so
+    /// a task that is asked seldom or seldom happens moves what tasks share but little;
+    /// `auto` weighs it by the root of how much less. The log and the artifact tell the
+    /// numbers.
+    #[serde(skip_serializing_if = "LossWeights::is_empty")]
+    pub weights: LossWeights,
     /// A triplet term that eases the conflict between tasks; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub triplet: Option<TripletConfig>,
@@ -235,14 +242,14 @@ impl Objective {
         let names: Vec<String> = schema.tasks.iter().map(|task| task.name.clone()).collect();
         let of_via = config.via.iter().flat_map(|(task, action)| [("via", task), ("via", action)]);
         let named = config.spaces.keys().map(|key| ("spaces", key)).chain(of_via);
-        for (section, name) in named.chain(config.weights.keys().map(|key| ("weights", key))) {
+        for (section, name) in named.chain(config.weights.named().map(|(name, _)| ("weights", name))) {
             if !names.contains(name) {
                 let hint = spelling::hint(name, names.iter().map(String::as_str));
                 return Err(Error::Config(format!("objective.{section}: there is no task `{name}`{hint}")));
             }
         }
-        for (name, weight) in &config.weights {
-            if !(weight.is_finite() && *weight >= 0.0) {
+        for (name, weight) in config.weights.named() {
+            if !(weight.is_finite() && weight >= 0.0) {
                 return Err(Error::Config(format!("objective.weights.{name} must be 0 or more, found {weight}")));
             }
         }
@@ -264,7 +271,7 @@ impl Objective {
             funnel,
         };
         for (task, about) in schema.tasks.iter().enumerate() {
-            objective.weights.push(config.weights.get(&about.name).copied().unwrap_or(about.weight));
+            objective.weights.push(config.weights.get(&about.name).unwrap_or(about.weight));
             let name = about.name.as_str();
             let mut heads = TaskHeads::default();
             if about.after.is_none() || objective.spaces[task] != Space::Impression {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, Identity, Store};
+use super::influence;
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
 use super::moment::{self, Family};
@@ -172,6 +173,7 @@ impl<'a> Fit<'a> {
         config.train.batch_size = config.train.rows_of_step(Some(rows));
         let budget = config.train.cache_mib << 20;
         let base_rates = features.base_rates();
+        influence::settle(&mut config, features.features().schema(), base_rates)?;
         let (training, known) = (Encoder::Training(features), features.known());
         let features = features.features();
         let mut trainer = Trainer::new(&config, features.schema(), features.layout())?;
@@ -226,6 +228,7 @@ impl<'a> Fit<'a> {
             parameters: parameters.map(|parameter| parameter.len()).sum(),
             table_rows: sum(|table| table.rows),
             table_weights: sum(|table| table.weights.len()),
+            loss_weights: learned.network().objective.weights().to_vec(),
         }
     }
 

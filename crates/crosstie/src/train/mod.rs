@@ -12,6 +12,7 @@ mod calibrate;
 mod checkpoint;
 mod exchange;
 mod fit;
+mod influence;
 mod loader;
 mod mix;
 mod moment;
@@ -70,6 +71,8 @@ pub enum Event {
         table_rows: usize,
         /// Number of weights in all tables.
         table_weights: usize,
+        /// The fixed weight of each task's loss, in the tasks' order.
+        loss_weights: Vec<f32>,
     },
     /// A batch taught one task within a mask that is being tried.
     Trial {

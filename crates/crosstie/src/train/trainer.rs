@@ -18,6 +18,7 @@ use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
 use crate::learned::{Gradients, Learned};
 use crate::model::Network;
+use crate::objective::LossWeights;
 use crate::optim::Optimizer;
 use crate::schema::Schema;
 use crate::spec::ModelSpec;
@@ -116,6 +117,11 @@ impl Trainer {
     /// # Errors
     /// As of [`Trainer::new`].
     pub fn of(config: &Config, schema: &Schema, layout: &Layout, mut learned: Learned) -> Result<Trainer> {
+        if config.objective.weights == LossWeights::Auto {
+            let message = "objective.weights = \"auto\" follows from training files, and a trainer of batches has none; \
+                           name the weights";
+            return Err(Error::Config(message.into()));
+        }
         let spec = config.spec();
         learned.prepare(true);
         let optimizer = Optimizer::new(&config.optimizer, &learned);
@@ -569,6 +575,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_trainer_of_batches_has_no_rows_that_weights_could_follow_from() {
+        let schema =
+            Schema::parse("[[task]]\nname = \"click\"\n[[field]]\nname = \"x\"\nkind = \"numeric\"\n").unwrap();
+        let mut config = Config::new(ModelConfig::named("shared-bottom").unwrap());
+        config.objective.weights = LossWeights::Auto;
+        let said = Trainer::new(&config, &schema, &layout()).err().map(|error| error.to_string());
+        assert!(said.is_some_and(|said| said.contains("objective.weights")));
     }
 
     #[test]
