@@ -390,6 +390,14 @@ impl<'a> Passes<'a> {
         self.tables.gather(batch, &inputs, into);
     }
 
+    /// The sum of the squares of those with respect to the embedded fields of the
+    /// batch's rows, as some feature sets look them up.
+    pub fn feature_square(&self, workspace: &Workspace, sets: &[usize]) -> f64 {
+        let square = |chunk: &[f32]| chunk.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
+        let of_set = |set: &usize| workspace.source_gradients(&self.network.program, self.network.sets[*set]);
+        sets.iter().flat_map(of_set).map(|(_, chunk)| square(chunk)).sum()
+    }
+
     /// Fills some rows of a source of the graph from a batch.
     pub fn fill(&self, batch: &Batch, source: usize, rows: Range<usize>, into: &mut [f32]) {
         match self.network.sources[source] {

@@ -109,7 +109,7 @@ fn batch(rows: usize, number: u64) -> Batch {
 
 #[test]
 fn two_workers_with_half_the_rows_each_learn_as_one_with_all_of_them() {
-    for balance in ["uncertainty", "dwa", "gradnorm", "pcgrad", "fixed"] {
+    for balance in ["uncertainty", "dwa", "gradnorm", "pcgrad", "adatask", "multibalance", "fixed"] {
         let mut config = Config::new(ModelConfig::named("mmoe").unwrap());
         config.network.dropout = 0.0;
         config.optimizer.clip = 0.05;

@@ -161,7 +161,7 @@ proptest! {
     fn every_balance_mix_cache_and_thread_count_goes_on_wherever_it_was_interrupted(
         (model, balance) in prop_oneof![
             (prop::sample::select(vec!["mmoe", "ple", "aem2tl", "esmm"]),
-             prop::sample::select(vec!["fixed", "uncertainty", "dwa", "gradnorm", "pcgrad"])),
+             prop::sample::select(vec!["fixed", "uncertainty", "dwa", "gradnorm", "pcgrad", "adatask", "multibalance"])),
             Just(("ncs4cvr", "fixed")),
         ],
         mix in any::<bool>(),
@@ -198,6 +198,23 @@ proptest! {
         let batch = 1 + (at * batches(&first) as f64) as usize;
         let how = if killed { How::Killed(batch) } else { How::Stopped(batch) };
         assert_equal(&format!("{model}, {balance}, {how:?}"), &interrupted(&first, &second, how), &expected);
+    }
+}
+
+#[test]
+fn what_balancing_remembers_of_every_task_is_in_a_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    for (model, settings) in [
+        // AITM has a term beside the tasks' losses, which has memories of its own.
+        ("aitm", ["balance.name=adatask", "optimizer.rows.name=adam", "objective.weights=auto"]),
+        ("mmoe", ["balance.name=multibalance", "balance.every=2", "objective.weights=auto"]),
+    ] {
+        let config = config(directory.path(), model, &settings);
+        let expected = uninterrupted(&config);
+        for how in [How::Stopped(7), How::Killed(13)] {
+            assert_equal(&format!("{model}, {how:?}"), &interrupted(&config, &config, how), &expected);
+        }
     }
 }
 

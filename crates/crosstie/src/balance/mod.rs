@@ -10,8 +10,10 @@
 //!
 //! "methods N" is section N of docs/methods.md.
 
+mod adatask;
 mod dwa;
 mod gradnorm;
+mod multibalance;
 mod numbers;
 mod pcgrad;
 mod shared;
@@ -25,8 +27,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use adatask::AdaTask;
 pub use dwa::Dwa;
 pub use gradnorm::GradNorm;
+pub use multibalance::MultiBalance;
 pub use pcgrad::PcGrad;
 pub use shared::{Part, Shared};
 pub(crate) use shared::{Touched, touched};
@@ -56,6 +60,15 @@ pub enum BalanceConfig {
     /// al., NeurIPS 2020).
     #[serde(alias = "pc-grad", alias = "pc_grad")]
     PcGrad(PcGrad),
+    /// Rows of tables that tasks share move by a step for every task, each with what the
+    /// optimizer remembers of this task alone (Yang et al., AAAI 2023). A step costs a
+    /// backward pass per task, and such a table's memory of the optimizer once per task.
+    #[serde(alias = "ada-task", alias = "ada_task")]
+    AdaTask(AdaTask),
+    /// Weights that give the tasks' gradients the same norm at the embedded fields, by
+    /// moving averages (He et al., arXiv 2411.11871, 2024).
+    #[serde(alias = "multi-balance", alias = "multi_balance")]
+    MultiBalance(MultiBalance),
 }
 
 /// No balancing: the losses keep their weights.
@@ -93,6 +106,8 @@ impl BalanceConfig {
             BalanceConfig::Dwa(config) => Box::new(dwa::State::new(config, setting)),
             BalanceConfig::GradNorm(config) => Box::new(gradnorm::State::new(config, setting)?),
             BalanceConfig::PcGrad(_) => Box::new(pcgrad::State::new(setting)?),
+            BalanceConfig::AdaTask(_) => Box::new(adatask::State::new(setting)?),
+            BalanceConfig::MultiBalance(config) => Box::new(multibalance::State::new(config, setting)?),
         })
     }
 
@@ -110,7 +125,7 @@ impl BalanceConfig {
                 }
             };
         match self {
-            BalanceConfig::Fixed(_) | BalanceConfig::PcGrad(_) => Ok(()),
+            BalanceConfig::Fixed(_) | BalanceConfig::PcGrad(_) | BalanceConfig::AdaTask(_) => Ok(()),
             BalanceConfig::Uncertainty(config) => in_range("learning_rate", config.learning_rate, true),
             BalanceConfig::Dwa(config) => in_range("temperature", config.temperature, false),
             BalanceConfig::GradNorm(config) => {
@@ -119,6 +134,11 @@ impl BalanceConfig {
                 in_range("every", config.every as f64, false)?;
                 in_range("initial_steps", config.initial_steps as f64, false)
             }
+            BalanceConfig::MultiBalance(config) if !(0.0..1.0).contains(&config.memory) => {
+                let found = config.memory;
+                Err(Error::Config(format!("balance.memory must be at least 0 and below 1, found {found}")))
+            }
+            BalanceConfig::MultiBalance(config) => in_range("every", config.every as f64, false),
         }
     }
 }
@@ -144,6 +164,16 @@ pub trait TaskGradients {
     /// whether or not the task's loss reaches them, so those of any two tasks
     /// are the same.
     fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>);
+
+    /// ‖∇ L_task‖₂² with respect to the embedded fields of the batch's rows, as some
+    /// feature sets look them up, over all workers.
+    fn features(&mut self, task: usize, sets: &[usize]) -> f64;
+
+    /// [`TaskGradients::rows`] of the model's terms, each times its weight, together.
+    /// False, and `into` as it was, if it has none.
+    fn rows_of_terms(&mut self, _into: &mut Vec<RowGradients>) -> bool {
+        false
+    }
 }
 
 /// A method at work in a training.
@@ -155,6 +185,19 @@ pub trait Balance: Debug + Send {
     /// Follows a step before the optimizer does: `total` is the gradient of
     /// Σ w_i L_i and of the model's terms, which the method may change.
     fn follow(&mut self, _losses: &Losses<'_>, _total: &mut Gradients, _tasks: &mut dyn TaskGradients) {}
+
+    /// Per table: whether its rows move by a step of every part ([`Balance::apart`]) in
+    /// place of one of the total. It stays the same during a training. Empty: none.
+    fn tables_apart(&self) -> &[bool] {
+        &[]
+    }
+
+    /// The gradients of the parts that a step falls into, table by table, each with its
+    /// number: the task's, or for the model's terms the number of tasks. Asked after
+    /// [`Balance::follow`].
+    fn apart(&self) -> Vec<(usize, &[RowGradients])> {
+        Vec::new()
+    }
 
     /// What it has learned so far, for a checkpoint. Null where it learns nothing.
     fn memory(&self) -> Value {

@@ -17,6 +17,8 @@ pub struct Shared {
     pub parts: Vec<Part>,
     /// Per embedding table, per task: whether it reads it.
     pub tables: Vec<Vec<bool>>,
+    /// Per feature set, per task: whether it reads it.
+    pub sets: Vec<Vec<bool>>,
 }
 
 /// Neighbouring elements of one parameter that the same tasks read.
@@ -48,8 +50,10 @@ impl Shared {
         let seeds: Vec<Vec<f32>> = (0..heads.objective.funnel().tasks()).map(of_task).collect();
         let touched = touched(heads, &seeds)?;
         let (dense, sets): (Vec<_>, Vec<_>) = touched.into_iter().map(|Touched { dense, sets }| (dense, sets)).unzip();
-        let tables = (0..heads.sets.len() * tables).map(|table| sets.iter().map(|sets| sets[table / tables]).collect());
-        let mut shared = Shared { parts: Vec::new(), tables: tables.collect() };
+        let sets: Vec<Vec<bool>> =
+            (0..heads.sets.len()).map(|set| sets.iter().map(|of_task: &Vec<bool>| of_task[set]).collect()).collect();
+        let tables = sets.iter().flat_map(|set| vec![set.clone(); tables]).collect();
+        let mut shared = Shared { parts: Vec::new(), tables, sets };
         for parameter in program.parameters().iter().filter(|parameter| parameter.learned) {
             let places: Vec<usize> = parameter.range().collect();
             for run in places.chunk_by(|a, b| dense.iter().all(|task| task[*a] == task[*b])) {
@@ -60,6 +64,11 @@ impl Shared {
             }
         }
         Ok(shared)
+    }
+
+    /// Whether more than one task reads a table.
+    pub fn shares(&self, table: usize) -> bool {
+        self.tables[table].iter().filter(|reads| **reads).count() > 1
     }
 
     fn of_pair(&self, (i, j): (usize, usize)) -> (impl Iterator<Item = Range<usize>>, impl Iterator<Item = usize>) {

@@ -39,6 +39,12 @@ impl TaskGradients for Given {
     fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>) {
         *into = self.all(&self.tasks[task]).rows;
     }
+
+    /// As if every row of the table were a row of the batch.
+    fn features(&mut self, task: usize, sets: &[usize]) -> f64 {
+        assert_eq!(sets, [0]);
+        self.tasks[task][self.dense..].iter().map(|g| g * g).sum()
+    }
 }
 
 fn flat(gradients: &Gradients) -> Vec<f32> {
@@ -49,7 +55,7 @@ fn flat(gradients: &Gradients) -> Vec<f32> {
 fn start(config: &BalanceConfig, tasks: usize) -> Box<dyn Balance> {
     let shared = || {
         let parts = vec![Part { range: 0..2, tasks: vec![true; tasks] }];
-        Ok(Shared { parts, tables: vec![vec![true; tasks]] })
+        Ok(Shared { parts, tables: vec![vec![true; tasks]], sets: vec![vec![true; tasks]] })
     };
     let init = Init::Glorot { inputs: 1, outputs: 1 };
     let parameters = [Parameter { name: "shared".into(), shape: vec![2], init, offset: 0, learned: true }];
@@ -63,6 +69,8 @@ fn methods() -> Vec<BalanceConfig> {
         BalanceConfig::Dwa(Dwa::default()),
         BalanceConfig::GradNorm(GradNorm { learning_rate: 0.05, initial_steps: 1, ..GradNorm::default() }),
         BalanceConfig::PcGrad(PcGrad {}),
+        BalanceConfig::MultiBalance(MultiBalance::default()),
+        BalanceConfig::AdaTask(AdaTask {}),
     ]
 }
 
@@ -78,12 +86,13 @@ fn follow(method: &mut dyn Balance, epoch: u64, means: &[f64], given: &mut Given
 fn two_quadratic_tasks_go_the_way_of_the_equations() {
     const A: [[f64; 8]; 2] = [[1.0, 2.0, 0.5, 0.0, 1.0, 0.5, 2.0, 1.0], [0.5, 3.0, 0.0, 4.0, 2.0, 1.0, 0.5, 3.0]];
     const C: [[f64; 8]; 2] = [[1.0, -1.0, 2.0, 0.0, 0.5, 1.0, -0.5, 1.5], [-2.0, 1.5, 0.0, 1.0, -1.0, 0.5, 1.0, 1.0]];
-    let expected: [([f64; 8], [f64; 2]); 5] = [
+    let expected: [([f64; 8], [f64; 2]); 6] = [
         ([0.0, 0.492188, 0.529816, 0.953344, -0.441175, 0.415234, -0.164404, 1.072512], [1.0, 1.0]),
         ([-0.003411, 0.493713, 0.476268, 0.929718, -0.425811, 0.384171, -0.153762, 1.044403], [0.743247, 0.766769]),
         ([0.042298, 0.38783, 0.547509, 0.945938, -0.39998, 0.418924, -0.189863, 1.082381], [1.114673, 0.885327]),
         ([0.120949, 0.244034, 0.586763, 0.925338, -0.330356, 0.424729, -0.231617, 1.093736], [1.298277, 0.701723]),
         ([0.203252, 0.281484, 0.529816, 0.953344, -0.370504, 0.604302, -0.274664, 1.160636], [1.0, 1.0]),
+        ([0.179608, 0.20716, 0.62583, 0.897821, -0.289065, 0.427293, -0.255548, 1.091094], [1.217652, 0.782348]),
     ];
     for (config, (expected, expected_weights)) in methods().iter().zip(expected) {
         let mut method = start(config, 2);
@@ -140,6 +149,71 @@ fn gradnorm_moves_its_weights_in_every_third_step_if_told_so() {
         assert_eq!(after != before, step.is_multiple_of(3), "step {step}");
         before = after;
     }
+}
+
+/// Values of tests/golden/balance.py.
+#[test]
+fn gradnorm_with_initial_steps_and_pauses_shares_among_the_tasks_that_a_batch_has() {
+    const MEANS: [[f64; 3]; 10] = [
+        [0.6, 0.2, 0.0],
+        [0.5, 0.0, 0.01],
+        [0.4, 0.3, 0.02],
+        [0.5, 0.2, 0.0],
+        [0.3, 0.1, 0.03],
+        [0.2, 0.2, 0.01],
+        [0.0, 0.1, 0.0],
+        [0.3, 0.0, 0.02],
+        [0.1, 0.1, 0.01],
+        [0.2, 0.1, 0.03],
+    ];
+    let expected = [
+        [0.95, 1.0, 1.05],
+        [0.900937, 1.049063, 1.05],
+        [0.839733, 1.08147, 1.078798],
+        [0.792111, 1.08147, 1.126419],
+        [0.744749, 1.079394, 1.175858],
+    ];
+    let config = GradNorm { learning_rate: 0.05, initial_steps: 3, every: 2, ..GradNorm::default() };
+    let mut method = start(&BalanceConfig::GradNorm(config), 3);
+    for (step, means) in (1u32..).zip(&MEANS) {
+        let task = |norm: f64| vec![norm * f64::from(step), 0.0, 0.0, 0.0];
+        let mut given = Given { tasks: [1.0, 0.5, 0.125].map(task).to_vec(), dense: 2 };
+        let mut total = given.sum(&method.weights(1));
+        method.follow(&Losses { step: u64::from(step), rows: 10, means }, &mut total, &mut given);
+        if step % 2 == 0 {
+            for (found, expected) in method.weights(1).iter().zip(expected[step as usize / 2 - 1]) {
+                assert!((found - expected).abs() < 3e-6, "step {step}: {found} instead of {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn multibalance_gives_all_tasks_the_same_norm_and_measures_as_often_as_told() {
+    let config = MultiBalance { every: 3, ..MultiBalance::default() };
+    let mut method = start(&BalanceConfig::MultiBalance(config), 3);
+    let norms = [4.0, 1.0, 0.25];
+    let mut given = Given { tasks: norms.map(|norm| vec![9.0, 9.0, norm, 0.0]).to_vec(), dense: 2 };
+    for step in 1..=4 {
+        let (_, weights) = follow(&mut *method, step, &[1.0; 3], &mut given);
+        let weighted: Vec<f64> = weights.iter().zip(norms).map(|(weight, norm)| weight * norm).collect();
+        let equal = weighted.iter().all(|one| (one - weighted[0]).abs() < 1e-12);
+        assert_eq!(equal, step >= 3, "step {step}: {weights:?}");
+    }
+}
+
+#[test]
+fn adatask_hands_the_optimizer_the_rows_of_the_tasks_that_a_batch_has() {
+    let mut method = start(&BalanceConfig::AdaTask(AdaTask {}), 3);
+    assert_eq!(method.tables_apart(), [true]);
+    let mut given = Given { tasks: [1.0, 2.0, 3.0].map(|g| vec![g; 4]).to_vec(), dense: 2 };
+    let (total, weights) = follow(&mut *method, 1, &[0.5, 0.0, 0.1], &mut given);
+    assert_eq!((total, weights), (vec![6.0; 4], vec![1.0; 3]));
+    let found: Vec<(usize, Vec<f32>)> =
+        method.apart().into_iter().map(|(part, rows)| (part, rows[0].gradients.clone())).collect();
+    assert_eq!(found, [(0, vec![1.0; 2]), (2, vec![3.0; 2])]);
+    follow(&mut *method, 2, &[0.0; 3], &mut given);
+    assert!(method.apart().is_empty());
 }
 
 #[test]

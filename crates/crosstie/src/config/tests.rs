@@ -66,6 +66,8 @@ fn settings_out_of_range_are_named() {
     assert!(refused(SMALL, &["balance.name=dwa", "balance.temperature=0"]).contains("balance.temperature"));
     assert!(refused(SMALL, &["balance.name=gradnorm", "balance.every=0"]).contains("balance.every"));
     assert!(refused(SMALL, &["balance.name=pcgrad", "balance.alpha=1"]).contains("unknown field `alpha`"));
+    assert!(refused(SMALL, &["balance.name=multibalance", "balance.memory=1"]).contains("balance.memory"));
+    assert!(refused(SMALL, &["balance.name=multibalance", "balance.every=0"]).contains("balance.every"));
     assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
     assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
     assert!(refused(SMALL, &["train.mix.parent_rows=-1"]).contains("train.mix.parent_rows"));

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Moments, OptimizerConfig, SeenRows};
+use super::{Moments, OptimizerConfig, Rule, SeenRows};
 use crate::embedding::{RowGradients, Table};
 use crate::learned::{Gradients, Learned};
 use crate::tensors::Numbers;
@@ -16,6 +16,10 @@ pub struct Optimizer {
     dense: Moments,
     /// One per table.
     rows: Vec<RowMoments>,
+    /// Per table: whether its rows move part by part ([`Optimizer::keep_apart`]).
+    tables_apart: Vec<bool>,
+    /// One per part and table, of tables that move so.
+    apart: Vec<Vec<RowMoments>>,
     /// Per dense element: whether L2 and decay shrink it.
     penalised: Vec<bool>,
     /// Steps made. Where tasks take turns a batch has several.
@@ -30,6 +34,15 @@ struct RowMoments {
     last: Vec<u32>,
 }
 
+impl RowMoments {
+    /// Of a table that has not been moved.
+    fn new(rule: &Rule, table: &Table) -> RowMoments {
+        let moments = rule.moments(table.weights.len());
+        let last = if moments.first.is_empty() { Vec::new() } else { vec![0; table.rows] };
+        RowMoments { moments, last }
+    }
+}
+
 impl Optimizer {
     /// At the start of a training: nothing is remembered.
     pub fn new(config: &OptimizerConfig, learned: &Learned) -> Optimizer {
@@ -38,18 +51,34 @@ impl Optimizer {
         for parameter in program.parameters().iter().filter(|parameter| parameter.is_weight()) {
             penalised[parameter.range()].fill(true);
         }
-        let of_table = |table: &Table| {
-            let moments = config.rows.moments(table.weights.len());
-            let last = if moments.first.is_empty() { Vec::new() } else { vec![0; table.rows] };
-            RowMoments { moments, last }
-        };
         Optimizer {
             config: config.clone(),
             dense: config.dense.moments(program.length()),
-            rows: learned.tables().all().iter().map(of_table).collect(),
+            rows: learned.tables().all().iter().map(|table| RowMoments::new(&config.rows, table)).collect(),
+            tables_apart: Vec::new(),
+            apart: Vec::new(),
             penalised,
             steps: 0,
         }
+    }
+
+    /// From now on the rows of some tables move by [`Optimizer::step_apart`] alone, by
+    /// steps of that many parts, of each of which it remembers as much as of a table.
+    pub fn keep_apart(&mut self, tables: &[bool], parts: usize, learned: &Learned) {
+        let moments = || {
+            let of = |(table, apart): (&Table, &bool)| match apart {
+                true => RowMoments::new(&self.config.rows, table),
+                false => RowMoments::default(),
+            };
+            learned.tables().all().iter().zip(tables).map(of).collect()
+        };
+        self.apart = (0..parts).map(|_| moments()).collect();
+        self.tables_apart = tables.to_vec();
+        self.rows
+            .iter_mut()
+            .zip(tables)
+            .filter(|(_, apart)| **apart)
+            .for_each(|(rows, _)| *rows = RowMoments::default());
     }
 
     /// Steps made.
@@ -93,33 +122,25 @@ impl Optimizer {
                 scale,
             );
         }
-        self.move_rows(tables.all_mut(), &gradients.rows, factor, scale);
+        let whole = |table: usize| !self.tables_apart.get(table).is_some_and(|apart| *apart);
+        let rule = &self.config.rows;
+        move_rows(rule, tables.all_mut(), &mut self.rows, &gradients.rows, whole, step, factor, scale);
     }
 
-    /// Moves the seen rows of every table, in pieces that any thread may take.
-    fn move_rows(&mut self, tables: &mut [Table], gradients: &[RowGradients], factor: f64, scale: f32) {
-        /// Rows that one job moves.
-        const PIECE: usize = 2048;
-        let mut jobs = Vec::new();
-        for ((table, RowMoments { moments, last }), gradients) in tables.iter_mut().zip(&mut self.rows).zip(gradients) {
-            let mut rest = SeenRows {
-                width: table.width,
-                start: 0,
-                weights: &mut table.weights,
-                first: &mut moments.first,
-                second: &mut moments.second,
-                last,
-                rows: &gradients.rows,
-                gradients: &gradients.gradients,
-            };
-            while !rest.rows.is_empty() {
-                let (piece, others) = rest.split(PIECE);
-                jobs.push(piece);
-                rest = others;
-            }
+    /// Goes on with a step, in the tables that are [kept apart](Optimizer::keep_apart):
+    /// moves the rows seen by the gradients of single parts, each with its number and its
+    /// gradients table by table. `batch` and `scale` are the step's.
+    pub fn step_apart(&mut self, learned: &mut Learned, parts: &[(usize, &[RowGradients])], batch: u64, scale: f32) {
+        let factor = self.config.schedule.factor(batch);
+        // A row shrinks once a step, however many parts it has.
+        let share = 1.0 / parts.len().max(1) as f32;
+        let rule = Rule { l2: self.config.rows.l2 * share, decay: self.config.rows.decay * share, ..self.config.rows };
+        let (tables, _) = learned.numbers_mut();
+        for (part, gradients) in parts {
+            let apart = |table: usize| self.tables_apart[table];
+            let moments = &mut self.apart[*part];
+            move_rows(&rule, tables.all_mut(), moments, gradients, apart, self.steps, factor, scale);
         }
-        let (rule, step) = (&self.config.rows, self.steps);
-        jobs.into_par_iter().with_max_len(1).for_each(|seen| rule.update_rows(seen, step, factor, scale));
     }
 
     /// All that it remembers, by name, to be stored or restored; the tables go
@@ -134,8 +155,53 @@ impl Optimizer {
             numbers.push((format!("optimizer.rows.{table}.second"), Numbers::F32(&mut moments.second)));
             numbers.push((format!("optimizer.rows.{table}.last"), Numbers::U32(last)));
         }
+        for (part, tables) in self.apart.iter_mut().enumerate() {
+            let tables = tables.iter_mut().enumerate().filter(|(table, _)| self.tables_apart[*table]);
+            for (table, RowMoments { moments, last }) in tables {
+                let name = format!("optimizer.apart.{part}.{table}");
+                numbers.push((format!("{name}.first"), Numbers::F32(&mut moments.first)));
+                numbers.push((format!("{name}.second"), Numbers::F32(&mut moments.second)));
+                numbers.push((format!("{name}.last"), Numbers::U32(last)));
+            }
+        }
         numbers
     }
+}
+
+/// Moves the seen rows of every table that is `chosen`, in pieces that any thread may take.
+#[allow(clippy::too_many_arguments)]
+fn move_rows(
+    rule: &Rule,
+    tables: &mut [Table],
+    moments: &mut [RowMoments],
+    gradients: &[RowGradients],
+    chosen: impl Fn(usize) -> bool,
+    step: u64,
+    factor: f64,
+    scale: f32,
+) {
+    /// Rows that one job moves.
+    const PIECE: usize = 2048;
+    let mut jobs = Vec::new();
+    let of_tables = tables.iter_mut().zip(moments).zip(gradients).enumerate();
+    for (_, ((table, RowMoments { moments, last }), gradients)) in of_tables.filter(|(table, _)| chosen(*table)) {
+        let mut rest = SeenRows {
+            width: table.width,
+            start: 0,
+            weights: &mut table.weights,
+            first: &mut moments.first,
+            second: &mut moments.second,
+            last,
+            rows: &gradients.rows,
+            gradients: &gradients.gradients,
+        };
+        while !rest.rows.is_empty() {
+            let (piece, others) = rest.split(PIECE);
+            jobs.push(piece);
+            rest = others;
+        }
+    }
+    jobs.into_par_iter().with_max_len(1).for_each(|seen| rule.update_rows(seen, step, factor, scale));
 }
 
 impl Gradients {

@@ -124,7 +124,7 @@ impl Trainer {
         }
         let spec = config.spec();
         learned.prepare(true);
-        let optimizer = Optimizer::new(&config.optimizer, &learned);
+        let mut optimizer = Optimizer::new(&config.optimizer, &learned);
         let steps = match spec.model.model().lottery() {
             Some(lottery) if lottery.alternate || lottery.rounds > 0 => {
                 let turn = |task| {
@@ -136,7 +136,7 @@ impl Trainer {
                 };
                 Steps::InTurns((0..schema.tasks.len()).map(turn).collect::<Result<_>>()?)
             }
-            _ => Steps::together(config, schema, layout, &learned)?,
+            _ => Steps::together(config, schema, layout, &learned, &mut optimizer)?,
         };
         Ok(Trainer {
             spec,
@@ -287,6 +287,7 @@ impl Trainer {
             average.before(optimizer.steps() + 1, learned, &gradients.rows);
         }
         optimizer.step(learned, gradients, std::slice::from_ref(&all), *batches, scale);
+        optimizer.step_apart(learned, &balance.apart(), *batches, scale);
         learned.keep(&network, workspace);
         learned.prepare(true);
         if let Some(average) = average {
@@ -347,7 +348,7 @@ impl Trainer {
     /// [`Error::Config`] for a balancing method that does not fit the model.
     pub(super) fn end_turns(&mut self, config: &Config, schema: &Schema) -> Result<()> {
         if let Steps::InTurns(_) = self.steps {
-            self.steps = Steps::together(config, schema, &self.layout, &self.learned)?;
+            self.steps = Steps::together(config, schema, &self.layout, &self.learned, &mut self.optimizer)?;
         }
         Ok(())
     }
@@ -470,7 +471,13 @@ impl Weights {
 }
 
 impl Steps {
-    fn together(config: &Config, schema: &Schema, layout: &Layout, learned: &Learned) -> Result<Steps> {
+    fn together(
+        config: &Config,
+        schema: &Schema,
+        layout: &Layout,
+        learned: &Learned,
+        optimizer: &mut Optimizer,
+    ) -> Result<Steps> {
         let spec = config.spec();
         let shared = || Shared::find(&spec.network_of_heads(schema, layout)?, layout.tables.len());
         let program = &learned.network().program;
@@ -478,7 +485,12 @@ impl Steps {
             Setting { tasks: schema.tasks.len(), seed: spec.seed, parameters: program.parameters(), shared: &shared };
         // It grows with the batches: there may be fewer rows than `batch_size`.
         let workspace = program.workspace(0, true);
-        Ok(Steps::Together { workspace, balance: config.balance.start(&setting)? })
+        let balance = config.balance.start(&setting)?;
+        if !balance.tables_apart().is_empty() {
+            let parts = setting.tasks + usize::from(!learned.network().terms.is_empty());
+            optimizer.keep_apart(balance.tables_apart(), parts, learned);
+        }
+        Ok(Steps::Together { workspace, balance })
     }
 }
 
@@ -514,6 +526,11 @@ impl SingleTasks<'_> {
         self.learned.passes().backward(self.workspace, &seeds, self.mode);
         self.current = Some(task);
     }
+
+    fn gather(&mut self, into: &mut Vec<RowGradients>) {
+        self.learned.passes().row_gradients(self.workspace, self.batch, into);
+        self.exchange.sum_rows(into);
+    }
 }
 
 impl TaskGradients for SingleTasks<'_> {
@@ -525,8 +542,28 @@ impl TaskGradients for SingleTasks<'_> {
 
     fn rows(&mut self, task: usize, into: &mut Vec<RowGradients>) {
         self.pass(task);
-        self.learned.passes().row_gradients(self.workspace, self.batch, into);
-        self.exchange.sum_rows(into);
+        self.gather(into);
+    }
+
+    fn features(&mut self, task: usize, sets: &[usize]) -> f64 {
+        self.pass(task);
+        let mut square = [self.learned.passes().feature_square(self.workspace, sets)];
+        self.exchange.sum(&mut square);
+        square[0]
+    }
+
+    fn rows_of_terms(&mut self, into: &mut Vec<RowGradients>) -> bool {
+        let network = self.learned.network();
+        if network.terms.is_empty() {
+            return false;
+        }
+        let tasks = network.objective.names().len();
+        let seeds = network.terms.iter().map(|term| term.weight / self.rows as f32);
+        let seeds: Vec<f32> = vec![0.0; tasks].into_iter().chain(seeds).collect();
+        self.learned.passes().backward(self.workspace, &seeds, self.mode);
+        self.current = None;
+        self.gather(into);
+        true
     }
 }
 

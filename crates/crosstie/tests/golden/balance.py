@@ -1,6 +1,7 @@
 """Two tasks with quadratic losses, balanced and descended, for `balance::tests`.  pip install numpy==2.4.6
 
-Written from the papers' equations (Kendall 2018, Liu 2019, Chen 2018, Yu 2020), in float64.
+Written from the papers' equations (Kendall 2018, Liu 2019, Chen 2018, Yu 2020) and from docs/methods.md
+(MultiBalance), in float64.
 x = [shared, shared, task 0's own, task 1's own, four numbers of two shared embedding rows].
 L_i(x) = 1/2 sum_k A[i][k] (x_k - C[i][k])^2; one step of SGD at 0.1 after each of six steps, two to an epoch.
 """
@@ -98,10 +99,53 @@ class PcGrad(Fixed):
         return changed.sum(0)
 
 
-for method in [Fixed, Uncertainty, Dwa, GradNorm, PcGrad]:
+class MultiBalance(Fixed):
+    def __init__(self):
+        self.m, self.steps = np.zeros(K), 0
+
+    def weights(self, epoch):
+        if self.steps == 0:
+            return np.ones(K)
+        m = self.m / (1 - 0.9**self.steps)
+        return K / m / (1 / m).sum()
+
+    def direction(self, x, w):
+        g = gradients(x)
+        # The table's rows stand for what is shared.
+        self.m, self.steps = 0.9 * self.m + 0.1 * np.linalg.norm(g[:, 4:], axis=1), self.steps + 1
+        return w @ g
+
+
+for method in [Fixed, Uncertainty, Dwa, GradNorm, PcGrad, MultiBalance]:
     balance, x = method(), np.zeros(8)
     for step in range(STEPS):
         w = balance.weights(step // 2 + 1)
         x = x - RATE * balance.direction(x, w)
     last = balance.weights((STEPS - 1) // 2 + 1)
     print(method.__name__.lower(), "x", [round(float(v), 6) for v in x], "w", [round(float(v), 6) for v in last])
+
+# GradNorm with three tasks, initial losses of three steps and a change in every second step, where tasks
+# are absent (a mean of 0) from some batches: the others share what they had.
+MEANS = np.array([[0.6, 0.2, 0.0], [0.5, 0.0, 0.01], [0.4, 0.3, 0.02], [0.5, 0.2, 0.0], [0.3, 0.1, 0.03], [0.2, 0.2, 0.01],
+                  [0.0, 0.1, 0.0], [0.3, 0.0, 0.02], [0.1, 0.1, 0.01], [0.2, 0.1, 0.03]])
+NORMS = np.array([1.0, 0.5, 0.125])
+INITIAL_STEPS, EVERY = 3, 2
+adams, first = [Adam(1.0, 0.05) for _ in NORMS], [[] for _ in NORMS]
+for step, means in enumerate(MEANS, 1):
+    present = [i for i in range(3) if means[i] > 0]
+    for i in present:
+        if len(first[i]) < INITIAL_STEPS:
+            first[i].append(means[i])
+    if len(present) < 2 or step % EVERY != 0:
+        continue
+    w = np.array([float(adam.x) for adam in adams])
+    n = NORMS[present] * step
+    ratio = np.array([means[i] / np.mean(first[i]) for i in present])
+    target = (w[present] * n).mean() * (ratio / ratio.mean()) ** 1.5
+    for i, slope in zip(present, np.sign(w[present] * n - target) * n):
+        adams[i].step(slope)
+    rest = 3 - sum(w[i] for i in range(3) if i not in present)
+    total = sum(float(adams[i].x) for i in present)
+    for i in present:
+        adams[i].x = adams[i].x * rest / total
+    print("step", step, [round(float(adam.x), 6) for adam in adams])

@@ -7,6 +7,7 @@
 // A helper of a test may panic as the test may.
 #![allow(clippy::unwrap_used)]
 
+mod balance;
 mod calibration;
 mod forests;
 mod gating;
