@@ -20,6 +20,8 @@ const CASES: &[&str] = &[
     "ple-2",
     "ple-3",
     "aitm",
+    "aitm-towers",
+    "aitm-gated",
     "calibration-ctr",
     "calibration-ctr-scaled",
     "calibration-cvr",
@@ -42,6 +44,9 @@ const CASES: &[&str] = &[
     "ncs4cvr",
     "ncs4cvr-flat",
 ];
+
+/// Cases of the forest with two roots, forest.json.
+const OF_FOREST: &[&str] = &["aitm-forest", "calibration-forest", "mmoe-forest", "esm2-forest"];
 
 #[derive(Deserialize)]
 struct Case {
@@ -134,15 +139,16 @@ fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
 
 #[test]
 fn values_and_gradients_equal_those_of_an_independent_script() {
-    let instance = Instance::load();
-    for name in CASES {
+    let (instance, forest) = (Instance::load(), trial::golden("forest"));
+    let of_forest = OF_FOREST.iter().map(|name| (name, &forest));
+    for (name, instance) in CASES.iter().map(|name| (name, &instance)).chain(of_forest) {
         let case: Case = trial::golden(name);
-        let trial = Trial::new(&instance, &trial::parse(&case.config));
+        let trial = Trial::new(instance, &trial::parse(&case.config));
         let learned = trial.parameters().iter().filter(|parameter| parameter.learned).count();
         let tables = case.tensors.keys().filter(|name| name.starts_with("embedding.")).count();
         assert_eq!(case.objectives[0].gradients.len(), learned + tables, "{name}: every gradient is stored once");
         for outcome in &case.objectives {
-            compare(&instance, name, &case, outcome);
+            compare(instance, name, &case, outcome);
         }
     }
 }

@@ -137,6 +137,42 @@ TASKS = [
     ("like", "click", 0.5, True),
 ]
 
+# A forest with two roots, in which an action's label may be missing where what goes by way of it is known.
+FOREST = {
+    "tasks": [
+        ("click", None, 1.0, False),
+        ("cart", "click", 2.0, False),
+        ("like", "click", 0.5, True),
+        ("visit", None, 0.75, False),
+        ("share", "visit", 1.5, False),
+    ],
+    "labels": [
+        [1, 1, 1, 1, 1],
+        [1, N, 1, 1, 0],
+        [1, N, 0, 0, 0],
+        [0, 0, 1, 1, 1],
+        [0, N, 0, 0, N],
+        [N, 1, 1, N, 1],
+        [N, N, 1, 1, N],
+        [1, 0, N, N, N],
+        [1, 1, 0, 0, 0],
+        [1, 0, 1, 1, 1],
+        [N, N, N, 0, 0],
+    ],
+}
+
+
+def plant_forest():
+    """From here on the instance has the tasks and labels of the forest."""
+    global SCHEMA, TASKS
+    TASKS, ROWS["labels"], LAYOUT["tasks"] = FOREST["tasks"], FOREST["labels"], [name for name, *_ in FOREST["tasks"]]
+    schema = 'scenario = "tab"\nweight = "weight"\n'
+    for name, parent, weight, direct in TASKS:
+        schema += f'\n[[task]]\nname = "{name}"\n' + (f'after = "{parent}"\n' if parent else "")
+        schema += ("direct = true\n" if direct else "") + (f"weight = {weight}\n" if weight != 1.0 else "")
+    SCHEMA = schema + "\n" + SCHEMA[SCHEMA.index("[[field]]") :]
+
+
 # Spaces that differ from the objective's own.
 OBJECTIVES = {
     "parent": {},
@@ -813,6 +849,19 @@ CASES = {
         {"bottom_units": [3, 2], "tower_units": [], "calibrator": 0.6},
         ["impression", "parent", "product", "mixed"],
     ),
+    "aitm-towers": (
+        "aitm",
+        ("tanh", "none"),
+        {"bottom_units": [3, 2], "tower_units": [3], "calibrator": 0.4},
+        ["impression", "parent"],
+    ),
+    "aitm-gated": (
+        "aitm",
+        ("tanh", "layer"),
+        {"bottom_units": [3, 2], "tower_units": [2], "calibrator": 0.6},
+        ["impression", "product"],
+        {"units": 2, "scenario_width": 2},
+    ),
     "calibration-ctr": (
         "calibration",
         ("leaky-relu", "none"),
@@ -921,6 +970,29 @@ CASES = {
     ),
     "ncs4cvr": ("ncs4cvr", ("tanh", "none"), {"units": [3, 2]}, ["parent", "product", "impression", "mixed"]),
     "ncs4cvr-flat": ("ncs4cvr", ("sigmoid", "batch"), {"units": [4], "interaction": False}, ["by-cart"]),
+}
+
+# The same of the forest.
+FOREST_CASES = {
+    "aitm-forest": (
+        "aitm",
+        ("tanh", "none"),
+        {"bottom_units": [3, 2], "tower_units": [], "calibrator": 0.6},
+        ["impression", "parent", "product"],
+    ),
+    "calibration-forest": (
+        "calibration",
+        ("tanh", "none"),
+        calibration_settings("cvr", [3, 2], [0], [2], [0]),
+        ["parent", "impression"],
+    ),
+    "mmoe-forest": (
+        "mmoe",
+        ("tanh", "none"),
+        {"experts": 2, "expert_units": [3], "tower_units": [2]},
+        ["by-cart"],
+    ),
+    "esm2-forest": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
 }
 
 # -------------------------------------------------------------- the objective
@@ -1055,7 +1127,7 @@ def toml(value):
 
 
 def case(name):
-    model, (kind, norm), settings, objectives, *gating = CASES[name]
+    model, (kind, norm), settings, objectives, *gating = (CASES | FOREST_CASES)[name]
     style = {"activation": kind, "norm": norm}
     gates = {"gating": gating[0]} if gating else {}
     run = MODELS[model]
@@ -1135,4 +1207,8 @@ def write(name, content):
 if __name__ == "__main__":
     write("instance", {"schema": SCHEMA, "layout": LAYOUT, "rows": ROWS})
     for name in CASES:
+        write(name, case(name))
+    plant_forest()
+    write("forest", {"schema": SCHEMA, "layout": LAYOUT, "rows": ROWS})
+    for name in FOREST_CASES:
         write(name, case(name))
