@@ -6,6 +6,7 @@ use crate::compute::{Init, Parameter};
 use crate::layer::{Gating, Norm, Style};
 use crate::model::{ModelConfig, Network};
 use crate::objective::{Objective, ObjectiveConfig};
+use crate::random::Stream;
 use crate::schema::{Pooling, Role, Schema, Side};
 
 /// Gradients given beforehand: `dense` numbers, then one table of width 2.
@@ -127,6 +128,41 @@ fn conflicting_gradients_lose_exactly_the_projection_however_small_they_are() {
         }
         assert_eq!(weights, [1.0, 1.0]);
     }
+}
+
+/// In which order PCGrad has task `i` of three meet the others.
+fn order(step: u64, i: usize) -> Vec<usize> {
+    let order = Stream::new(5, "pcgrad").part(step).part(i as u64).permutation(3);
+    order.into_iter().filter(|j| *j != i).collect()
+}
+
+/// Values of tests/golden/pcgrad.py: TorchJD's sums, by which tasks meet the
+/// later of their two others first.
+#[test]
+fn three_conflicting_gradients_sum_to_what_torchjd_finds_in_every_order() {
+    let tasks = vec![vec![1.0, 2.0, -1.0, 0.5], vec![-2.0, -0.5, 1.0, 1.0], vec![0.5, -1.5, -1.5, -1.0]];
+    let expected: [([bool; 3], [f64; 4]); 8] = [
+        ([false, false, false], [-1.392278261, -0.696765217, -2.895165217, 0.881356522]),
+        ([false, false, true], [-0.877078261, -0.136765217, -3.275965217, 0.870156522]),
+        ([false, true, false], [-1.35053913, -0.248069565, -2.790817391, 1.084834783]),
+        ([false, true, true], [-0.83533913, 0.311930435, -3.171617391, 1.073634783]),
+        ([true, false, false], [-1.755756522, -0.352417391, -2.378643478, 1.263965217]),
+        ([true, false, true], [-1.240556522, 0.207582609, -2.759443478, 1.252765217]),
+        ([true, true, false], [-1.714017391, 0.096278261, -2.274295652, 1.467443478]),
+        ([true, true, true], [-1.198817391, 0.656278261, -2.655095652, 1.456243478]),
+    ];
+    let mut given = Given { tasks, dense: 2 };
+    let mut met = [false; 8];
+    for step in 1..100 {
+        let later_first = [0, 1, 2].map(|i| order(step, i).is_sorted_by(|a, b| a > b));
+        let place = expected.iter().position(|(order, _)| *order == later_first).expect("every order is listed");
+        met[place] = true;
+        let (total, _) = follow(&mut *start(&methods()[4], 3), step, &[1.0; 3], &mut given);
+        for (found, expected) in total.iter().zip(expected[place].1) {
+            assert!((f64::from(*found) - expected).abs() < 2e-6, "{later_first:?}: {total:?}");
+        }
+    }
+    assert_eq!(met, [true; 8], "all orders come up");
 }
 
 #[test]
@@ -268,6 +304,41 @@ proptest! {
         for task in tasks {
             let product: f64 = total.iter().zip(&task).map(|(total, g)| f64::from(*total) * g).sum();
             prop_assert!(product > -1e-4, "{}", product);
+        }
+    }
+
+    #[test]
+    fn three_conflicting_gradients_are_projected_as_a_plain_loop_does(
+        values in prop::collection::vec(-2f64..2.0, 24),
+        step in 1u64..99,
+    ) {
+        // Dense 2 and 3 are not shared.
+        const SHARED: [usize; 6] = [0, 1, 4, 5, 6, 7];
+        let dot = |a: &[f64], b: &[f64]| SHARED.iter().map(|k| a[*k] * b[*k]).sum::<f64>();
+        let mut tasks: Vec<Vec<f64>> = values.chunks(8).map(<[f64]>::to_vec).collect();
+        // The second turned against the first, the third against both.
+        let turn = if dot(&tasks[0], &tasks[1]) > 0.0 { -1.0 } else { 1.0 };
+        tasks[1].iter_mut().for_each(|g| *g *= turn);
+        let norms = [0, 1].map(|task| dot(&tasks[task], &tasks[task]).sqrt());
+        for k in SHARED {
+            tasks[2][k] = -tasks[0][k] / norms[0] - tasks[1][k] / norms[1];
+        }
+
+        let mut expected = [0.0; 8];
+        for i in 0..3 {
+            let mut projected = tasks[i].clone();
+            for j in order(step, i) {
+                let product = dot(&projected, &tasks[j]);
+                if product < 0.0 {
+                    let scale = product / dot(&tasks[j], &tasks[j]);
+                    SHARED.iter().for_each(|k| projected[*k] -= scale * tasks[j][*k]);
+                }
+            }
+            expected.iter_mut().zip(&projected).for_each(|(sum, g)| *sum += g);
+        }
+        let (total, _) = follow(&mut *start(&methods()[4], 3), step, &[1.0; 3], &mut Given { tasks, dense: 4 });
+        for (found, expected) in total.iter().zip(expected) {
+            prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{:?} instead of {:?}", total, expected);
         }
     }
 
