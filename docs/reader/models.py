@@ -49,6 +49,38 @@ def ple(a, heads):
     return a.towers("tower", tasks, heads, "bias")
 
 
+def adatt(a, heads):
+    own, of_level = a.model["task_experts"], a.x
+    for level in (f"level.{level}" for level in range(len(a.model["levels"]))):
+        experts = a.hidden(f"{level}.expert", of_level, heads * own)
+        of_level = a.mix(f"{level}.gate", of_level, experts, [[*range(heads * own)]] * heads)
+        weights = a.weights.get(f"{level}.native.weight", np.ones((heads, 1)))
+        of_level = of_level + np.einsum("ok,nokw->now", weights, experts.reshape(a.rows, heads, own, -1))
+    return a.towers("tower", of_level, heads, "bias")
+
+
+def stem(a, heads):
+    of, s, sets = a.model, a.x, {}
+    for number, task in enumerate(a.tasks):
+        a.read_features(1 + number)
+        sets[task] = a.x
+    a.read_features(0)
+    x = np.stack([sets[task] for task in a.tasks for _ in a.heads_of(task)], axis=1)
+    for level in (f"level.{level}" for level in range(len(of["levels"]))):
+        of_tasks = a.hidden(f"{level}.task_expert", x, heads * of["task_experts"])
+        experts = np.concatenate([of_tasks, a.hidden(f"{level}.shared_expert", s, of["shared_experts"])], axis=1)
+
+        def mixed(name, read, groups):
+            hidden = read.reshape(a.rows, -1)
+            for layer in range(len(of["gate_units"])):
+                hidden = a.finish(a.affine(f"{name}.{layer}", hidden), f"{name}.{layer}", groups)
+            return a.mix(f"{name}.{len(of['gate_units'])}", hidden, experts, [[*range(experts.shape[1])]] * groups)
+
+        x = mixed(f"{level}.gate", x + s[:, None], heads)
+        s = mixed(f"{level}.shared_gate", s, 1)[:, 0] if f"{level}.shared_gate.0.weight" in a.weights else s
+    return a.towers("tower", x, heads, "bias")
+
+
 def aitm(a, heads):
     z = a.hidden("bottom", a.x, heads)
     task_of = [task for task in a.tasks for _ in a.heads_of(task)]
@@ -175,6 +207,8 @@ MODELS = {
     "cgc": ple,
     "ple": ple,
     "esm2": esmm,
+    "adatt": adatt,
+    "stem": stem,
     "aitm": aitm,
     "calibration": calibration,
     "aem2tl": aem2tl,

@@ -61,6 +61,8 @@ fn a_model_for_several_tasks_says_that_there_is_one() {
         ("mmoe", "what `mmoe` shares"),
         ("cgc", "what `cgc` shares"),
         ("ple", "what `ple` shares"),
+        ("adatt", "what `adatt` shares"),
+        ("stem", "what `stem` shares"),
         ("ncs4cvr", "what `ncs4cvr` shares"),
         ("esmm", "has no task that comes `after` another, which is what `esmm` is for"),
         ("esm2", "is what `esm2` is for"),

@@ -77,6 +77,8 @@ fn models_are_listed() {
         "mmoe",
         "cgc",
         "ple",
+        "adatt",
+        "stem",
         "esm2",
         "aitm",
         "calibration",

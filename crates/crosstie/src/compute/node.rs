@@ -52,6 +52,8 @@ pub struct ParameterId(pub(super) usize);
 pub enum Init {
     /// All the same.
     Constant(f32),
+    /// Uniform in ± so much.
+    Uniform(f64),
     /// Uniform in ± √(6 / (inputs + outputs)) (Glorot and Bengio, AISTATS 2010).
     Glorot {
         /// Numbers read by one output.

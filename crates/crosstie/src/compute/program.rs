@@ -119,6 +119,7 @@ impl Program {
                     values.fill(value);
                     continue;
                 }
+                Init::Uniform(bound) => bound,
                 Init::Glorot { inputs, outputs } => (6.0 / (inputs + outputs).max(1) as f64).sqrt(),
                 Init::He { inputs } => (6.0 / inputs.max(1) as f64).sqrt(),
             };

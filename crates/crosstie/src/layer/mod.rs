@@ -222,6 +222,15 @@ impl<'a> Net<'a> {
         self.softmax(name, logits, &vec![size; groups])
     }
 
+    /// The same with a bias.
+    ///
+    /// # Shapes
+    /// x: rows × (groups · d); output: rows × (groups · size).
+    pub fn biased_parallel_gates(&mut self, name: &str, x: Node, groups: usize, size: usize) -> Node {
+        let logits = self.affine(name, x, groups, size, Activation::None, true);
+        self.softmax(name, logits, &vec![size; groups])
+    }
+
     /// Softmax over each of several groups of columns.
     ///
     /// # Shapes
@@ -480,6 +489,17 @@ pub fn check_units(key: &str, units: &[usize], may_be_empty: bool) -> Result<()>
     }
 }
 
+/// Refuses an empty list of levels, and levels that make no sense.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub fn check_levels(key: &str, levels: &[Vec<usize>]) -> Result<()> {
+    if levels.is_empty() {
+        return Err(Error::Config(format!("{key} needs at least one level, for example [[128], [64]]")));
+    }
+    levels.iter().try_for_each(|units| check_units(key, units, false))
+}
+
 /// Refuses a width that makes no sense.
 ///
 /// # Errors
@@ -528,6 +548,9 @@ mod tests {
             "config: model.experts must be at most 65536, found 1000000000000"
         );
         assert_eq!(said(check_experts("model.experts", 0, 1)), "config: model.experts must be at least 1");
+        let levels = |levels: &[Vec<usize>]| said(check_levels("model.levels", levels));
+        assert_eq!(levels(&[]), "config: model.levels needs at least one level, for example [[128], [64]]");
+        assert_eq!(levels(&[vec![4], vec![2, 0]]), "config: model.levels has a layer of width 0: [2, 0]");
         assert!(check_units("model.units", &[WIDEST], false).is_ok() && check_experts("model.experts", 0, 0).is_ok());
     }
 }

@@ -21,7 +21,7 @@ use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use super::ple::Ple;
 use crate::error::Result;
-use crate::layer::Net;
+use crate::layer::{Net, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "cgc",
@@ -52,6 +52,7 @@ impl Default for Cgc {
 
 impl Model for Cgc {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
+        check_units("model.expert_units", &self.expert_units, false)?;
         let level = self.expert_units.clone();
         let (task_experts, shared_experts) = (self.task_experts, self.shared_experts);
         Ple { task_experts, shared_experts, levels: vec![level], tower_units: self.tower_units.clone() }

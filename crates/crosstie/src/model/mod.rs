@@ -4,6 +4,7 @@
 //!
 //! "methods N" is section N of docs/methods.md.
 
+mod adatt;
 mod aem2tl;
 mod aitm;
 mod calibration;
@@ -21,9 +22,11 @@ mod ple;
 mod registry;
 mod shared_bottom;
 mod single_task;
+mod stem;
 #[cfg(test)]
 mod trial;
 
+pub use adatt::Adatt;
 pub use aem2tl::Aem2tl;
 pub use aitm::Aitm;
 pub use calibration::{Calibration, Structure};
@@ -41,3 +44,4 @@ pub use ple::Ple;
 pub use registry::{MODELS, ModelConfig};
 pub use shared_bottom::SharedBottom;
 pub use single_task::SingleTask;
+pub use stem::Stem;

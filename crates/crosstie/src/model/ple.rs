@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::Node;
-use crate::error::{Error, Result};
-use crate::layer::{Experts, Net, check_experts, check_units};
+use crate::error::Result;
+use crate::layer::{Experts, Net, check_experts, check_levels, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "ple",
@@ -61,13 +61,8 @@ impl Model for Ple {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_experts("model.task_experts", self.task_experts, 1)?;
         check_experts("model.shared_experts", self.shared_experts, 1)?;
-        if self.levels.is_empty() {
-            return Err(Error::Config("model.levels needs at least one level, for example [[128], [64]]".into()));
-        }
+        check_levels("model.levels", &self.levels)?;
         check_units("model.tower_units", &self.tower_units, true)?;
-        for units in &self.levels {
-            check_units("model.levels (model.expert_units)", units, false)?;
-        }
         let (heads, own, shared) = (inputs.heads().len(), self.task_experts, self.shared_experts);
         let fields = inputs.fields(net);
         // What the tasks' parts, and the shared part, of the next level read.

@@ -77,6 +77,8 @@ models! {
     mmoe::Mmoe,
     cgc::Cgc,
     ple::Ple,
+    adatt::Adatt,
+    stem::Stem,
     esm2::Esm2,
     aitm::Aitm,
     calibration::Calibration,

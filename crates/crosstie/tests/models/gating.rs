@@ -74,8 +74,8 @@ fn every_feature_set_learns_its_scenarios_and_bias_networks_have_no_gates() {
         let trial = gated(*small);
         let gradients = trial.gradients(&trial.pass(&batch, trial::TRAIN));
         let scenarios: Vec<&String> = gradients.keys().filter(|name| name.starts_with("scenario.")).collect();
-        // Further sets of EKTM's are for its bottoms, not for its towers.
-        let gating = if small.0 == "ektm" { 1 } else { trial.network().sets.len() };
+        // Further sets of EKTM's and STEM-Net's are for bottoms and experts, not for towers.
+        let gating = if ["ektm", "stem"].contains(&small.0) { 1 } else { trial.network().sets.len() };
         assert_eq!(scenarios.len(), gating, "{}: one vector per feature set", small.0);
         for name in scenarios {
             // Scenario 1 has no rows.

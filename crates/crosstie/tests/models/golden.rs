@@ -1,5 +1,6 @@
-//! Values and gradients of a small instance, against JAX in float64:
-//! tests/golden/models/make.py.
+//! Values and gradients of small instances in float64: by JAX from the papers'
+//! equations, tests/golden/models/make.py, and by the authors' published code,
+//! tests/golden/authors/make.py.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,11 @@ const CASES: &[&str] = &[
     "cgc",
     "ple-2",
     "ple-3",
+    "adatt",
+    "adatt-single",
+    "stem",
+    "stem-levels",
+    "stem-unstopped",
     "aitm",
     "aitm-towers",
     "aitm-gated",
@@ -47,6 +53,9 @@ const CASES: &[&str] = &[
 
 /// Cases of the forest with two roots, forest.json.
 const OF_FOREST: &[&str] = &["aitm-forest", "calibration-forest", "mmoe-forest", "esm2-forest"];
+
+/// The cases by authors' code.
+const OF_AUTHORS: &[&str] = &["stem", "stem-levels", "adatt", "adatt-single"];
 
 #[derive(Deserialize)]
 struct Case {
@@ -137,12 +146,9 @@ fn compare(instance: &Instance, name: &str, case: &Case, outcome: &Outcome) {
     }
 }
 
-#[test]
-fn values_and_gradients_equal_those_of_an_independent_script() {
-    let (instance, forest) = (Instance::load(), trial::golden("forest"));
-    let of_forest = OF_FOREST.iter().map(|name| (name, &forest));
-    for (name, instance) in CASES.iter().map(|name| (name, &instance)).chain(of_forest) {
-        let case: Case = trial::golden(name);
+fn compare_all(instance: &Instance, folder: &str, names: &[&str]) {
+    for name in names {
+        let case: Case = trial::golden(&format!("{folder}/{name}"));
         let trial = Trial::new(instance, &trial::parse(&case.config));
         let learned = trial.parameters().iter().filter(|parameter| parameter.learned).count();
         let tables = case.tensors.keys().filter(|name| name.starts_with("embedding.")).count();
@@ -154,11 +160,22 @@ fn values_and_gradients_equal_those_of_an_independent_script() {
 }
 
 #[test]
+fn values_and_gradients_equal_those_of_an_independent_script() {
+    compare_all(&Instance::load(), "models", CASES);
+    compare_all(&trial::golden("models/forest"), "models", OF_FOREST);
+}
+
+#[test]
+fn values_and_gradients_equal_those_of_the_authors_code() {
+    compare_all(&trial::golden("authors/instance"), "authors", OF_AUTHORS);
+}
+
+#[test]
 fn every_model_has_a_stored_case_and_a_small_config() {
     let stored: Vec<String> = CASES
         .iter()
         .map(|name| {
-            let case: Case = trial::golden(name);
+            let case: Case = trial::golden(&format!("models/{name}"));
             toml::from_str::<toml::Table>(&case.config).unwrap()["model"]["name"].as_str().unwrap().to_string()
         })
         .collect();

@@ -1,5 +1,6 @@
-//! Every model against values of an independent script, against finite
-//! differences, and against its own promises.
+//! Every model against values of an independent script, of its authors' code
+//! where they have published any, against finite differences, and against its
+//! own promises.
 //!
 //! To add a model: a line in [`trial::SMALL`], and a case in
 //! tests/golden/models/make.py with its name in [`golden::CASES`].

@@ -1,4 +1,4 @@
-//! A model on the small instance of tests/golden/models, ready to be tried.
+//! A model on a small instance of tests/golden, ready to be tried.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,10 @@ pub const SMALL: &[(&str, &str)] = &[
     ("cgc", "task_experts = 2\nshared_experts = 2\nexpert_units = [7, 6]\ntower_units = [6]"),
     ("ple", "task_experts = 1\nshared_experts = 2\nlevels = [[7], [6]]\ntower_units = [6]"),
     ("ple", "task_experts = 2\nshared_experts = 1\nlevels = [[8, 7], [6], [6]]\ntower_units = []"),
+    ("adatt", "task_experts = 2\nlevels = [[7], [6]]\ntower_units = [6]"),
+    ("adatt", "task_experts = 1\nlevels = [[8, 7], [6]]\ntower_units = []"),
+    ("stem", STEM),
+    ("stem", STEM_LEVELS),
     ("aitm", "bottom_units = [7, 6]\ntower_units = [6]"),
     ("calibration", "structure = \"ctr\"\nunits = [7, 6]\nbias_units = [6]"),
     ("calibration", "structure = \"ctr-scaled\"\nunits = [7, 6]\nlayers = [0, 1]\nbias_units = [6]"),
@@ -44,7 +48,20 @@ pub const SMALL: &[(&str, &str)] = &[
 /// A style in which the towers of every model are gated.
 pub const GATED: &str = "gating = { units = 4, scenario_width = 3 }";
 
-/// What stands behind a stop-gradient has no finite difference.
+// What stands behind a stop-gradient has no finite difference, so the models
+// below have none.
+
+const STEM: &str = "task_experts = 2
+shared_experts = 2
+levels = [[7, 6]]
+gate_units = [5]
+tower_units = [6]
+stop_gradient = false";
+const STEM_LEVELS: &str = "levels = [[7], [6]]
+gate_units = []
+tower_units = []
+stop_gradient = false";
+
 const EKTM: &str = "bottom_units = [7, 6]
 tower_units = [6]
 transfer = \"representations\"
@@ -120,17 +137,17 @@ struct RawDense {
     role: Role,
 }
 
-/// Reads a file of tests/golden/models.
+/// Reads a file of tests/golden.
 pub fn golden<T: serde::de::DeserializeOwned>(name: &str) -> T {
-    let path = format!("{}/tests/golden/models/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/golden/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 impl Instance {
-    /// The stored one.
+    /// The one that most tests are about.
     pub fn load() -> Instance {
-        golden("instance")
+        golden("models/instance")
     }
 
     /// The same fields under other tasks (`[[task]]` sections), in as many

@@ -360,6 +360,14 @@ def gate(tensors, name, x, sizes, which, family=0, families=1, bias=False):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
+def family_gate(tensors, name, x, size, family, families):
+    """softmax(x W + b) of one of several gates that each read an input of their own."""
+    weight = tensors.get(f"{name}.weight", (families, x.shape[1], size))[family]
+    bias = tensors.get(f"{name}.bias", (families * size,))[family * size : (family + 1) * size]
+    exponents = jnp.exp(x @ weight + bias)
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
 def mixture(weights, experts):
     return sum(weights[:, i : i + 1] * expert for i, expert in enumerate(experts))
 
@@ -470,6 +478,71 @@ def ple(tensors, heads, settings):
 
 def cgc(tensors, heads, settings):
     return ple(tensors, heads, settings | {"levels": [settings["expert_units"]]})
+
+
+def adatt(tensors, heads, settings):
+    e, position = fields(tensors)
+    tasks, m = len(heads), settings["task_experts"]
+    x = [e] * tasks
+    for level, units in enumerate(settings["levels"]):
+        name, experts = f"level.{level}.", {}
+        for k in range(tasks):
+            for i in range(m):
+                # What reads e stands side by side in our tensors.
+                place = Place(k * m + i, tasks * m) if level == 0 else Place(i, m, k, tasks)
+                experts[k, i] = network(tensors, name + "expert", x[k], units, place)
+        fused = []
+        for k in range(tasks):
+            if level == 0:
+                weights = gate(tensors, name + "gate", e, [tasks * m] * tasks, k, bias=True)
+            else:
+                weights = family_gate(tensors, name + "gate", x[k], tasks * m, k, tasks)
+            own = [experts[k, i] for i in range(m)]
+            if m > 1:
+                v = tensors.get(name + "native.weight", (tasks, m))[k]
+                native = sum(v[i] * own[i] for i in range(m))
+            else:
+                native = own[0]
+            fused.append(mixture(weights, list(experts.values())) + native)
+        x = fused
+    units = settings["tower_units"]
+    logits = [tower(tensors, "tower", x[k], units, Place(family=k, families=tasks)) for k in range(tasks)]
+    return add_bias(tensors, "bias", position, logits)
+
+
+def stem(tensors, heads, settings):
+    shared, position = fields(tensors, "embedding.0")
+    own = {task: fields(tensors, f"embedding.{index + 1}")[0] for index, (task, *_) in enumerate(TASKS)}
+    # Gates of towers know the fields that all tasks share.
+    fields(tensors, "embedding.0")
+    x = [own[head["task"]] for head in heads]
+    tasks, m, n = len(heads), settings["task_experts"], settings["shared_experts"]
+    stop = jax.lax.stop_gradient if settings.get("stop_gradient", True) else lambda expert: expert
+
+    def gates(name, read, size, k=0, families=1):
+        hidden = network(tensors, name, read, settings["gate_units"], Place(family=k, families=families))
+        return family_gate(tensors, f"{name}.{len(settings['gate_units'])}", hidden, size, k, families)
+
+    for level, units in enumerate(settings["levels"]):
+        name = f"level.{level}."
+        of_tasks = [
+            [network(tensors, name + "task_expert", x[k], units, Place(i, m, k, tasks)) for i in range(m)]
+            for k in range(tasks)
+        ]
+        of_all = [network(tensors, name + "shared_expert", shared, units, Place(i, n)) for i in range(n)]
+        size, mixed = tasks * m + n, []
+        for k in range(tasks):
+            known = []
+            for j in range(tasks):
+                same = heads[j]["task"] == heads[k]["task"]
+                known += of_tasks[j] if same else [stop(expert) for expert in of_tasks[j]]
+            mixed.append(mixture(gates(name + "gate", x[k] + shared, size, k, tasks), known + of_all))
+        if level + 1 < len(settings["levels"]):
+            shared = mixture(gates(name + "shared_gate", shared, size), sum(of_tasks, []) + of_all)
+        x = mixed
+    units = settings["tower_units"]
+    logits = [tower(tensors, "tower", x[k], units, Place(family=k, families=tasks)) for k in range(tasks)]
+    return add_bias(tensors, "bias", position, logits)
 
 
 def parent_of(task):
@@ -765,6 +838,8 @@ MODELS = {
     "mmoe": mmoe,
     "cgc": cgc,
     "ple": ple,
+    "adatt": adatt,
+    "stem": stem,
     "aitm": aitm,
     "calibration": calibration,
     "ektm": ektm,
@@ -842,6 +917,43 @@ CASES = {
         ("sigmoid", "batch"),
         {"task_experts": 1, "shared_experts": 2, "levels": [[2], [2], [2]], "tower_units": []},
         ["parent", "product", "impression"],
+    ),
+    "adatt": (
+        "adatt",
+        ("relu", "none"),
+        {"task_experts": 2, "levels": [[2], [3, 2]], "tower_units": [2]},
+        ["parent", "product", "impression"],
+    ),
+    "adatt-single": (
+        "adatt",
+        ("tanh", "layer"),
+        {"task_experts": 1, "levels": [[3], [2]], "tower_units": []},
+        ["parent", "product"],
+    ),
+    "stem": (
+        "stem",
+        ("relu", "none"),
+        {"task_experts": 2, "shared_experts": 2, "levels": [[3, 2]], "gate_units": [2], "tower_units": [2]},
+        ["parent", "product", "impression", "mixed"],
+    ),
+    "stem-levels": (
+        "stem",
+        ("tanh", "layer"),
+        {"task_experts": 1, "shared_experts": 1, "levels": [[2], [2]], "gate_units": [], "tower_units": []},
+        ["parent", "impression"],
+    ),
+    "stem-unstopped": (
+        "stem",
+        ("tanh", "none"),
+        {
+            "task_experts": 1,
+            "shared_experts": 2,
+            "levels": [[2]],
+            "gate_units": [2],
+            "tower_units": [2],
+            "stop_gradient": False,
+        },
+        ["product"],
     ),
     "aitm": (
         "aitm",
