@@ -165,7 +165,24 @@ def ncs4cvr(a, heads):
     return np.concatenate(logits, axis=1)
 
 
+def ektm_of_logits(a, heads):
+    of, logits = a.model, []
+    for number, task in enumerate(a.tasks):
+        if number == 0 or of["tables"] == "own":
+            a.read_features(number)
+        logits.append(a.towers(f"network.{task}", a.x, len(a.heads_of(task)), f"bias.{task}"))
+    original = np.concatenate(logits, axis=1)
+    if not of["enhanced"]["enabled"]:
+        return original
+    given = original if "transmitter.0.weight" in a.weights or not of["router"]["enabled"] else np.tile(original, heads)
+    given = a.hidden("transmitter", given, heads) if "transmitter.0.weight" in a.weights else given
+    added = a.affine("enhanced_tower", given.reshape(a.rows, -1))
+    return original + of["enhanced"]["gain"] * a.weights["shrinkage"] * added
+
+
 def ektm(a, heads):
+    if a.model.get("transfer") == "logits":
+        return ektm_of_logits(a, heads)
     of, task_of = a.model, {head: task for task in a.tasks for head in a.heads_of(task)}
     root = lambda task: root(a.tasks[task]["after"]) if "after" in a.tasks[task] else task
     clicks = [head for head in a.heads if root(task_of[head]) == task_of[head]]

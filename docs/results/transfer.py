@@ -167,11 +167,11 @@ if __name__ == "__main__":
     if "models" in wanted:
         write("models", *compared({name: (name, []) for name in MODELS}, "single-task"))
     if "ablations" in wanted:
-        write("ablations", *compared(ABLATIONS, "ektm"))
+        write("ablations", *compared(ABLATIONS, "ektm", seeds=[1], kinds=["default", "related", "unrelated"]))
     if "averages" in wanted:
         for model in ["single-task", "mmoe"]:
             two = {name: entry for name, entry in AVERAGES.items() if name.startswith(model)}
-            write(f"averages of {model}", *compared(two, model, kinds=["default", "related", "unrelated"]))
+            write(f"averages of {model}", *compared(two, model, seeds=[1], kinds=["default", "related", "unrelated"]))
     if "ceiling" in wanted:
         entries = {"single-task, last weights": AVERAGES["single-task, last weights"], "single-task": ("single-task", []), "mmoe": ("mmoe", []), "ektm": ("ektm", [])}
         write("ceiling", *compared(entries, "single-task, last weights", rows=1_000_000, logs=[1], seeds=[1], kinds=["default"]))

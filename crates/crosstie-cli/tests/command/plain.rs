@@ -69,7 +69,7 @@ fn a_model_for_several_tasks_says_that_there_is_one() {
         ("aitm", "is what `aitm` is for"),
         ("calibration", "is what `calibration` is for"),
         ("aem2tl", "is what `aem2tl` is for"),
-        ("ektm", "is what `ektm` is for"),
+        ("ektm", "what `ektm` shares"),
     ];
     for (model, said) in said {
         let ran = place.ok(&format!("train buy.toml --set model.name={model} --set train.epochs=1 --out {model}"));

@@ -131,6 +131,7 @@ patience = 8
 shuffle_rows = 262144
 cache_mib = 2048
 unknown_values = \"as-in-validation\"
+average = true
 checkpoint_every = \"10 minutes\"
 
 [calibration]

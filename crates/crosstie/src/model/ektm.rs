@@ -23,7 +23,8 @@
 //! enhanced loss, so no task can pull at what another has learned. After training g_h
 //! is chosen among 0, 1/2 and 1 by the validation rows: a task to which the others give
 //! nothing keeps its original head. Without the router k is the task's own logits;
-//! without the transmitter t_h = k; without enhancement the score is z°_h.
+//! without the transmitter t_h = k; without enhancement, or where there is one task, the
+//! score is z°_h.
 //!
 //! **`transfer = "representations"`**: the paper's mean, as far as it is readable. A
 //! root task's head is a click head (ctr); every other head is a conversion head (cvr),
@@ -314,7 +315,7 @@ impl Ektm {
     fn of_logits(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Declared {
         let shared = self.tables == TableSharing::Shared;
         let original = single_task::networks(net, inputs, &self.bottom_units, shared);
-        if !self.enhanced.enabled {
+        if !self.enhanced.enabled || inputs.names().len() < 2 {
             return original.into();
         }
         let heads = inputs.heads().len();

@@ -122,7 +122,7 @@ pub(super) fn families(network: &Network, tables: usize, monitor: &FigureName) -
     }
     Ok(vec![Family {
         tasks: (0..network.objective.funnel().tasks()).collect(),
-        parameters: Vec::from([0..network.program.length()]),
+        parameters: std::iter::once(0..network.program.length()).collect(),
         tables: (0..network.sets.len() * tables).collect(),
     }])
 }
@@ -142,4 +142,75 @@ pub(super) fn figures(job: &Job<'_>, objective: &Objective, report: &Report) -> 
         return job.families.iter().map(|family| family.figure(&tasks)).collect();
     };
     vec![job.monitor.of(report)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Embedded, Layout, Table};
+    use crate::model::ModelConfig;
+    use crate::objective::Space;
+    use crate::schema::{Pooling, Role, Schema, Side};
+    use crate::spec::ModelSpec;
+
+    fn families(model: &str, change: impl Fn(&mut ModelSpec)) -> Vec<Family> {
+        let schema = "[[task]]\nname = \"click\"\n[[task]]\nname = \"cart\"\nafter = \"click\"\n[[task]]\nname = \"buy\"\n\
+                      after = \"cart\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\n";
+        let layout = Layout {
+            tasks: ["click", "cart", "buy"].map(str::to_string).to_vec(),
+            tables: ["user", "item"].map(|name| Table { name: name.into(), rows: 4, width: 3 }).to_vec(),
+            embedded: vec![Embedded {
+                name: "user".into(),
+                table: 0,
+                pooling: Pooling::Mean,
+                side: Side::User,
+                role: Role::Main,
+            }],
+            dense: Vec::new(),
+            scenarios: vec!["all".into()],
+        };
+        let mut spec = ModelSpec::new(ModelConfig::named(model).unwrap());
+        change(&mut spec);
+        let network = spec.network(&Schema::parse(schema).unwrap(), &layout).unwrap();
+        let found = Family::find(&network, 2).unwrap();
+        // Every number is kept by one family, and by one only.
+        let mut kept = vec![0; network.program.length()];
+        for range in found.iter().flat_map(|family| family.parameters.clone()) {
+            kept[range].iter_mut().for_each(|kept| *kept += 1);
+        }
+        for parameter in network.program.parameters() {
+            assert!(kept[parameter.range()].iter().all(|kept| *kept == 1), "{model}: {}", parameter.name);
+        }
+        let mut tables: Vec<usize> = found.iter().flat_map(|family| family.tables.clone()).collect();
+        tables.sort_unstable();
+        assert_eq!(tables, (0..2 * network.sets.len()).collect::<Vec<_>>(), "{model}");
+        found
+    }
+
+    #[test]
+    fn tasks_are_of_one_family_where_a_gradient_joins_them() {
+        let tasks = |model: &str| families(model, |_| {}).into_iter().map(|family| family.tasks).collect::<Vec<_>>();
+        let apart = vec![vec![0], vec![1], vec![2]];
+        assert_eq!((tasks("single-task"), tasks("ektm")), (apart.clone(), apart.clone()));
+        for model in ["shared-bottom", "mmoe", "esmm", "ple", "stem", "aitm", "calibration"] {
+            assert_eq!(tasks(model), [vec![0, 1, 2]], "{model}");
+        }
+        let product = families("single-task", |spec| spec.objective.space = Some(Space::Product));
+        assert_eq!(product.len(), 1, "a loss on products joins the tasks on its way");
+        for norm in [crate::layer::Norm::Layer, crate::layer::Norm::Batch] {
+            assert_eq!(families("ektm", |spec| spec.network.norm = norm).len(), 3);
+        }
+        let own = families("single-task", |_| {});
+        assert_eq!(own.iter().map(|family| family.tables.clone()).collect::<Vec<_>>(), [[0, 1], [2, 3], [4, 5]]);
+    }
+
+    #[test]
+    fn a_figure_of_few_positives_is_drawn_towards_that_of_all_tasks() {
+        let family = |task| Family { tasks: vec![task], parameters: Vec::new(), tables: Vec::new() };
+        let tasks = [Some((0.8, 4_500.0)), Some((0.6, 0.0)), None];
+        assert_eq!(family(1).figure(&tasks), Some(0.7));
+        assert!((family(0).figure(&tasks).unwrap() - 0.79).abs() < 1e-12);
+        assert_eq!(family(2).figure(&tasks), Some(0.7), "a task without a figure goes with the others");
+        assert_eq!(family(0).figure(&[None, None, None]), None);
+    }
 }

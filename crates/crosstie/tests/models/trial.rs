@@ -332,10 +332,11 @@ impl Trial {
         Pass { losses, parameters: gradients.dense, rows: gradients.rows }
     }
 
-    /// A few steps of training on one batch.
+    /// A few steps of training on one batch, to where the last one ends.
     pub fn train(&mut self, batch: &Batch, steps: u64, optimizer: &OptimizerConfig) {
         let mut config = Config { optimizer: optimizer.clone(), ..self.config.clone() };
         config.train.batch_size = batch.rows;
+        config.train.average = false;
         let mut trainer = Trainer::of(&config, &self.schema, &self.layout, self.learned.clone()).unwrap();
         for _ in 0..steps {
             trainer.step(1, batch).unwrap();
