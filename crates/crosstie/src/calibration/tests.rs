@@ -20,10 +20,10 @@ fn objective(tasks: &str, space: Space) -> Objective {
 }
 
 /// A like by way of the cart.
-fn by_cart() -> Objective {
+fn by_cart(space: Space) -> Objective {
     let config = ObjectiveConfig { via: [("like".into(), "cart".into())].into(), ..ObjectiveConfig::default() };
     let schema = Schema::parse(&format!("{TASKS}[[field]]\nname = 'x'\nkind = 'numeric'\n")).unwrap();
-    Objective::new(&schema, &config, Space::Product).unwrap()
+    Objective::new(&schema, &config, space).unwrap()
 }
 
 /// Rows of a world: the logits of the truth, and what happened.
@@ -106,8 +106,8 @@ fn figure(report: &Report, name: &str) -> f64 {
 
 #[test]
 fn distorted_logits_are_repaired_in_every_space() {
-    let every = [Space::Parent, Space::Product, Space::Impression].map(|space| objective(TASKS, space));
-    for objective in every.iter().chain([&by_cart()]) {
+    let every = [Space::Parent, Space::Product, Space::Impression, Space::Path].map(|space| objective(TASKS, space));
+    for objective in every.iter().chain(&[Space::Product, Space::Path].map(by_cart)) {
         let world = world(objective, 60_000, -1.0, 1, 1);
         let (right, wrong) = (world.seen(|_, z| z), world.seen(|_, z| 1.6 * z + 0.8));
         let (calibration, notes) = Calibration::fit(objective, 1, &wrong);
@@ -281,7 +281,7 @@ proptest! {
         space in prop_oneof![Just(Space::Parent), Just(Space::Product), Just(Space::Impression)],
         via in any::<bool>(),
     ) {
-        let objective = if via { by_cart() } else { objective(TASKS, space) };
+        let objective = if via { by_cart(Space::Path) } else { objective(TASKS, space) };
         let (heads, parents) = (objective.heads().len(), &objective.funnel().parents);
         let maps: Vec<Maps> = maps
             .into_iter()

@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn gradients_in_every_space() {
         let schema = Schema::parse(TASKS).unwrap();
-        for space in [Space::Parent, Space::Product, Space::Impression] {
+        for space in [Space::Parent, Space::Product, Space::Impression, Space::Path] {
             let objective = Objective::new(&schema, &ObjectiveConfig::default(), space).unwrap();
             check_op(&[objective.heads().len()], |graph, inputs| {
                 graph.push("joint", Joint { objective: objective.clone() }, inputs, &[], 4)

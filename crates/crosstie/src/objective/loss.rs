@@ -1,10 +1,10 @@
 //! The loss of every task on every row, and its gradient.
 
-use super::{Chances, Given, Logs, Objective, Room, Space};
+use super::{Chances, Given, Logs, Objective, Room, Space, happened};
 use crate::compute::kernel::log_sigmoid;
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
 
-/// Cross-entropy of every task on its sample space.
+/// Cross-entropy of every task on its sample space, or along its path.
 ///
 /// # Shapes
 /// Input 0: logits, rows × heads. Input 1: labels, rows × tasks, NaN where
@@ -35,6 +35,8 @@ enum Answer {
     Given(usize),
     /// p(action and its ancestors | impression) of a task.
     Joint(usize),
+    /// p(action) of a task on the path that the row's labels tell.
+    Path(usize),
 }
 
 /// A row's logits with what follows from them, and the gradient that is
@@ -76,12 +78,15 @@ impl FunnelLoss {
     fn terms(&self, labels: &[f32], task: usize) -> impl Iterator<Item = (Answer, bool)> {
         let (heads, funnel) = (self.objective.of_task[task], &self.objective.funnel);
         let parent = funnel.parents[task];
+        let path = self.objective.spaces[task] == Space::Path;
         let product = parent.is_some() && self.objective.spaces[task] == Space::Product;
+        let apart = !product && !path;
         let whole = if product { Some(Answer::Joint(task)) } else { heads.impression.map(Answer::Head) };
         let terms = [
-            heads.given.filter(|_| !product).map(|_| Answer::Given(task)).zip(funnel.given_parent(labels, task)),
-            heads.without.filter(|_| !product).map(Answer::Head).zip(funnel.without_parent(labels, task)),
+            heads.given.filter(|_| apart).map(|_| Answer::Given(task)).zip(funnel.given_parent(labels, task)),
+            heads.without.filter(|_| apart).map(Answer::Head).zip(funnel.without_parent(labels, task)),
             whole.zip(funnel.from_impression(labels, task)),
+            path.then_some(Answer::Path(task)).zip(self.objective.path_label(task, labels)),
         ];
         terms.into_iter().flatten()
     }
@@ -96,6 +101,7 @@ impl FunnelLoss {
                     Answer::Head(head) => Logs::of_logit(f64::from(logits[head])),
                     Answer::Given(task) => chances[task].given,
                     Answer::Joint(task) => chances[task].joint,
+                    Answer::Path(task) => self.objective.path(task, logits, labels, chances),
                 };
                 cross_entropy(logs, label)
             });
@@ -116,6 +122,7 @@ impl FunnelLoss {
                     Answer::Head(head) => trace.head(head, slopes),
                     Answer::Given(task) => trace.given(task, slopes),
                     Answer::Joint(task) => trace.joint(task, slopes),
+                    Answer::Path(task) => trace.path(task, labels, slopes),
                 }
             }
         }
@@ -162,6 +169,45 @@ impl Trace<'_> {
                     self.head(without, of_without);
                 }
             }
+        }
+    }
+
+    fn path(&mut self, task: usize, labels: &[f32], slopes: Slopes) {
+        let heads = self.objective.of_task[task];
+        if heads.impression.is_some() {
+            return self.joint(task, slopes);
+        }
+        match self.objective.funnel.parents[task].map(|parent| (parent, happened(labels[parent]))) {
+            None | Some((_, Some(true))) => self.way(task, labels, slopes),
+            Some((_, Some(false))) => heads.without.into_iter().for_each(|head| self.head(head, slopes)),
+            // Where no way is open, no logit is asked.
+            Some((parent, None)) if self.objective.may_happen(task, labels) => {
+                let of = |task: usize| self.objective.path(task, self.logits, labels, self.chances);
+                let (total, way) = (of(task), of(parent));
+                let (of_way, of_with, of_without) = slopes.split(total, way, self.chances[task].given);
+                self.path(parent, labels, of_way);
+                self.given(task, of_with);
+                heads.without.into_iter().for_each(|head| self.head(head, of_without));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn way(&mut self, task: usize, labels: &[f32], slopes: Slopes) {
+        match self.objective.of_task[task].given {
+            Some(Given::Via { action, with, without }) => match happened(labels[action]) {
+                Some(true) => self.head(with, slopes),
+                Some(false) => self.head(without, slopes),
+                None => {
+                    let of = |task: usize| self.objective.way(task, self.logits, labels);
+                    let (total, way) = (of(task), of(action));
+                    let (of_way, of_with, of_without) = slopes.split(total, way, self.logs(with));
+                    self.way(action, labels, of_way);
+                    self.head(with, of_with);
+                    self.head(without, of_without);
+                }
+            },
+            _ => self.given(task, slopes),
         }
     }
 }
@@ -225,6 +271,9 @@ mod tests {
     use super::super::*;
     use super::*;
     use crate::random::Stream;
+    use crate::schema::GIVEN;
+
+    const EVERY: [Space; 4] = [Space::Parent, Space::Product, Space::Impression, Space::Path];
 
     fn loss(space: Space, one_task: Option<(&str, Space)>) -> FunnelLoss {
         let spaces = one_task.map(|(task, space)| (task.to_string(), space)).into_iter().collect();
@@ -263,6 +312,9 @@ mod tests {
             [nan, 1.0, 0.0, 1.0],
             [1.0, nan, nan, nan],
             [1.0, nan, 0.0, 1.0],
+            [nan, nan, 1.0, 0.0],
+            [0.0, nan, 0.0, 1.0],
+            [GIVEN, nan, 1.0, 0.0],
         ];
         for (index, labels) in rows.iter().enumerate() {
             let logits = logits(loss, index as u64);
@@ -286,28 +338,31 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences_in_every_space_and_for_missing_labels() {
-        for space in [Space::Parent, Space::Product, Space::Impression] {
-            for one_task in [None, Some(("cart", Space::Impression)), Some(("buy", Space::Product))] {
+        for space in EVERY {
+            let single = [("cart", Space::Impression), ("buy", Space::Product), ("buy", Space::Path)];
+            for one_task in std::iter::once(None).chain(single.map(Some)) {
                 assert_gradients(&loss(space, one_task));
             }
         }
-        assert_gradients(&by_cart(Space::Parent));
-        assert_gradients(&by_cart(Space::Product));
+        for space in [Space::Parent, Space::Product, Space::Path] {
+            assert_gradients(&by_cart(space));
+        }
     }
 
     #[test]
     fn a_loss_asks_the_heads_that_its_gradient_reaches() {
         let mixed = Some(("cart", Space::Impression));
-        let plain = [Space::Parent, Space::Product, Space::Impression].map(|space| loss(space, None));
-        let others = [loss(Space::Product, mixed), by_cart(Space::Parent), by_cart(Space::Product)];
-        for loss in plain.iter().chain(&others) {
+        let plain = EVERY.map(|space| loss(space, None));
+        let others = [loss(Space::Product, mixed), loss(Space::Path, mixed)];
+        let by_cart = [Space::Parent, Space::Product, Space::Path].map(by_cart);
+        for loss in plain.iter().chain(&others).chain(&by_cart) {
             let logits = logits(loss, 1);
             for task in 0..4 {
                 let mut scales = [0.0; 4];
                 scales[task] = 1.0;
                 let mut reached = vec![false; 4];
-                for labels in 0..16 {
-                    let labels = [1, 2, 4, 8].map(|bit| f32::from(u8::from(labels & bit != 0)));
+                for labels in 0..81 {
+                    let labels = [1, 3, 9, 27].map(|place| [0.0, 1.0, f32::NAN][labels / place % 3]);
                     let mut gradient = vec![0.0; logits.len()];
                     loss.row_gradient(&logits, &labels, &scales, &mut gradient);
                     let moved = loss.objective.heads.iter().zip(gradient).filter(|(_, gradient)| *gradient != 0.0);
@@ -323,8 +378,9 @@ mod tests {
     #[test]
     fn a_probability_is_identified_where_the_losses_determine_it() {
         let mixed = Some(("like", Space::Parent));
-        let plain = [Space::Parent, Space::Product, Space::Impression].map(|space| loss(space, None));
-        let others = [loss(Space::Product, mixed), by_cart(Space::Parent), by_cart(Space::Product)];
+        let plain = EVERY.map(|space| loss(space, None));
+        let others =
+            [loss(Space::Product, mixed), by_cart(Space::Parent), by_cart(Space::Product), by_cart(Space::Path)];
         let mut found = [0, 0];
         for loss in plain.iter().chain(&others) {
             let (logits, heads) = (logits(loss, 2), loss.objective.heads().len());
@@ -374,7 +430,7 @@ mod tests {
                 found[usize::from(determined)] += 1;
             }
         }
-        assert_eq!(found, [2, 22]);
+        assert_eq!(found, [2, 30]);
     }
 
     /// AEM2TL's (19) and (21) with the likes as installs (methods 1.5).
@@ -400,6 +456,66 @@ mod tests {
             let expected = if space == Space::Product { -joint[3].ln() } else { -given[3].ln() };
             assert!((f64::from(losses[3]) - expected).abs() < 1e-6);
         }
+    }
+
+    /// What makes it a likelihood: over all that can happen it adds up to 1. The space
+    /// `product` counts the click again in what follows it.
+    #[test]
+    fn by_path_the_losses_are_the_likelihood_of_a_row() {
+        let total = |loss: &FunnelLoss| -> f64 {
+            let logits = logits(loss, 5);
+            let possible = |labels: &[f32; 4]| labels[1] <= labels[0] && labels[2] <= labels[1];
+            let rows = (0..16).map(|row| [1, 2, 4, 8].map(|bit| f32::from(u8::from(row & bit != 0))));
+            let likelihood = |labels: [f32; 4]| {
+                let mut losses = [0.0; 4];
+                loss.row(&logits, &labels, &mut losses);
+                (-losses.iter().map(|loss| f64::from(*loss)).sum::<f64>()).exp()
+            };
+            rows.filter(possible).map(likelihood).sum()
+        };
+        for loss in [by_cart(Space::Path), loss(Space::Path, None)] {
+            assert!((total(&loss) - 1.0).abs() < 1e-6, "{}", total(&loss));
+        }
+        assert!((total(&by_cart(Space::Product)) - 1.0).abs() > 0.1);
+    }
+
+    /// (19) and its neighbours of methods 6.1, one label after the other withheld.
+    #[test]
+    fn by_path_a_missing_label_leaves_the_sum_over_what_it_may_have_been() {
+        let nan = f32::NAN;
+        let loss = by_cart(Space::Path);
+        let logits = logits(&loss, 3);
+        let p = |name: &str| chance(&loss, &logits, name);
+        let of = |labels: [f32; 4], task: usize| {
+            let mut losses = [0.0; 4];
+            loss.row(&logits, &labels, &mut losses);
+            (-f64::from(losses[task])).exp()
+        };
+        let (y1, y4) = (p("click"), p("cart"));
+        let (y2, y3, y5) = (p("like_without_cart"), p("like_without_parent"), p("like_with_cart"));
+        let given = y4 * y5 + (1.0 - y4) * y2;
+        let cases = [
+            ([1.0, 1.0, 0.0, 1.0], 3, y5),
+            ([1.0, 0.0, 0.0, 1.0], 3, y2),
+            ([0.0, 0.0, 0.0, 1.0], 3, y3),
+            ([1.0, nan, nan, 1.0], 3, given),
+            ([1.0, nan, nan, 0.0], 3, 1.0 - given),
+            ([nan, nan, nan, 1.0], 3, y1 * given + (1.0 - y1) * y3),
+            ([1.0, nan, 1.0, nan], 2, y4 * p("buy")),
+            ([nan, nan, 1.0, nan], 2, y1 * y4 * p("buy")),
+            ([nan, 0.0, 0.0, nan], 1, 1.0 - y1 * y4),
+            // Where nothing can have happened there is nothing to learn.
+            ([0.0, nan, 0.0, nan], 2, 1.0),
+            ([0.0, 0.0, 0.0, nan], 1, 1.0),
+        ];
+        for (labels, task, expected) in cases {
+            let found = of(labels, task);
+            assert!((found - expected).abs() < 1e-6, "{labels:?}, task {task}: {found} {expected}");
+        }
+        // A row drawn for its click tells of what follows it, never of how often there is one.
+        let drawn = [GIVEN, nan, 1.0, 1.0];
+        assert!((of(drawn, 0) - 1.0).abs() < 1e-12 && (of(drawn, 3) - given).abs() < 1e-6);
+        assert!((of(drawn, 2) - 1.0).abs() < 1e-12, "by a way that is not told");
     }
 
     /// ESM2 with an action that never happens is ESMM.
@@ -456,7 +572,7 @@ mod tests {
 
     #[test]
     fn a_row_without_any_label_costs_nothing_and_moves_nothing() {
-        for space in [Space::Parent, Space::Product, Space::Impression] {
+        for space in EVERY {
             let loss = loss(space, None);
             let (mut losses, mut gradient) = ([1.0; 4], vec![0.0; loss.objective.heads().len()]);
             loss.row(&logits(&loss, 1), &[f32::NAN; 4], &mut losses);
@@ -468,11 +584,14 @@ mod tests {
 
     #[test]
     fn extreme_logits_stay_finite() {
-        let every = [Space::Parent, Space::Product].into_iter().flat_map(|space| [loss(space, None), by_cart(space)]);
+        let every = [Space::Parent, Space::Product, Space::Path]
+            .into_iter()
+            .flat_map(|space| [loss(space, None), by_cart(space)]);
         for loss in every {
             for logit in [-200.0, 200.0] {
                 let logits = vec![logit; loss.objective.heads().len()];
-                for labels in [[1.0; 4], [0.0; 4]] {
+                let nan = f32::NAN;
+                for labels in [[1.0; 4], [0.0; 4], [nan, nan, 1.0, 1.0], [1.0, nan, 0.0, 0.0], [0.0, nan, 0.0, 1.0]] {
                     let (mut losses, mut gradient) = ([0.0; 4], vec![0.0; logits.len()]);
                     loss.row(&logits, &labels, &mut losses);
                     loss.row_gradient(&logits, &labels, &[1.0; 4], &mut gradient);

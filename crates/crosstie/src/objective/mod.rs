@@ -46,6 +46,11 @@ pub enum Space {
     Product,
     /// On all impressions: the head is p(action and its ancestors | impression).
     Impression,
+    /// On the path that the labels of a row tell (ours; methods 6.1): as `parent`, but
+    /// a conversion that goes by way of a sibling action is held against the way that
+    /// was taken instead of the sum over both, and where a label on the path is
+    /// missing, against the sum over what it may have been.
+    Path,
 }
 
 /// The `[objective]` section.
@@ -338,8 +343,9 @@ impl Objective {
         given && self.spaces[task] != Space::Product
     }
 
-    /// The tasks whose heads a task's loss asks: itself, in the space `product`
-    /// the tasks on its way, and the actions by way of which any of them goes.
+    /// The tasks whose heads a task's loss asks: itself, in the space `product` (and in
+    /// `path`, where labels are missing) the tasks on its way, and the actions by way of
+    /// which any of them goes.
     pub fn asked_by(&self, task: usize) -> Vec<bool> {
         let mut asked = vec![false; self.names.len()];
         let mut open = vec![task];
@@ -351,7 +357,8 @@ impl Objective {
                 open.push(action);
             }
             // Only where the whole way is asked, and no head tells of it by itself.
-            let whole = self.spaces[task] == Space::Product && self.of_task[next].impression.is_none();
+            let along = matches!(self.spaces[task], Space::Product | Space::Path);
+            let whole = along && self.of_task[next].impression.is_none();
             open.extend(self.funnel.parents[next].filter(|_| whole));
         }
         asked
@@ -454,6 +461,62 @@ impl Objective {
             None => Logs::NEVER,
         }
     }
+
+    /// What the heads say of a task's action, given what a row's labels tell of the way
+    /// there: of labels that are missing it is the sum over what they may have been.
+    fn path(&self, task: usize, logits: &[f32], labels: &[f32], chances: &[Chances]) -> Logs {
+        let heads = self.of_task[task];
+        if heads.impression.is_some() {
+            return chances[task].joint;
+        }
+        let without = || heads.without.map_or(Logs::NEVER, |head| Logs::of_logit(f64::from(logits[head])));
+        match self.funnel.parents[task].map(|parent| (parent, happened(labels[parent]))) {
+            None | Some((_, Some(true))) => self.way(task, logits, labels),
+            Some((_, Some(false))) => without(),
+            Some((parent, None)) => {
+                Logs::total(self.path(parent, logits, labels, chances), chances[task].given, without())
+            }
+        }
+    }
+
+    /// p(action | parent action) by the way of which a row's labels tell.
+    fn way(&self, task: usize, logits: &[f32], labels: &[f32]) -> Logs {
+        let of = |head: usize| Logs::of_logit(f64::from(logits[head]));
+        match self.of_task[task].given {
+            Some(Given::Head(head)) => of(head),
+            Some(Given::Via { action, with, without }) => match happened(labels[action]) {
+                Some(true) => of(with),
+                Some(false) => of(without),
+                None => Logs::total(self.way(action, logits, labels), of(with), of(without)),
+            },
+            None => Logs::NEVER,
+        }
+    }
+
+    /// A row's label of an action, held against [`Objective::path`]; `None` where it is
+    /// missing, where the action cannot have happened, and on rows drawn for the tasks
+    /// after an action ([`GIVEN`](crate::schema::GIVEN)) where the way is not told.
+    fn path_label(&self, task: usize, labels: &[f32]) -> Option<bool> {
+        let unbiased = match self.funnel.parents[task].map(|parent| happened(labels[parent])) {
+            None | Some(Some(true)) => true,
+            Some(_) => !self.funnel.drawn(labels, task),
+        };
+        let own = labels[task].is_finite().then_some(labels[task] == 1.0);
+        own.filter(|_| unbiased && self.may_happen(task, labels))
+    }
+
+    /// Whether a row's labels leave a way to an action.
+    fn may_happen(&self, task: usize, labels: &[f32]) -> bool {
+        self.funnel.direct[task]
+            || self.funnel.parents[task]
+                .is_none_or(|parent| happened(labels[parent]).unwrap_or_else(|| self.may_happen(parent, labels)))
+    }
+}
+
+/// What a label tells of its action, also on rows drawn because of it; `None` where it
+/// is missing.
+fn happened(label: f32) -> Option<bool> {
+    (!label.is_nan()).then_some(label != 0.0)
 }
 
 /// The sibling action that each task goes by way of.

@@ -42,7 +42,7 @@ impl Funnel {
     }
 
     /// Whether the row was drawn because the task's root happened.
-    fn drawn(&self, labels: &[f32], task: usize) -> bool {
+    pub(crate) fn drawn(&self, labels: &[f32], task: usize) -> bool {
         match self.parents[task] {
             Some(parent) => self.drawn(labels, parent),
             None => labels[task] == GIVEN,

@@ -56,7 +56,7 @@ fn noise(objective: &Objective, task: usize, rates: &BaseRates) -> f64 {
     let second = |rates: [u64; 2]| if direct { of(rates) } else { 0.0 };
     match objective.spaces()[task] {
         _ if !has_parent => of(rates.given_parent),
-        Space::Parent => of(rates.given_parent) + second(rates.without_parent),
+        Space::Parent | Space::Path => of(rates.given_parent) + second(rates.without_parent),
         Space::Product => of(rates.from_impression),
         Space::Impression => of(rates.from_impression) + second(rates.given_parent),
     }

@@ -132,7 +132,7 @@ pub(super) fn figures(job: &Job<'_>, objective: &Objective, report: &Report) -> 
     let [_] = job.families.as_slice() else {
         let of = |(name, space): (&String, &Space)| {
             let meaning = match space {
-                Space::Parent => Meaning::GivenParent,
+                Space::Parent | Space::Path => Meaning::GivenParent,
                 Space::Product | Space::Impression => Meaning::FromImpression,
             };
             let figure = job.monitor.of_task(name, meaning).of(report)?;

@@ -114,7 +114,7 @@ impl State {
         let learned = self.trainer.learned();
         let objective = &learned.network().objective;
         let meaning = match objective.spaces()[task] {
-            Space::Parent => Meaning::GivenParent,
+            Space::Parent | Space::Path => Meaning::GivenParent,
             Space::Product | Space::Impression => Meaning::FromImpression,
         };
         let monitor = job.monitor.of_task(&objective.names()[task], meaning);

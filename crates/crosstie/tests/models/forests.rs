@@ -38,6 +38,12 @@ fn each(check: impl Fn(&str, &Instance, Trial)) {
                 let what = format!("{} {style} on {tasks:?} in {scenarios} scenarios", small.0);
                 check(&what, &instance, Trial::new(&instance, &trial::config(small, style)));
             }
+            for small in SMALL.iter().filter(|(name, _)| ["esm2", "aem2tl"].contains(name)) {
+                let mut config = trial::config(*small, "");
+                config.objective.space = Some(Space::Path);
+                let what = format!("{} by path on {tasks:?} in {scenarios} scenarios", small.0);
+                check(&what, &instance, Trial::new(&instance, &config));
+            }
         }
     }
 }
@@ -107,7 +113,8 @@ fn a_task_without_any_label_has_no_loss_of_its_own_and_nothing_breaks() {
                 let objective = &trial.network().objective;
                 for task in &missing {
                     // Without a click it is known that no purchase followed, whatever its label.
-                    let known = objective.spaces()[*task] != Space::Parent && missing.len() < tasks;
+                    let known =
+                        !matches!(objective.spaces()[*task], Space::Parent | Space::Path) && missing.len() < tasks;
                     let known = known && objective.funnel().parents[*task].is_some();
                     assert!(known || pass.losses[*task] == 0.0, "{what}: {:?}", pass.losses);
                 }
@@ -133,7 +140,7 @@ fn a_batch_without_a_click_is_an_ordinary_batch() {
         for batch in [batch.select(&[3]), batch] {
             let losses = trial.pass(&batch, trial::TRAIN).losses;
             for task in (0..tasks).filter(|task| funnel.parents[*task].is_some() && !funnel.direct[*task]) {
-                let counts = objective.spaces()[task] != Space::Parent;
+                let counts = !matches!(objective.spaces()[task], Space::Parent | Space::Path);
                 assert_eq!(losses[task] > 0.0, counts, "{what}: {}", objective.names()[task]);
             }
             trial.train(&batch, 3, &OptimizerConfig::default());

@@ -42,6 +42,8 @@ const CASES: &[&str] = &[
     "single-task-triplet",
     "esmm-by-cart",
     "esm2",
+    "esm2-path",
+    "shared-bottom-path",
     "aem2tl",
     "aem2tl-in-part",
     "mmoe-gated",

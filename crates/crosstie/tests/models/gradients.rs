@@ -93,7 +93,7 @@ fn every_model_with_gated_towers() {
 #[test]
 fn every_space_over_more_than_one_chunk() {
     let instance = Instance::load();
-    for space in ["parent", "product", "impression"] {
+    for space in ["parent", "product", "impression", "path"] {
         let mut config = trial::config(trial::SMALL[1], "activation = \"tanh\"\nnorm = \"batch\"");
         config.objective = toml::from_str(&format!("space = \"{space}\"")).unwrap();
         check(&instance, &config, CHUNK + 44);

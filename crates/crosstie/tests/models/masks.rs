@@ -9,7 +9,13 @@ fn a_network_of_one_tasks_loss_learns_from_it_what_the_whole_one_does() {
     let instance = Instance::load();
     let batch = instance.random_batch(300);
     let (settings, names) = (("ncs4cvr", "units = [7, 6]"), ["click", "cart", "buy", "like"]);
-    for space in ["space = \"parent\"", "space = \"product\"", "space = \"impression\"", "via = { like = \"cart\" }"] {
+    for space in [
+        "space = \"parent\"",
+        "space = \"product\"",
+        "space = \"impression\"",
+        "space = \"path\"",
+        "via = { like = \"cart\" }",
+    ] {
         for (task, name) in names.iter().enumerate() {
             let mut config = trial::config(settings, "dropout = 0.3\nnorm = \"batch\"");
             let silent: Vec<String> =

@@ -12,7 +12,9 @@ head, a line in MODELS, and a line in CASES; if it has losses beside those of
 the tasks, or weighs these, a function in LOSSES too.
 """
 
+import itertools
 import json
+import math
 import pathlib
 
 import jax
@@ -178,6 +180,7 @@ OBJECTIVES = {
     "parent": {},
     "product": {},
     "impression": {},
+    "path": {},
     "mixed": {"cart": "impression", "buy": "product", "like": "product"},
     "by-cart": {},
     "triplet": {},
@@ -877,7 +880,7 @@ def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}, **furth
 def via(model, objective, settings):
     """The ways that a model's paper, or the objective, asks for."""
     entire_space = model in ("esm2", "aem2tl") and settings.get("entire_space", True)
-    if objective == "by-cart" or entire_space and objective in ("parent", "product"):
+    if objective == "by-cart" or entire_space and objective in ("parent", "product", "path"):
         return BY_CART
     return {}
 
@@ -1028,6 +1031,8 @@ CASES = {
     "single-task-triplet": ("single-task", ("tanh", "none"), {"units": [2]}, ["triplet-in-part"]),
     "esmm-by-cart": ("esmm", ("tanh", "none"), {"units": [3]}, ["by-cart"]),
     "esm2": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
+    "esm2-path": ("esm2", ("tanh", "none"), {"units": [3]}, ["path"]),
+    "shared-bottom-path": ("shared-bottom", ("tanh", "none"), {"bottom_units": [4], "tower_units": [2]}, ["path"]),
     "aem2tl": (
         "aem2tl",
         ("relu", "none"),
@@ -1152,6 +1157,43 @@ def losses(questions):
     return -jnp.log(right(questions))
 
 
+def on_path(p, ways, row, task):
+    """p(task) given the nearest label before it and, where its parent happened, the
+    label of the action by way of which it goes: by enumeration of all that can have
+    happened. None where the task cannot have."""
+    parents = {name: parent for name, parent, *_ in TASKS}
+    direct = {name for name, _, _, free in TASKS if free}
+    labels = dict(zip(LAYOUT["tasks"], ROWS["labels"][row]))
+    chain = [task]
+    while parents[chain[-1]] is not None:
+        chain.append(parents[chain[-1]])
+    known = next(({name: labels[name]} for name in chain[1:] if labels[name] is not None), {})
+    if task in ways and (parents[task] is None or labels[parents[task]] == 1) and labels[ways[task]] is not None:
+        known[ways[task]] = labels[ways[task]]
+    variables = list(dict.fromkeys(chain + [ways[name] for name in chain if name in ways]))
+
+    def chance(name, values):
+        if parents[name] is not None and values[parents[name]] == 0:
+            yes = p[f"{name}_without_parent"][row] if name in direct else 0.0
+        elif name in ways:
+            yes = p[f"{name}_{'with' if values[ways[name]] else 'without'}_{ways[name]}"][row]
+        else:
+            yes = p[name][row]
+        return yes if values[name] else 1 - yes
+
+    sums, possible = [0.0, 0.0], False
+    for values in itertools.product([0, 1], repeat=len(variables)):
+        values = dict(zip(variables, values))
+        if any(values[name] != label for name, label in known.items()):
+            continue
+        factors = [chance(name, values) for name in variables]
+        if any(isinstance(factor, float) and factor == 0.0 for factor in factors):
+            continue
+        possible |= values[task] == 1
+        sums[values[task]] += math.prod(factors)
+    return sums[1] / (sums[0] + sums[1]) if possible else None
+
+
 def objective(space, logits, heads, ways):
     """Per task: the questions (p, labels) that its loss asks, p given the
     parent action, p from the impression."""
@@ -1162,6 +1204,7 @@ def objective(space, logits, heads, ways):
         if parent is None:
             given[task] = joint[task] = p[task]
             asked[task] = [(p[task], column[task])]
+            # By way of another root the path would matter here; no case has that.
             continue
         after_yes = [y if up == 1 else None for y, up in zip(column[task], column[parent])]
         after_no = [y if up == 0 else None for y, up in zip(column[task], column[parent])]
@@ -1186,6 +1229,10 @@ def objective(space, logits, heads, ways):
             joint[task] += (1 - joint[parent]) * p[f"{task}_without_parent"]
         if space[task] == "product":
             asked[task] = [(joint[task], of_impression)]
+        elif space[task] == "path":
+            told = [on_path(p, ways, row, task) for row in range(COUNT)]
+            labels = [None if q is None else y for q, y in zip(told, column[task])]
+            asked[task] = [([0.0 if q is None else q for q in told], labels)]
         else:
             asked[task] = [(given[task], after_yes)]
             if direct:
