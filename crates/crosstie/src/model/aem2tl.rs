@@ -107,7 +107,8 @@ pub struct Aem2tl {
     /// the click in the schema if absent, none if empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// The conversion; all other tasks after the click if absent.
+    /// The conversion; the last other task after the click in the schema if absent,
+    /// of those that are `direct` if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion: Option<String>,
 }

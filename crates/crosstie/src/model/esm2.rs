@@ -18,8 +18,11 @@
 //!
 //! # Deviations and reconstructions
 //! - Equations at one remove: methods 5 has them from a third party.
-//! - The paper has one conversion. Here every sibling of the action is one,
-//!   unless `conversion` names one; tasks outside of it follow ESMM.
+//! - The paper has one conversion, and so has this; tasks outside of it follow
+//!   ESMM. Which, the papers' readers know and a schema does not tell: unless
+//!   `conversion` names it, it is the last of the action's siblings, of those that
+//!   happen without the click too (`direct`) if there are any, since that is what
+//!   AEM2TL's install is. `[objective.via]` splits others.
 //! - Without a pair of siblings there is no action, and this is ESMM.
 //! - Sizes are ours.
 //! - Where the schema has fields of the role `bias`, a shallow tower over them is
@@ -60,7 +63,8 @@ pub struct Esm2 {
     /// in the schema if absent, none if empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// The conversion; all other tasks after the click if absent.
+    /// The conversion; the last other task after the click in the schema if absent,
+    /// of those that are `direct` if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion: Option<String>,
 }
@@ -140,8 +144,10 @@ pub(super) fn via(
     if conversion == Some(action) {
         return Err(Error::Config(format!("model.action and model.conversion are both `{}`", names[action])));
     }
-    let conversions = children(click).filter(|task| *task != action && conversion.is_none_or(|only| only == *task));
-    Ok(conversions.map(|task| (names[task].to_string(), names[action].to_string())).collect())
+    let others = || children(click).filter(|task| *task != action);
+    let conversion =
+        conversion.or_else(|| others().rfind(|task| schema.tasks[*task].direct).or_else(|| others().next_back()));
+    Ok(conversion.map(|task| (names[task].to_string(), names[action].to_string())).into_iter().collect())
 }
 
 #[cfg(test)]
@@ -174,12 +180,26 @@ mod tests {
 
     #[test]
     fn the_tasks_are_found_where_the_forest_decides() {
-        assert_eq!(found(&SHOP, "").unwrap(), [pair("buy", "cart"), pair("like", "cart")]);
+        assert_eq!(found(&SHOP, "").unwrap(), [pair("like", "cart")]);
+        assert_eq!(found(&SHOP, "action = 'like'").unwrap(), [pair("buy", "like")]);
         assert_eq!(found(&SHOP, "conversion = 'cart'").unwrap(), [pair("cart", "buy")]);
         assert_eq!(found(&SHOP, "action = 'like'\nconversion = 'buy'").unwrap(), [pair("buy", "like")]);
         assert_eq!(found(&SHOP, "action = ''").unwrap(), []);
         assert_eq!(found(&["income", "married"], "").unwrap(), []);
         assert_eq!(found(&["click", "cart<click", "buy<cart"], "").unwrap(), []);
+    }
+
+    #[test]
+    fn of_several_conversions_the_last_direct_one_is_split_and_no_other() {
+        let direct = |names: &[&str]| {
+            let mut schema = schema(&SHOP);
+            let chosen = schema.tasks.iter_mut().filter(|task| names.contains(&task.name.as_str()));
+            chosen.for_each(|task| task.direct = true);
+            Esm2::default().via(&schema).unwrap().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(direct(&["buy"]), [pair("buy", "cart")]);
+        assert_eq!(direct(&["cart", "buy", "like"]), [pair("like", "cart")]);
+        assert_eq!(direct(&["cart"]), [pair("like", "cart")], "the action itself is no conversion");
     }
 
     #[test]
