@@ -264,26 +264,41 @@ impl From<CheckpointEvery> for String {
     }
 }
 
-/// The `[train.mix]` section: batches mixed of impressions and of rows drawn
-/// for the conversions, as in Calibration4CVR.
+/// The `[train.mix]` section: batches mixed of impressions and of parent rows,
+/// those where a root task's action happened, as in Calibration4CVR.
 ///
-/// A drawn row is one where a root task's action happened. It counts for the
-/// tasks after that action which have a loss on such rows (the objective's
-/// space `parent`), for no other task and not for the action itself; so the
-/// probabilities stay what they are, and only the weight of the conversions
-/// grows. Rows are drawn from the window of `shuffle_rows`; an epoch still holds
-/// every impression once.
+/// A parent row counts for the tasks after that action which have a loss on such
+/// rows (the objective's space `parent` or `path`), for no other task and not for
+/// the action itself; an impression counts for whatever it counts for without this
+/// section. So the probabilities stay what they are, and only the weight of the
+/// conversions grows. Rows are drawn within the window of `shuffle_rows`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixConfig {
-    /// Rows drawn per impression, for each root task that others come after:
-    /// 1 is one click to one conversion row, 0.5 is 2:1, 0 draws none.
+    /// Parent rows per impression, for each root task that others come after:
+    /// 1 is one impression to one clicked row, 0.5 is 2:1, 0 adds none.
     pub parent_rows: f64,
+    /// What an epoch holds once; of the other it holds as many as that takes.
+    pub once: Once,
+}
+
+/// What an epoch of mixed batches holds once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Once {
+    /// Every impression. Parent rows are repeated, each as often as the others: at 1:1
+    /// and one click in five impressions, five times.
+    #[default]
+    Impressions,
+    /// Every parent row. Impressions are drawn to match, anew in every epoch and none
+    /// twice before all were drawn: at 1:1 and one click in five impressions, a fifth of
+    /// them. Where several root tasks have parent rows, to match the most.
+    ParentRows,
 }
 
 impl Default for MixConfig {
     fn default() -> MixConfig {
-        MixConfig { parent_rows: 1.0 }
+        MixConfig { parent_rows: 1.0, once: Once::default() }
     }
 }
 
@@ -439,10 +454,17 @@ impl Config {
                     .into(),
             );
         }
-        if let Some(MixConfig { parent_rows }) = train.mix
-            && !(parent_rows.is_finite() && parent_rows >= 0.0)
-        {
-            return wrong(format!("train.mix.parent_rows must be 0 or more, found {parent_rows}"));
+        if let Some(MixConfig { parent_rows, once }) = train.mix {
+            if !(parent_rows.is_finite() && parent_rows >= 0.0) {
+                return wrong(format!("train.mix.parent_rows must be 0 or more, found {parent_rows}"));
+            }
+            if parent_rows == 0.0 && once == Once::ParentRows {
+                return wrong(
+                    "train.mix.parent_rows is 0, so no number of impressions matches the parent rows that \
+                     train.mix.once = \"parent-rows\" asks for; set it above 0, or leave train.mix out"
+                        .into(),
+                );
+            }
         }
         Ok(())
     }

@@ -178,6 +178,7 @@ proptest! {
         // An entire-space objective has nothing to ask of a drawn row.
         if mix && !["esmm", "aem2tl"].contains(&model) {
             settings.push("train.mix.parent_rows=0.5".into());
+            settings.push(format!("train.mix.once={}", if csv { "parent-rows" } else { "impressions" }));
         }
         if model == "ncs4cvr" {
             settings.extend(["model.rounds=1".into(), format!("model.alternate={}", threads[0] == 1)]);

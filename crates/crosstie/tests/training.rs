@@ -54,6 +54,7 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_and_8_threads() {
         ("ple", "optimizer.clip=0.1"),
         ("aem2tl", "network.norm=layer"),
         ("calibration", "train.mix.parent_rows=0.5"),
+        ("esm2", "objective.space=path"),
         ("esmm", "network.gating={}"),
         ("ncs4cvr", "model.rounds=1"),
         ("mmoe", "network.products=bfloat16"),
@@ -382,6 +383,33 @@ fn settings_that_do_not_fit_are_refused_before_the_data_are_read() {
         let said = run(&config(directory.path(), model, &[setting, &broken])).unwrap_err().to_string();
         assert!(said.contains(says), "{said}");
     }
+}
+
+#[test]
+fn an_epoch_of_parent_rows_is_as_long_as_they_are_many() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let steps = |settings: &[&str]| {
+        let mut rows = Vec::new();
+        let mut observer = |event: &Event| {
+            if let Event::Step { rows: of_batch, .. } = event {
+                rows.push(*of_batch);
+            }
+            Next::GoOn
+        };
+        let config = config(directory.path(), "calibration", &[settings, &["train.epochs=1"]].concat());
+        run_watched(&config, &mut observer).unwrap();
+        rows
+    };
+    let impressions: usize = steps(&[]).iter().sum();
+    let mixed = |once: &str| steps(&["train.mix.parent_rows=1", &format!("train.mix.once={once}")]);
+    assert_eq!(mixed("impressions").iter().sum::<usize>(), 2 * impressions);
+    let of_parents = mixed("parent-rows");
+    let clicks: usize = of_parents.iter().sum::<usize>() / 2;
+    assert!(clicks > 100 && clicks < impressions / 2, "{clicks} of {impressions}");
+    assert!(of_parents.iter().all(|rows| *rows <= 500 && rows.is_multiple_of(2)), "{of_parents:?}");
+    let most = of_parents.iter().max().unwrap() - of_parents.iter().min().unwrap();
+    assert!(most <= 2, "batches of about one size: {of_parents:?}");
 }
 
 #[test]

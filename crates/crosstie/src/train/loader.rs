@@ -172,11 +172,9 @@ impl<'a> Loader<'a> {
         // Sends the window's batches; what is left of it begins the next one.
         let mut flush = |window: &mut Batch, last: bool, block: usize, pieces: usize| -> bool {
             let order = rows.part(start.number).permutation(window.rows);
-            let pools = mix.pools(window, draws.part(start.number));
-            let size = mix.impressions();
-            let whole = if last { window.rows } else { window.rows / size * size };
-            for (index, chosen) in order[..whole].chunks(size).enumerate().skip(behind) {
-                let mut batch = mix.batch(window, chosen, index * size, &pools);
+            let deal = mix.deal(window, last, draws.part(start.number));
+            for index in behind..deal.batches() {
+                let mut batch = mix.batch(window, &order, &deal, index);
                 self.unknowns.apply(&mut batch, unknown.part(start.number).part(index as u64));
                 let after = Cursor { window: start.clone(), batches: index + 1 };
                 if sender.send(Ok((batch, after))).is_err() {
@@ -184,7 +182,7 @@ impl<'a> Loader<'a> {
                 }
             }
             behind = 0;
-            *window = window.select(&order[whole..]);
+            *window = window.select(&order[deal.dealt()..]);
             start = Arc::new(Window { number: start.number + 1, block, pieces, carry: window.clone() });
             true
         };

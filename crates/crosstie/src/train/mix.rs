@@ -1,8 +1,10 @@
 //! Batches mixed of impressions and of rows drawn anew for the tasks that come
 //! after an action (Calibration4CVR; methods 3.1).
 
+use std::ops::Range;
+
 use crate::batch::Batch;
-use crate::config::TrainConfig;
+use crate::config::{Once, TrainConfig};
 use crate::error::{Error, Result};
 use crate::objective::Objective;
 use crate::random::Stream;
@@ -13,8 +15,32 @@ use crate::schema::{Funnel, GIVEN};
 pub(super) struct Mix {
     impressions: usize,
     rate: f64,
+    once: Once,
     funnel: Funnel,
     actions: Vec<Action>,
+}
+
+/// A window's rows, dealt out to batches.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Deal {
+    /// The parent rows of each action, in random order.
+    pools: Vec<Vec<usize>>,
+    /// Each batch's impressions, by their places in a random order of all rows.
+    impressions: Vec<Range<usize>>,
+    /// Rows of that order that are done with; the others begin the next window.
+    dealt: usize,
+}
+
+impl Deal {
+    /// Number of batches.
+    pub fn batches(&self) -> usize {
+        self.impressions.len()
+    }
+
+    /// Rows, in the random order, that are done with.
+    pub fn dealt(&self) -> usize {
+        self.dealt
+    }
 }
 
 /// A root task whose rows are drawn.
@@ -36,9 +62,9 @@ impl Mix {
     /// is too small for the ratio.
     pub fn new(config: &TrainConfig, objective: &Objective) -> Result<Mix> {
         let funnel = objective.funnel();
-        let rate = config.mix.as_ref().map_or(0.0, |mix| mix.parent_rows);
+        let (rate, once) = config.mix.as_ref().map_or((0.0, Once::default()), |mix| (mix.parent_rows, mix.once));
         let batch_size = config.rows_of_step(None);
-        let off = Mix { impressions: batch_size, rate, funnel: funnel.clone(), actions: Vec::new() };
+        let off = Mix { impressions: batch_size, rate, once, funnel: funnel.clone(), actions: Vec::new() };
         if rate == 0.0 {
             return Ok(off);
         }
@@ -69,8 +95,25 @@ impl Mix {
         self.impressions
     }
 
-    /// The rows of a window that may be drawn, for each action, in random order.
-    pub fn pools(&self, window: &Batch, stream: Stream) -> Vec<Vec<usize>> {
+    /// How a window is dealt out to batches; `last` if no window comes after it.
+    pub fn deal(&self, window: &Batch, last: bool, stream: Stream) -> Deal {
+        let (rows, size, pools) = (window.rows, self.impressions, self.pools(window, stream));
+        if self.once == Once::Impressions || self.actions.is_empty() {
+            let dealt = if last { rows } else { rows / size * size };
+            let batches = (0..dealt).step_by(size).map(|from| from..(from + size).min(dealt)).collect();
+            return Deal { pools, impressions: batches, dealt };
+        }
+        // As many as the parent rows take, in batches of about one size: what a window
+        // had left over would have more parent rows than other rows have.
+        let most = pools.iter().map(Vec::len).max().unwrap_or(0);
+        let drawn = (most as f64 / self.rate).ceil() as usize;
+        let count = drawn.div_ceil(size);
+        let batches = (0..count).map(|index| drawn * index / count..drawn * (index + 1) / count).collect();
+        Deal { pools, impressions: batches, dealt: rows }
+    }
+
+    /// The parent rows of a window, for each action, in random order.
+    fn pools(&self, window: &Batch, stream: Stream) -> Vec<Vec<usize>> {
         let tasks = self.funnel.tasks();
         let labels = |row: usize| &window.labels[row * tasks..(row + 1) * tasks];
         let counts = |action: &Action, row: usize| {
@@ -84,20 +127,30 @@ impl Mix {
         self.actions.iter().map(pool).collect()
     }
 
-    /// A batch of impressions, of which `before` stand in earlier batches of
-    /// the window, and of the rows drawn for them. Each pool is gone through
-    /// round by round, so every row of it is drawn as often as any other, give
-    /// or take one.
-    pub fn batch(&self, window: &Batch, impressions: &[usize], before: usize, pools: &[Vec<usize>]) -> Batch {
-        let mut rows = impressions.to_vec();
-        let mut ends = Vec::new();
+    /// Which of the pool's rows go with some of a window's impressions.
+    fn drawn(&self, pool: &[usize], impressions: &Range<usize>, deal: &Deal) -> Range<usize> {
+        let all = deal.impressions.last().map_or(0, |last| last.end);
+        if pool.is_empty() || all == 0 {
+            return 0..0;
+        }
+        if self.once == Once::ParentRows {
+            return pool.len() * impressions.start / all..pool.len() * impressions.end / all;
+        }
         let due = |count: usize| count as f64 * self.rate;
-        let (from, most) = (due(before) as usize, due(impressions.len()).ceil() as usize);
+        let (from, most) = (due(impressions.start) as usize, due(impressions.len()).ceil() as usize);
         // Products that should be whole may be rounded down: a batch has no room for that row.
-        let to = (due(before + impressions.len()) as usize).min(from + most);
-        for pool in pools {
-            let drawn = if pool.is_empty() { 0..0 } else { from..to };
-            rows.extend(drawn.map(|index| pool[index % pool.len()]));
+        from..(due(impressions.end) as usize).min(from + most)
+    }
+
+    /// One of the batches that a window is dealt out to: impressions, taken in `order`,
+    /// and the parent rows that go with them. Where either runs out it is gone through
+    /// once more, so every row is there as often as any other, give or take one.
+    pub fn batch(&self, window: &Batch, order: &[usize], deal: &Deal, index: usize) -> Batch {
+        let impressions = &deal.impressions[index];
+        let mut rows: Vec<usize> = impressions.clone().map(|place| order[place % order.len()]).collect();
+        let mut ends = Vec::new();
+        for pool in &deal.pools {
+            rows.extend(self.drawn(pool, impressions, deal).map(|place| pool[place % pool.len()]));
             ends.push(rows.len());
         }
         let mut batch = window.select(&rows);
@@ -157,7 +210,16 @@ mod tests {
     }
 
     fn config(parent_rows: f64, batch_size: usize) -> TrainConfig {
-        TrainConfig { batch_size, mix: Some(MixConfig { parent_rows }), ..TrainConfig::default() }
+        let mix = MixConfig { parent_rows, ..MixConfig::default() };
+        TrainConfig { batch_size, mix: Some(mix), ..TrainConfig::default() }
+    }
+
+    /// All batches of the last window, of which an impression has its place in `order`.
+    fn batches(mix: &Mix, window: &Batch, order: &[usize]) -> Vec<(usize, Batch)> {
+        let deal = mix.deal(window, true, Stream::new(1, "test"));
+        assert_eq!(deal.dealt(), window.rows);
+        let batch = |index: usize| (deal.impressions[index].len(), mix.batch(window, order, &deal, index));
+        (0..deal.batches()).map(batch).collect()
     }
 
     /// Row i has the number i and the labels given.
@@ -176,9 +238,8 @@ mod tests {
         // The last: a click of which nothing is known. The one before: none.
         let rows = [[1.0, 1.0, 1.0, 1.0, 0.0, 1.0], [1.0, N, N, 0.0, N, 0.0], [0.0; 6], [1.0, N, N, N, N, 1.0]];
         let window = window(&rows);
-        let pools = mix.pools(&window, Stream::new(1, "test"));
         assert_eq!(mix.impressions(), 3);
-        let batch = mix.batch(&window, &[2, 0, 3], 0, &pools);
+        let (_, batch) = batches(&mix, &window, &[2, 0, 3, 1]).swap_remove(0);
         assert_eq!(batch.rows, 9);
         assert_eq!(batch.dense[..3], [2.0, 0.0, 3.0]);
         let funnel = objective.funnel();
@@ -213,13 +274,11 @@ mod tests {
         for (rate, impressions) in [(1.0, 16), (0.5, 21), (2.0, 10), (0.29, 24), (0.0, 32)] {
             let mix = Mix::new(&config(rate, 32), &objective).unwrap();
             assert_eq!(mix.impressions(), impressions, "{rate}");
-            let pools = mix.pools(&window, Stream::new(1, "test"));
             let order: Vec<usize> = (0..window.rows).collect();
             let mut counts = vec![0; window.rows];
-            for (index, chosen) in order.chunks(impressions).enumerate() {
-                let batch = mix.batch(&window, chosen, index * impressions, &pools);
+            for (impressions, batch) in batches(&mix, &window, &order) {
                 assert!(batch.rows <= 32, "{rate}");
-                batch.dense[chosen.len()..].iter().for_each(|row| counts[*row as usize] += 1);
+                batch.dense[impressions..].iter().for_each(|row| counts[*row as usize] += 1);
             }
             let of_clicked: Vec<usize> = (0..200).filter(|row| clicked(*row)).map(|row| counts[row]).collect();
             let (drawn, all): (usize, usize) = (of_clicked.iter().sum(), counts.iter().sum());
@@ -233,8 +292,43 @@ mod tests {
     fn a_window_without_the_action_adds_no_rows() {
         let mix = Mix::new(&config(1.0, 8), &objective(&TASKS, Space::Parent)).unwrap();
         let window = window(&[[0.0; 6]; 4]);
-        let pools = mix.pools(&window, Stream::new(1, "test"));
-        assert_eq!(mix.batch(&window, &[0, 1, 2, 3], 0, &pools), window);
+        assert_eq!(batches(&mix, &window, &[0, 1, 2, 3]), [(4, window.clone())]);
+        let mix = Mix { once: Once::ParentRows, ..mix };
+        assert_eq!(batches(&mix, &window, &[0, 1, 2, 3]), [], "and where these are to be matched, none at all");
+    }
+
+    /// Two roots with parent rows: a fifth of the rows, and a tenth.
+    #[test]
+    fn an_epoch_of_parent_rows_holds_each_once_and_impressions_to_match() {
+        const LIKES: [(&str, &str); 4] =
+            [("click", ""), ("buy", "after = \"click\""), ("open", ""), ("read", "after = \"open\"")];
+        let objective = objective(&LIKES, Space::Parent);
+        let rows = 1000;
+        let happened = |row: usize, every: usize| f32::from(u8::from(row.is_multiple_of(every)));
+        let labels = (0..rows).flat_map(|row| [happened(row, 5), 0.0, happened(row, 10), 0.0]).collect();
+        let dense = (0..rows).map(|row| row as f32).collect();
+        let window = Batch { rows, dense, labels, scenarios: vec![0; rows], ..Batch::default() };
+        let order = Stream::new(2, "test").permutation(rows);
+        for (rate, impressions) in [(1.0, 200), (0.5, 400), (2.0, 100), (0.3, 667), (0.1, 2000)] {
+            let mix = Mix { once: Once::ParentRows, ..Mix::new(&config(rate, 64), &objective).unwrap() };
+            let (mut seen, mut drawn) = (vec![0; rows], vec![[0; 2]; rows]);
+            let batches = batches(&mix, &window, &order);
+            for (count, batch) in &batches {
+                assert!(batch.rows <= 64, "{rate}: {}", batch.rows);
+                batch.dense[..*count].iter().for_each(|row| seen[*row as usize] += 1);
+                let tasks = batch.labels.chunks_exact(4);
+                for (row, labels) in batch.dense.iter().zip(tasks).skip(*count) {
+                    drawn[*row as usize][usize::from(labels[2] == GIVEN)] += 1;
+                }
+                assert!(count.abs_diff(batches[0].0) <= 1, "{rate}: batches of about one size");
+            }
+            assert_eq!(seen.iter().sum::<usize>(), impressions, "{rate}");
+            assert!(seen.iter().max().unwrap() - seen.iter().min().unwrap() <= 1, "{rate}: {seen:?}");
+            for (row, drawn) in drawn.iter().enumerate() {
+                let expected = [5, 10].map(|every| usize::from(row.is_multiple_of(every)));
+                assert_eq!(*drawn, expected, "{rate}: row {row} as a clicked one and as an opened one");
+            }
+        }
     }
 
     #[test]
