@@ -76,6 +76,11 @@ class Artifact:
         scenarios = {scenario["name"]: 1 + place for place, scenario in enumerate(self.learned["scenarios"])}
         column = self.cells[self.schema["scenario"]] if "scenario" in self.schema else [None] * self.rows
         self.scenario = [scenarios.get(text(cell), 0) for cell in column]
+        # The scenario whose weights a row meets.
+        self.route, learned = self.scenario, self.learned
+        apart = self.model["name"] == "aem2tl" and self.model.get("scenario_weights", "separate") == "separate"
+        if apart and scenarios and sum(scenario["rows"] for scenario in learned["scenarios"]) == learned["rows"]:
+            self.route = [max(1, scenario) for scenario in self.scenario]
         self.read_features(0)
 
     # From a cell to the input.
@@ -155,13 +160,17 @@ class Artifact:
         self.x, self.bias = side_by_side(of("main", SIDES)), side_by_side(of("bias", SIDES))
         self.vectors = [x for role, _, x, embedded in parts if role == "main" and embedded]
         scenario = self.weights.get(f"scenario.{number}.weight" if number else "scenario.weight", np.zeros((9999, 0)))
-        self.priors = side_by_side([*of("main", ["user"]), *of("main", ["item"]), scenario[self.scenario], self.x])
+        self.priors = side_by_side([*of("main", ["user"]), *of("main", ["item"]), scenario[self.route], self.x])
 
     # Layers.
 
     def affine(self, name, x):
         w, b = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias", 0)
-        w, b = (w[self.scenario], b if isinstance(b, int) else b[self.scenario]) if w.ndim == 4 else (w[None], b)
+        w, b = (w[self.route], b if isinstance(b, int) else b[self.route]) if w.ndim == 4 else (w[None], b)
+        own = {part: self.weights.get(f"{name}.residual.{part}") for part in ("down", "up", "weight", "shift")}
+        own = {part: found[self.route] for part, found in own.items() if found is not None}
+        w = w + (own["down"] @ own["up"] if "down" in own else own.get("weight", 0))
+        b = b + own.get("shift", 0)
         groups, inputs = w.shape[1:3]
         x = x if x.shape[1] == groups * inputs else np.tile(x, groups)
         return np.matmul(x.reshape(-1, groups, 1, inputs), w).reshape(self.rows, -1) + b

@@ -42,6 +42,7 @@ fn main() -> Result<()> {
         embedded: vec![Embedded { name: "user".into(), table: 0, pooling: Pooling::Mean, side, role }],
         dense: vec![Dense { name: "hour".into(), width: 1, side, role }],
         scenarios: vec!["all".into()],
+        ..Layout::default()
     };
     let config = Config::new(ModelConfig::named("shared-bottom").expect("a model of this name"));
     let mut trainer = Trainer::new(&config, &schema, &layout)?;

@@ -56,6 +56,9 @@ pub struct Layout {
     /// Names of the scenarios; the first is `other` and stands for rare and
     /// unseen ones. Without a scenario field there is only `all`.
     pub scenarios: Vec<String>,
+    /// Whether no training row is of the first scenario, so that nothing was learned of
+    /// it; the second is then the one with most rows.
+    pub other_is_empty: bool,
 }
 
 /// Shape of an embedding table.

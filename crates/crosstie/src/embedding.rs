@@ -403,6 +403,7 @@ mod tests {
             ],
             dense: vec![batch::Dense { name: "age".into(), width: 1, side: Side::User, role: Role::Main }],
             scenarios: vec!["all".into()],
+            ..Layout::default()
         }
     }
 

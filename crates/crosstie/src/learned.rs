@@ -427,6 +427,10 @@ impl<'a> Passes<'a> {
             *segment = at..end;
             at = end;
         }
+        if self.network.other_as_largest {
+            segments[1].start = 0;
+            segments[0].end = 0;
+        }
         segments
     }
 }

@@ -84,6 +84,7 @@ fn layout() -> Layout {
         embedded: vec![Embedded { name: "user".into(), table: 0, pooling: Pooling::Mean, side, role }],
         dense: vec![Dense { name: "age".into(), width: 1, side, role }],
         scenarios: vec!["all".into()],
+        ..Layout::default()
     }
 }
 

@@ -159,8 +159,12 @@ pub fn load(directory: &Path) -> Result<Scorer> {
     }
     let manifest = Manifest::read(&directory.join(MANIFEST))?;
     sealed::verify(directory, &manifest.files)?;
-    let spec = read_spec(&manifest, directory)?;
+    let mut spec = read_spec(&manifest, directory)?;
     let features = Arc::new(Features::load(&directory.join(FEATURES))?);
+    let heads = spec.objective(features.schema())?;
+    if heads.heads().iter().map(|head| &head.name).ne(&manifest.heads) {
+        keep_ways(&mut spec, &manifest);
+    }
     let network = Arc::new(spec.network(features.schema(), features.layout())?);
     let mut dense = TensorFile::open(&directory.join(DENSE))?;
     let mut tables = TensorFile::open(&directory.join(EMBEDDING))?;
@@ -192,7 +196,7 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
     let path = directory.join(CONFIG);
     let mut text = fs::read_to_string(&path).map_err(Error::io(&path))?;
     if manifest.format < 4 {
-        text = with_transfer(text);
+        text = as_meant(text);
     }
     if manifest.format > 1 {
         return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error));
@@ -202,15 +206,28 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
     Ok(ModelSpec { seed: train.seed, model, network, embedding, objective })
 }
 
-/// Before format 4 EKTM transferred representations, and nobody had to say so.
-fn with_transfer(text: String) -> String {
+/// Before format 4 EKTM transferred representations, AEM2TL's scenarios had separate
+/// networks, and nobody had to say so.
+fn as_meant(text: String) -> String {
     let Ok(mut config) = toml::from_str::<toml::Table>(&text) else { return text };
-    match config.get_mut("model").and_then(toml::Value::as_table_mut) {
-        Some(model) if model.get("name").and_then(toml::Value::as_str) == Some("ektm") => {
-            model.insert("transfer".into(), "representations".into());
-            config.to_string()
+    let Some(model) = config.get_mut("model").and_then(toml::Value::as_table_mut) else { return text };
+    let (key, meant) = match model.get("name").and_then(toml::Value::as_str) {
+        Some("ektm") => ("transfer", "representations"),
+        Some("aem2tl") => ("scenario_weights", "separate"),
+        _ => return text,
+    };
+    model.insert(key.into(), meant.into());
+    config.to_string()
+}
+
+/// Has the ways of which the manifest has heads, whatever the model chooses where it is
+/// not told: earlier versions split more conversions.
+fn keep_ways(spec: &mut ModelSpec, manifest: &Manifest) {
+    let tasks = || manifest.tasks.iter();
+    for (task, action) in tasks().flat_map(|task| tasks().map(move |action| (task, action))) {
+        if manifest.heads.contains(&format!("{task}_with_{action}")) {
+            spec.objective.via.insert(task.clone(), action.clone());
         }
-        _ => text,
     }
 }
 

@@ -392,6 +392,7 @@ fn shared_in(model: &str, style: &Style) -> (Shared, Vec<Parameter>) {
         embedded: vec![embedded("item", Role::Main), embedded("place", Role::Bias)],
         dense: Vec::new(),
         scenarios: vec!["other".into(), "home".into()],
+        ..Layout::default()
     };
     let model = ModelConfig::named(model).unwrap();
     let schema = Schema::parse(TASKS).unwrap();

@@ -543,6 +543,7 @@ impl Features {
             None => vec![ALL.into()],
         };
         let Statistics { rows, warnings, columns, .. } = learned.statistics;
+        layout.other_is_empty = learned.scenarios.iter().map(|(_, rows)| rows).sum::<u64>() == rows;
         let reading = columns.map(|columns| Arc::new(Reading { null: schema.null.clone(), columns }));
         Ok(Features {
             schema,

@@ -279,6 +279,19 @@ fn a_scenario_called_other_joins_those_pooled() {
 }
 
 #[test]
+fn that_no_row_is_of_other_is_known_also_of_what_was_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    for (tabs, empty) in [(["a", "a", "b", "b"], true), (["a", "a", "b", "c"], false), (["a", "a", "b", ""], false)] {
+        let features = Table::new(HEADER, &tabs.map(|tab| format!("ann,x,1,{tab},1,1,1,0"))).learn();
+        assert_eq!(features.layout().other_is_empty, empty, "{tabs:?}");
+        let saved = directory.path().join(tabs.concat());
+        std::fs::create_dir(&saved).unwrap();
+        features.save(&saved).unwrap();
+        assert_eq!(Features::load(&saved).unwrap().layout(), features.layout());
+    }
+}
+
+#[test]
 fn what_was_saved_scores_the_same() {
     let table = small();
     let learned = table.learn();

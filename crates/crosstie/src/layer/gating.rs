@@ -14,8 +14,9 @@
 //! - One gate unit per layer serves all towers of a name and is cut into their
 //!   parts, as in PEPNet; the logit's layer is gated too.
 //! - Gate units are common to the scenarios, also where towers are not, and
-//!   know the scenario by E(scenario), a learned vector. With one scenario it
-//!   is a constant.
+//!   know the scenario by E(scenario), a learned vector that starts at zero: there
+//!   it stays in a scenario without training rows. With one scenario it is a
+//!   constant.
 //! - Which tensor E_ep is, is not told; here it is x.
 //! - In models whose towers read one representation each head gets a copy of
 //!   it, so that the first layer can be gated for each head.
@@ -94,7 +95,7 @@ impl Net<'_> {
 
     /// What is declared through this has no gates.
     pub fn ungated(&mut self) -> Net<'_> {
-        Net { graph: self.graph, style: self.style, routed: self.routed, gates: None }
+        Net { graph: self.graph, style: self.style, scenarios: self.scenarios, gates: None }
     }
 
     /// What layer `layer` of some towers reads: their inputs, gated. The inputs

@@ -4,6 +4,7 @@
 //! "methods N" is section N of docs/methods.md.
 
 mod gating;
+mod scenario;
 
 use std::ops::RangeInclusive;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use gating::Gates;
 pub use gating::Gating;
 pub(crate) use gating::is_of_gate_units;
+pub use scenario::ScenarioWeights;
 
 use crate::compute::op::{
     Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax,
@@ -102,14 +104,15 @@ pub struct Subnetworks {
 pub struct Net<'a> {
     graph: &'a mut Graph,
     style: &'a Style,
-    routed: bool,
+    /// What a layer's weights have to do with scenarios; nothing if absent.
+    scenarios: Option<ScenarioWeights>,
     gates: Option<Gates>,
 }
 
 impl<'a> Net<'a> {
     /// Declares into `graph`.
     pub fn new(graph: &'a mut Graph, style: &'a Style) -> Net<'a> {
-        Net { graph, style, routed: false, gates: None }
+        Net { graph, style, scenarios: None, gates: None }
     }
 
     /// The graph itself, for operations that no layer covers.
@@ -117,25 +120,31 @@ impl<'a> Net<'a> {
         self.graph
     }
 
-    /// What is declared through this has weights of its own for each
-    /// scenario, and a row meets those of its own scenario only.
-    pub fn per_scenario(&mut self) -> Net<'_> {
-        Net { graph: self.graph, style: self.style, routed: true, gates: self.gates }
+    /// What is declared through this differs from scenario to scenario in the
+    /// way that `weights` says. With one scenario there is no residual.
+    pub fn per_scenario(&mut self, weights: ScenarioWeights) -> Net<'_> {
+        let apart = weights == ScenarioWeights::Separate || self.graph.scenarios() > 1;
+        let scenarios = Some(weights).filter(|_| apart);
+        Net { graph: self.graph, style: self.style, scenarios, gates: self.gates }
     }
 
     /// The opposite: what is declared through this, all scenarios share.
     pub fn all_scenarios(&mut self) -> Net<'_> {
-        Net { graph: self.graph, style: self.style, routed: false, gates: self.gates }
+        Net { graph: self.graph, style: self.style, scenarios: None, gates: self.gates }
     }
 
-    /// A learned vector per scenario: the embedding of the scenario itself.
+    /// A learned vector per scenario: the embedding of the scenario itself. It
+    /// starts at zero, where that of a scenario without training rows stays.
     ///
     /// # Shapes
     /// Output: rows × `width`.
     pub fn scenario(&mut self, name: &str, width: usize) -> Node {
-        let scenarios = self.graph.scenarios();
-        let init = Init::Glorot { inputs: scenarios, outputs: width };
-        let vectors = self.graph.parameter(&format!("{name}.weight"), &[scenarios, width], init);
+        self.scenario_vector(name, &format!("{name}.weight"), width)
+    }
+
+    fn scenario_vector(&mut self, name: &str, parameter: &str, width: usize) -> Node {
+        let shape = [self.graph.scenarios(), width];
+        let vectors = self.graph.parameter(parameter, &shape, Init::Constant(0.0));
         self.graph.push(name, ScenarioVector { width }, &[], &[vectors], width)
     }
 
@@ -444,20 +453,27 @@ impl<'a> Net<'a> {
     ) -> Node {
         let inputs = x.width() / groups;
         assert_eq!(inputs * groups, x.width(), "{name}: {groups} equal parts of {}", x.width());
-        let scenarios = if self.routed { self.graph.scenarios() } else { 1 };
+        let routed = self.scenarios == Some(ScenarioWeights::Separate);
+        let residual = match self.scenarios {
+            Some(ScenarioWeights::Residual { rank }) => Some(rank),
+            _ => None,
+        };
         let init = initial(activation, inputs, outputs);
         let mut shape = vec![groups, inputs, outputs];
         let mut bias_shape = vec![groups * outputs];
-        if self.routed {
-            shape.insert(0, scenarios);
-            bias_shape.insert(0, scenarios);
+        if routed {
+            shape.insert(0, self.graph.scenarios());
+            bias_shape.insert(0, self.graph.scenarios());
         }
         let mut parameters = vec![self.graph.parameter(&format!("{name}.weight"), &shape, init)];
         if bias {
             parameters.push(self.graph.parameter(&format!("{name}.bias"), &bias_shape, Init::Constant(0.0)));
         }
-        let op = Linear { groups, inputs, outputs, activation, bias, routed: self.routed };
-        self.graph.push(name, op, &[x], &parameters, groups * outputs)
+        let layer = Linear { groups, inputs, outputs, activation, bias, routed };
+        let Some(rank) = residual else { return self.graph.push(name, layer, &[x], &parameters, groups * outputs) };
+        let affine = Linear { activation: Activation::None, ..layer.clone() };
+        let affine = self.graph.push(name, affine, &[x], &parameters, groups * outputs);
+        self.with_residual(name, affine, x, layer, rank)
     }
 }
 
@@ -506,6 +522,14 @@ pub fn check_levels(key: &str, levels: &[Vec<usize>]) -> Result<()> {
 /// [`Error::Config`] naming the key.
 pub fn check_width(key: &str, width: usize) -> Result<()> {
     check_size(key, width, 1..=WIDEST)
+}
+
+/// Refuses a rank that makes no sense; it may be 0.
+///
+/// # Errors
+/// [`Error::Config`] naming the key.
+pub fn check_rank(key: &str, rank: usize) -> Result<()> {
+    check_size(key, rank, 0..=WIDEST)
 }
 
 /// Refuses a number of experts that makes no sense.

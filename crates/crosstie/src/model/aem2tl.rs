@@ -16,8 +16,10 @@
 //!                       logit_j = the last of them, without f
 //! ```
 //!
-//! Experts, gates and towers with an index i have weights of their own in each
-//! scenario. The heads y1..y5 and the entire-space module are the objective's:
+//! Experts, gates and towers with an index i differ from scenario to scenario: by
+//! default they are one network of all scenarios and a residual of the scenario's
+//! own, which starts at zero; `scenario_weights = "separate"` is the paper's, networks
+//! that share no number. The heads y1..y5 and the entire-space module are the objective's:
 //!
 //! ```text
 //! p_ctr   = y1                                                                     (15)
@@ -33,6 +35,15 @@
 //! p_cvr is y2 alone.
 //!
 //! # Deviations and reconstructions
+//! - Residuals ([`layer::ScenarioWeights`](crate::layer::ScenarioWeights)) are ours. The paper's logs
+//!   have 15 million rows and more in a scenario, five heads, and no scenario that
+//!   training has not met; on a hundredth of that, networks apart learn each from a
+//!   part of the rows what all rows tell. Of low rank, not LHUC's factors: these the
+//!   towers have by their gates, which know the scenario, and factors of hidden units
+//!   cannot read another input than the others do, as an expert of a scenario should.
+//! - A scenario without training rows (`other`, where none is rare) has no residual,
+//!   and is scored by what all scenarios share. Of networks apart it would have
+//!   untrained ones; its rows go through those of the largest scenario instead.
 //! - (7) prints C_i for M_i; the text has M_i. (17) and (20) are joint
 //!   probabilities, whatever their left sides say.
 //! - Gate units are those of any model ([`Gating`]), whose own list tells what
@@ -57,7 +68,7 @@ use super::esm2;
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::{Error, Result};
-use crate::layer::{Gating, Net, check_experts, check_units, check_width};
+use crate::layer::{Gating, Net, ScenarioWeights, check_experts, check_rank, check_units, check_width};
 use crate::objective::Space;
 use crate::schema::Schema;
 
@@ -67,6 +78,20 @@ pub(super) const ABOUT: About = About {
     when: "several scenarios that behave differently, and conversions with and without a click",
     needs: Needs::Parent,
 };
+
+/// What the experts, gates and towers of one scenario have in common with those of
+/// another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenarios {
+    /// Weights of all scenarios, and in each a residual that starts at zero: a
+    /// product of two narrow matrices, and a bias. A scenario that training has not
+    /// met is scored by the weights of all (ours).
+    Residual,
+    /// Nothing: every scenario has networks of its own (the paper's). Rows of a
+    /// scenario that training has not met go through those of the largest.
+    Separate,
+}
 
 /// Settings of AEM2TL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +106,10 @@ pub struct Aem2tl {
     pub personalised_gating: bool,
     /// Whether losses are counted over all impressions, along every way.
     pub entire_space: bool,
+    /// What scenarios have in common.
+    pub scenario_weights: Scenarios,
+    /// Rank of a scenario's residual; with 0 scenarios differ by biases only.
+    pub scenario_rank: usize,
     /// Experts that all scenarios share.
     pub shared_experts: usize,
     /// Experts of each scenario.
@@ -120,6 +149,8 @@ impl Default for Aem2tl {
             task_cgc: true,
             personalised_gating: true,
             entire_space: true,
+            scenario_weights: Scenarios::Residual,
+            scenario_rank: 4,
             shared_experts: 2,
             scenario_experts: 1,
             expert_units: vec![128, 64],
@@ -153,8 +184,16 @@ impl Aem2tl {
             (self.shared_experts + self.scenario_experts, self.task_experts + self.task_shared_experts);
         check_experts("model.shared_experts or model.scenario_experts", of_scenarios, 1)?;
         check_experts("model.task_experts or model.task_shared_experts", of_tasks, 1)?;
+        check_rank("model.scenario_rank", self.scenario_rank)?;
         check_width("model.gate_units", self.gate_units)?;
         check_width("model.scenario_width", self.scenario_width)
+    }
+
+    fn weights(&self) -> ScenarioWeights {
+        match self.scenario_weights {
+            Scenarios::Residual => ScenarioWeights::Residual { rank: self.scenario_rank },
+            Scenarios::Separate => ScenarioWeights::Separate,
+        }
     }
 
     /// M_i: the experts of all scenarios beside those of the row's own.
@@ -165,7 +204,7 @@ impl Aem2tl {
             if count == 0 {
                 continue;
             }
-            let mut net = if own { net.per_scenario() } else { net.all_scenarios() };
+            let mut net = if own { net.per_scenario(self.weights()) } else { net.all_scenarios() };
             let experts = net.experts(&format!("{name}_expert"), x, count, &self.expert_units);
             let gate = net.biased_gates(&format!("{name}_gate"), x, &[count]);
             parts.push(net.mix(&format!("{name}_mix"), gate, &[experts], every(count)));
@@ -176,7 +215,7 @@ impl Aem2tl {
     /// T_ij of all heads, side by side.
     fn task_cgc(&self, net: &mut Net<'_>, x: Node, heads: usize) -> Node {
         let (own, shared) = (self.task_experts, self.task_shared_experts);
-        let mut net = net.per_scenario();
+        let mut net = net.per_scenario(self.weights());
         let experts = net.experts("task_expert", x, heads * own + shared, &self.task_expert_units);
         let gates = net.gates("task_gate", x, &vec![own + shared; heads]);
         let of_task = |head: usize| (0..own).map(move |expert| (0, head * own + expert));
@@ -206,12 +245,16 @@ impl Model for Aem2tl {
         if self.personalised_gating && net.gating().is_none() {
             fields.gate_towers(net, Gating { units: self.gate_units, scenario_width: self.scenario_width });
         }
-        let logits = net.per_scenario().towers("tower", of_tasks, heads, &self.tower_units);
+        let logits = net.per_scenario(self.weights()).towers("tower", of_tasks, heads, &self.tower_units);
         Ok(inputs.add_bias(net, "bias", &fields, logits).into())
     }
 
     fn space(&self) -> Space {
         if self.entire_space { Space::Product } else { Space::Parent }
+    }
+
+    fn separate_scenarios(&self) -> bool {
+        self.scenario_weights == Scenarios::Separate
     }
 
     fn via(&self, schema: &Schema) -> Result<BTreeMap<String, String>> {
@@ -378,23 +421,58 @@ mod tests {
         assert_eq!(heads, ["click", "watch", "install", "install_without_parent"]);
     }
 
+    /// The default, and the paper's.
+    const WEIGHTS: [Scenarios; 2] = [Scenarios::Residual, Scenarios::Separate];
+
+    /// Names of what a scenario has of its own.
+    fn own(network: &Network) -> Vec<String> {
+        let of_scenario = |parameter: &&crate::compute::Parameter| parameter.shape.first() == Some(&3);
+        network.program.parameters().iter().filter(of_scenario).map(|parameter| parameter.name.clone()).collect()
+    }
+
     #[test]
     fn a_scenario_moves_its_own_rows_only() {
-        let network = network(&Aem2tl::default(), &ObjectiveConfig::default(), 3);
-        let mut parameters = network.program.initial(3).unwrap();
-        let rows = [3, 2, 4];
-        let before = logits(&network, &parameters, &input(9), &rows);
-        let per_scenario = ["scenario_expert.0.weight", "scenario_gate.bias", "task_expert.0.weight", "tower.1.bias"];
-        for name in per_scenario.iter().chain(&["scenario.weight"]) {
-            let mut moved = values(&network, &parameters, name).to_vec();
-            let size = moved.len() / 3;
-            moved[size..2 * size].iter_mut().for_each(|value| *value += 0.25);
-            set(&network, &mut parameters, name, &moved);
+        for (scenario_weights, scenario_rank) in [(WEIGHTS[0], 1), (WEIGHTS[0], 0), (WEIGHTS[1], 4)] {
+            let model = Aem2tl { scenario_weights, scenario_rank, ..Aem2tl::default() };
+            let network = network(&model, &ObjectiveConfig::default(), 3);
+            let mut parameters = network.program.initial(3).unwrap();
+            let rows = [3, 2, 4];
+            let before = logits(&network, &parameters, &input(9), &rows);
+            let names = own(&network);
+            for part in ["scenario_expert.", "scenario_gate.", "task_expert.", "tower.", "scenario.weight"] {
+                assert!(names.iter().any(|name| name.starts_with(part)), "{part} of {names:?}");
+            }
+            for name in names {
+                let mut moved = values(&network, &parameters, &name).to_vec();
+                let size = moved.len() / 3;
+                moved[size..2 * size].iter_mut().for_each(|value| *value += 0.25);
+                set(&network, &mut parameters, &name, &moved);
+            }
+            let after = logits(&network, &parameters, &input(9), &rows);
+            for (row, (before, after)) in before.iter().zip(&after).enumerate() {
+                assert_eq!(before != after, (3..5).contains(&row), "row {row}");
+            }
         }
-        let after = logits(&network, &parameters, &input(9), &rows);
-        for (row, (before, after)) in before.iter().zip(&after).enumerate() {
-            assert_eq!(before != after, (3..5).contains(&row), "row {row}");
-        }
+    }
+
+    #[test]
+    fn residuals_are_a_small_part_of_what_separate_networks_have() {
+        let model = |scenario_weights| Aem2tl { scenario_weights, ..Aem2tl::default() };
+        let [residual, separate] = WEIGHTS.map(|weights| network(&model(weights), &ObjectiveConfig::default(), 3));
+        let count = |network: &Network, of: &dyn Fn(&str) -> bool| -> usize {
+            let parameters = network.program.parameters().iter().filter(|parameter| of(&parameter.name));
+            parameters.map(|parameter| parameter.range().len()).sum()
+        };
+        let routed = |name: &str| ["scenario_", "task_", "tower"].iter().any(|part| name.starts_with(part));
+        let (of_one, of_three) = (count(&residual, &|name| name.contains(".residual.")) / 3, count(&separate, &routed));
+        assert!(of_one * 4 < of_three / 3, "{of_one} numbers in a scenario, {} apart", of_three / 3);
+        assert_eq!(count(&residual, &|name| routed(name) && !name.contains(".residual.")), of_three / 3);
+    }
+
+    #[test]
+    fn with_one_scenario_there_is_nothing_to_differ_from() {
+        let network = network(&Aem2tl::default(), &ObjectiveConfig::default(), 1);
+        assert!(network.program.parameters().iter().all(|parameter| !parameter.name.contains(".residual.")));
     }
 
     #[test]

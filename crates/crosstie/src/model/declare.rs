@@ -31,6 +31,12 @@ pub trait Model {
         Ok(BTreeMap::new())
     }
 
+    /// Whether scenarios share no weight with each other, so that one without training
+    /// rows has learned nothing.
+    fn separate_scenarios(&self) -> bool {
+        false
+    }
+
     /// How the tasks' masks are found, and how they are trained together, of a
     /// model that has [masks](Inputs::add_masks).
     fn lottery(&self) -> Option<Lottery> {

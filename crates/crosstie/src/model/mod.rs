@@ -27,7 +27,7 @@ mod stem;
 mod trial;
 
 pub use adatt::Adatt;
-pub use aem2tl::Aem2tl;
+pub use aem2tl::{Aem2tl, Scenarios};
 pub use aitm::Aitm;
 pub use calibration::{Calibration, Structure};
 pub use cgc::Cgc;

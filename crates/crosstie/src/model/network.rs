@@ -24,6 +24,9 @@ pub struct Network {
     /// Whether scenarios have weights of their own, so that the rows of a
     /// batch must be sorted by scenario.
     pub routed: bool,
+    /// Whether rows of `other` go through the weights of the largest scenario, because
+    /// no training row was of `other` and scenarios share no weights.
+    pub other_as_largest: bool,
     /// What the logits mean.
     pub objective: Objective,
     /// Losses beside those of the tasks; they follow them in the program.
@@ -143,7 +146,20 @@ impl Network {
         }
         diagnostics.iter().for_each(|diagnostic| graph.diagnostic(diagnostic.node));
         let (routed, logits) = (graph.routed(), declared.logits);
+        let other_as_largest = layout.other_is_empty && layout.scenarios.len() > 1 && model.separate_scenarios();
         let program = graph.compile()?;
-        Ok(Network { program, sources, sets, logits, routed, objective, terms, diagnostics, masks, shrinkage })
+        Ok(Network {
+            program,
+            sources,
+            sets,
+            logits,
+            routed,
+            other_as_largest,
+            objective,
+            terms,
+            diagnostics,
+            masks,
+            shrinkage,
+        })
     }
 }

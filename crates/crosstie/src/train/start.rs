@@ -94,11 +94,17 @@ mod tests {
             embedded: vec![embedded("user", 0, Side::User), embedded("item", 1, Side::Item)],
             dense: vec![Dense { name: "x".into(), width: 1, side: Side::Context, role: Role::Main }],
             scenarios: vec!["other".into(), "home".into()],
+            ..Layout::default()
         };
         let rates: Vec<BaseRates> =
             [9, 99, 999].map(|zeros| BaseRates { given_parent: [0, zeros], ..BaseRates::default() }).to_vec();
+        let mut models = Vec::new();
         for name in MODELS.iter().map(|about| about.name) {
-            let spec = ModelSpec::new(ModelConfig::named(name).unwrap());
+            models.push((name, ModelSpec::new(ModelConfig::named(name).unwrap())));
+        }
+        let separate = "seed = 1\n[model]\nname = \"aem2tl\"\nscenario_weights = \"separate\"\n";
+        models.push(("aem2tl, separate", ModelSpec::parse(separate).unwrap()));
+        for (name, spec) in models {
             let heads = spec.network_of_heads(&schema, &layout).unwrap();
             let starts = starts(&heads, &rates).unwrap();
             for (head, about) in heads.objective.heads().iter().enumerate() {

@@ -46,6 +46,8 @@ const CASES: &[&str] = &[
     "shared-bottom-path",
     "aem2tl",
     "aem2tl-in-part",
+    "aem2tl-residual",
+    "aem2tl-shifted",
     "mmoe-gated",
     "single-task-gated",
     "calibration-gated",

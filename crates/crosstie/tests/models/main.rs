@@ -17,5 +17,6 @@ mod gradients;
 mod kinship;
 mod masks;
 mod properties;
+mod scenarios;
 mod trial;
 mod triplet;

@@ -43,6 +43,7 @@ pub const SMALL: &[(&str, &str)] = &[
         "scenario_experts = 2\nexpert_units = [7, 6]\ntask_experts = 2\ntask_expert_units = [6]\n\
          tower_units = [6]\ngate_units = 5\nscenario_width = 3",
     ),
+    ("aem2tl", "scenario_weights = \"separate\"\nexpert_units = [7]\ntask_expert_units = [6]\ntower_units = []"),
 ];
 
 /// A style in which the towers of every model are gated.
@@ -111,6 +112,8 @@ struct RawLayout {
     embedded: Vec<RawEmbedded>,
     dense: Vec<RawDense>,
     scenarios: Vec<String>,
+    #[serde(default)]
+    other_is_empty: bool,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +163,11 @@ impl Instance {
         Instance { schema, layout: RawLayout { tasks, scenarios, ..self.layout }, rows: serde_json::Map::new() }
     }
 
+    /// The same without a training row of the first scenario.
+    pub fn without_other(self) -> Instance {
+        Instance { layout: RawLayout { other_is_empty: true, ..self.layout }, ..self }
+    }
+
     /// Its schema.
     pub fn schema(&self) -> Schema {
         Schema::parse(&self.schema).unwrap()
@@ -183,6 +191,7 @@ impl Instance {
             embedded: raw.embedded.iter().map(embedded).collect(),
             dense: raw.dense.iter().map(dense).collect(),
             scenarios: raw.scenarios.clone(),
+            other_is_empty: raw.other_is_empty,
         }
     }
 

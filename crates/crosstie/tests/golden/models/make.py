@@ -250,7 +250,7 @@ class Tensors:
 
 
 class OfScenario:
-    """The tensors of one scenario: each has a block per scenario, but for the
+    """The tensors of one scenario that has networks of its own: each has a block per scenario, but for the
     norms, which all scenarios share."""
 
     def __init__(self, tensors, scenario):
@@ -261,6 +261,31 @@ class OfScenario:
         if ".norm." in name:
             return self.tensors.get(name, shape, positive)
         return self.tensors.get(name, (len(LAYOUT["scenarios"]), *shape), positive)[self.scenario]
+
+
+class WithResidual(OfScenario):
+    """The tensors of all scenarios, with what the scenario adds to them: to weights a
+    product of rank `rank`, a matrix where that has no fewer numbers; to biases a shift."""
+
+    def __init__(self, tensors, scenario, rank):
+        super().__init__(tensors, scenario)
+        self.rank = rank
+
+    def get(self, name, shape, positive=False):
+        common = self.tensors.get(name, shape, positive)
+        if ".norm." in name:
+            return common
+        layer, kind = name.rsplit(".", 1)
+        own = lambda part, shape: super(WithResidual, self).get(f"{layer}.residual.{part}", shape)
+        if kind == "bias":
+            return common + own("shift", shape)
+        groups, inputs, outputs = shape
+        if self.rank == 0:
+            return common
+        if self.rank * (inputs + outputs) >= inputs * outputs:
+            return common + own("weight", shape)
+        down, up = own("down", (groups, inputs, self.rank)), own("up", (groups, self.rank, outputs))
+        return common + down @ up
 
 
 class Place:
@@ -704,7 +729,8 @@ def ektm_losses(space, heads, ways, logits, settings):
 
 def aem2tl_scenario(tensors, i, x, tasks, settings):
     """One logit per head of every row, as if all rows were of scenario i."""
-    own = OfScenario(tensors, i)
+    separate = settings["scenario_weights"] == "separate"
+    own = OfScenario(tensors, i) if separate else WithResidual(tensors, i, settings["scenario_rank"])
     representation = x
     if settings.get("scenario_cgc", True):
         parts = []
@@ -1046,8 +1072,44 @@ CASES = {
             "tower_units": [2],
             "gate_units": 3,
             "scenario_width": 2,
+            "scenario_weights": "separate",
         },
         ["product", "parent"],
+    ),
+    "aem2tl-residual": (
+        "aem2tl",
+        ("relu", "none"),
+        {
+            "shared_experts": 1,
+            "scenario_experts": 2,
+            "expert_units": [3, 2],
+            "task_experts": 1,
+            "task_shared_experts": 1,
+            "task_expert_units": [3],
+            "tower_units": [2],
+            "gate_units": 2,
+            "scenario_width": 2,
+            "scenario_weights": "residual",
+            "scenario_rank": 1,
+        },
+        ["product", "path"],
+    ),
+    "aem2tl-shifted": (
+        "aem2tl",
+        ("tanh", "layer"),
+        {
+            "personalised_gating": False,
+            "shared_experts": 1,
+            "scenario_experts": 1,
+            "expert_units": [4],
+            "task_experts": 1,
+            "task_shared_experts": 1,
+            "task_expert_units": [4],
+            "tower_units": [3],
+            "scenario_weights": "residual",
+            "scenario_rank": 0,
+        },
+        ["path"],
     ),
     "aem2tl-in-part": (
         "aem2tl",
@@ -1061,6 +1123,7 @@ CASES = {
             "tower_units": [2, 2],
             "gate_units": 2,
             "scenario_width": 1,
+            "scenario_weights": "separate",
         },
         ["parent", "product", "impression"],
     ),
