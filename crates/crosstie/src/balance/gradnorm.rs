@@ -18,7 +18,7 @@
 //! experts of PLE; where no dense weights are shared, as in ESMM, the
 //! embedding tables. The gate units of gated towers are shared as well, but never
 //! chosen: they scale what a tower reads, and little of a task's gradient goes by
-//! way of them. `shared` may name them.
+//! way of them; nor is what a scenario adds to the weights of all. `shared` may name them.
 //!
 //! Deviations and reconstructions:
 //! - w has an Adam of its own; a weight never falls below 0.001.
@@ -41,7 +41,7 @@ use super::{Balance, Losses, Setting, Shared, TaskGradients, share, to_json};
 use crate::compute::Parameter;
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
-use crate::layer::is_of_gate_units;
+use crate::layer::{is_of_gate_units, is_of_residual};
 use crate::learned::Gradients;
 use crate::spelling;
 
@@ -88,7 +88,8 @@ impl Weights {
             let range = parameter.range();
             shared.parts.iter().filter(move |part| range.contains(&part.range.start))
         };
-        let matrices = || parameters.iter().filter(|found| found.is_weight() && !is_of_gate_units(&found.name));
+        let chosen = |name: &str| !is_of_gate_units(name) && !is_of_residual(name);
+        let matrices = || parameters.iter().filter(|found| found.is_weight() && chosen(&found.name));
         let most = matrices().flat_map(of).map(|part| count(&part.tasks)).max();
         if let Some(most) = most {
             let widest = |parameter: &Parameter| of(parameter).filter(|part| count(&part.tasks) == most).count() > 0;

@@ -15,6 +15,7 @@ use gating::Gates;
 pub use gating::Gating;
 pub(crate) use gating::is_of_gate_units;
 pub use scenario::ScenarioWeights;
+pub(crate) use scenario::is_of_residual;
 
 use crate::compute::op::{
     Activation, BatchNorm, Concat, Dropout, Hinge, LayerNorm, Linear, Mix, Multiply, Pairs, ScenarioVector, Softmax,

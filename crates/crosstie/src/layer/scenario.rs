@@ -30,6 +30,14 @@ pub enum ScenarioWeights {
     Separate,
 }
 
+/// What names of residuals hold.
+const RESIDUAL: &str = "residual";
+
+/// Whether a parameter of this name is of a scenario's residual.
+pub(crate) fn is_of_residual(parameter: &str) -> bool {
+    parameter.split('.').any(|part| part == RESIDUAL)
+}
+
 impl Net<'_> {
     /// `f(affine + residual)`, the residual being the row's scenario's.
     ///
@@ -37,7 +45,7 @@ impl Net<'_> {
     /// affine: rows × (groups · outputs); x: rows × (groups · inputs); output: as affine.
     pub(super) fn with_residual(&mut self, name: &str, affine: Node, x: Node, layer: Linear, rank: usize) -> Node {
         let Linear { groups, inputs, outputs, activation, bias, .. } = layer;
-        let (name, scenarios) = (format!("{name}.residual"), self.graph.scenarios());
+        let (name, scenarios) = (format!("{name}.{RESIDUAL}"), self.graph.scenarios());
         let shift = format!("{name}.shift");
         let residual = if rank > 0 {
             let factors = rank * (inputs + outputs) < inputs * outputs;

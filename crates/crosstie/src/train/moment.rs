@@ -168,6 +168,7 @@ mod tests {
             }],
             dense: Vec::new(),
             scenarios: vec!["all".into()],
+            other_is_empty: false,
         };
         let mut spec = ModelSpec::new(ModelConfig::named(model).unwrap());
         change(&mut spec);
