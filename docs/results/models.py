@@ -41,7 +41,7 @@ DATA = {
             "ncs4cvr": ["model.units=[416, 176]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=1"],
             "calibration": ["model.units=[112, 64]"],
             "aem2tl": ["model.action=cart", "model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
-            "ektm": ["model.bottom_units=[112, 48]", "model.transmitter.units=[48]", "model.tower_units=[24]"],
+            "ektm": ["model.bottom_units=[128, 64]"],
         },
     },
     "kuairand": {
@@ -60,7 +60,7 @@ DATA = {
             "ncs4cvr": ["model.units=[336, 264]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=4"],
             "calibration": ["model.units=[80, 32]"],
             "aem2tl": ["model.action=long_view", "model.expert_units=[32, 16]", "model.task_expert_units=[16]", "model.tower_units=[16]", "model.gate_units=16", *GRADNORM],
-            "ektm": ["model.bottom_units=[40, 24]", "model.transmitter.units=[24]", "model.tower_units=[16]"],
+            "ektm": ["model.bottom_units=[48, 24]"],
         },
     },
     "census": {
@@ -115,14 +115,14 @@ LOGS = {
 }
 REFIT = ["mmoe", "calibration", "ektm"]
 # Here rarer conversions weigh more, and the enhanced heads are held against the original ones.
-EKTM = ["model.bottom_units=[128, 64]", "model.enhanced.loss=guard", "objective.weights={like=2,follow=5,cart=2,buy=10}"]
+EKTM = ["model.transfer=representations", "model.transmitter.units=[64]", "model.bottom_units=[128, 64]", "model.enhanced.loss=guard", "objective.weights={like=2,follow=5,cart=2,buy=10}"]
 # Of the two logs on which the conversions' relation is known.
 KNOWN = {
     "settings": ["train.epochs=10", "train.patience=8", "train.batch_size=512", "train.monitor=auc"],
     "models": {
         "single-task": ("single-task", DATA["synth"]["models"]["single-task"]),
         "ektm": ("ektm", [*EKTM, "model.tables=both"]),
-        "ektm, shared tables": ("ektm", EKTM),
+        "ektm, shared tables": ("ektm", [*EKTM, "model.tables=shared"]),
     },
 }
 

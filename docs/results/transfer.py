@@ -112,8 +112,7 @@ def run(job):
                 "logloss": expected_loss(weights, truth, scored),
             }
         scores.unlink()
-        history = [json.loads(line) for line in open(directory / "metrics.jsonl")]
-        found.write_text(json.dumps({"tasks": figures, "seconds": history[-1]["seconds"]}))
+        found.write_text(json.dumps({"tasks": figures}))
     return json.load(open(found))
 
 
@@ -131,7 +130,7 @@ def compared(entries, base, rows=ROWS, logs=LOGS, seeds=SEEDS, kinds=KINDS):
         found = dict(zip(map(repr, jobs), pool.map(run, jobs)))
     text, record = [], {}
     for kind in kinds:
-        text += [f"**{kind}**", "", "| | " + " | ".join(TASKS) + " | seconds |", "|---" * (len(TASKS) + 2) + "|"]
+        text += [f"**{kind}**", "", "| | " + " | ".join(TASKS) + " |", "|---" * (len(TASKS) + 1) + "|"]
         of = lambda name, task, figure: [found[repr((kind, rows, log, *entries[name], seed))]["tasks"][task][figure] for log in logs for seed in seeds]
         for name in entries:
             aucs = {task: of(name, task, "auc") for task in TASKS}
@@ -140,15 +139,16 @@ def compared(entries, base, rows=ROWS, logs=LOGS, seeds=SEEDS, kinds=KINDS):
                 cell = short(statistics.mean(aucs[task]))
                 if name != base:
                     differences = [one - other for one, other in zip(aucs[task], of(base, task, "auc"))]
-                    error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else float("nan")
-                    cell += f" ({statistics.mean(differences):+.4f}&nbsp;±{error:.4f})".replace("0.", ".")
+                    cell += f" ({statistics.mean(differences):+.4f}".replace("0.", ".")
+                    if len(differences) > 1:
+                        cell += f"&nbsp;±{statistics.stdev(differences) / math.sqrt(len(differences)):.4f}".replace("0.", ".")
+                    cell += ")"
                 cells.append(cell)
-            seconds = statistics.mean(found[repr((kind, rows, log, *entries[name], seed))]["seconds"] for log in logs for seed in seeds)
-            text.append(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |")
-            record[f"{kind}, {name}"] = {"auc": aucs, "logloss": {task: of(name, task, "logloss") for task in TASKS}, "seconds": seconds}
+            text.append(f"| {name} | {' | '.join(cells)} |")
+            record[f"{kind}, {name}"] = {"auc": aucs, "logloss": {task: of(name, task, "logloss") for task in TASKS}}
         best = {task: statistics.mean(of(base, task, "best possible")) for task in TASKS}
         record[f"{kind}, best possible"] = best
-        text += ["| *best possible* | " + " | ".join(short(best[task]) for task in TASKS) + " | |", ""]
+        text += ["| *best possible* | " + " | ".join(short(best[task]) for task in TASKS) + " |", ""]
     return text, record
 
 
