@@ -26,7 +26,7 @@ use crate::layer::{Net, check_units};
 pub(super) const ABOUT: About = About {
     name: "cgc",
     paper: "Tang et al., RecSys 2020, section 4.1",
-    when: "tasks that harm each other under MMoE: own experts beside shared ones",
+    when: "as mmoe, with experts of their own beside shared ones; unlike tasks lose here, too, by the shared tables",
     needs: Needs::Tasks,
 };
 

@@ -25,7 +25,7 @@ use crate::layer::{Net, check_experts, check_units};
 pub(super) const ABOUT: About = About {
     name: "mmoe",
     paper: "Ma et al., KDD 2018",
-    when: "several tasks of doubtful kinship: each mixes the shared experts in its own way",
+    when: "several tasks that want alike things; where they do not, the rarest loses most",
     needs: Needs::Tasks,
 };
 

@@ -30,7 +30,7 @@ use crate::layer::{Net, check_units};
 pub(super) const ABOUT: About = About {
     name: "single-task",
     paper: "baseline; with bias fields, that of Calibration4CVR (Xiao, DataFunSummit 2022)",
-    when: "the yardstick: what each task reaches alone",
+    when: "the yardstick: what each task reaches alone, each at its own best step",
     needs: Needs::Task,
 };
 

@@ -50,7 +50,7 @@ use crate::layer::{Experts, Net, check_experts, check_levels, check_units};
 pub(super) const ABOUT: About = About {
     name: "stem",
     paper: "Su et al., AAAI 2024",
-    when: "tasks that want other things of the same ids: tables for each task beside the shared ones",
+    when: "tasks that want other things of the same ids, by tables for each beside the shared ones: near to single-task",
     needs: Needs::Tasks,
 };
 
