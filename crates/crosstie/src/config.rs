@@ -132,9 +132,13 @@ pub struct TrainConfig {
     /// better, or `logloss`, `ne` or `ece`, of which less is. So `auc` is the mean of the
     /// tasks' AUC given the parent, `buy.auc` that of one task,
     /// `from_impression.logloss` the mean log-loss on all rows,
-    /// `buy.from_impression.auc` the AUC of one task there.
+    /// `buy.from_impression.auc` the AUC of one task there. With a figure of the mean,
+    /// tasks that learn nothing in common (those of `single-task` and `ektm`) are each
+    /// kept at their own best step, by their own figure on the rows that their loss is
+    /// about; that of a task with few positives is drawn towards the mean of all tasks.
     pub monitor: String,
-    /// Evaluations without improvement after which training stops.
+    /// Evaluations without improvement after which training stops; where tasks are kept
+    /// at their own best steps, without improvement of any.
     pub patience: u64,
     /// Rows that are held in memory and shuffled together.
     pub shuffle_rows: usize,
