@@ -92,9 +92,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Values seen once or twice in training teach nothing but themselves.
 const DEFAULT_MIN_COUNT: u64 = 10;
-/// Of several values in a cell: each is one of many that say something of the row, so a
-/// rare one, a word of a text, is not learned by heart as a rare id is.
-const DEFAULT_MIN_COUNT_OF_SEVERAL: u64 = 3;
 pub(super) const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
 pub(super) const TRANSFORMS: [&str; 5] = ["binned", "none", "standard", "log1p", "quantile"];
 const DEFAULT_BUCKETS: u32 = 64;
@@ -127,7 +124,7 @@ impl RawField {
         }
     }
 
-    fn categorical(&self, min_count: u64) -> Result<Categorical, String> {
+    fn categorical(&self) -> Result<Categorical, String> {
         let encoding = match (self.min_count, self.buckets) {
             (Some(_), Some(_)) => {
                 return Err(format!(
@@ -137,7 +134,7 @@ impl RawField {
             }
             (_, Some(0)) => return Err(format!("field `{}`: `buckets` must be at least 1", self.name)),
             (_, Some(buckets)) => Encoding::Hashed { buckets },
-            (wanted, None) => Encoding::Vocabulary { min_count: wanted.unwrap_or(min_count).max(1) },
+            (min_count, None) => Encoding::Vocabulary { min_count: min_count.unwrap_or(DEFAULT_MIN_COUNT).max(1) },
         };
         Ok(Categorical { encoding, width: self.width, table: self.table.clone(), rates: self.rates })
     }
@@ -160,7 +157,7 @@ impl TryFrom<RawField> for Field {
                     "a categorical field",
                     &["column", "min_count", "buckets", "width", "table", "rates"],
                 )?;
-                FieldKind::Categorical(raw.categorical(DEFAULT_MIN_COUNT)?)
+                FieldKind::Categorical(raw.categorical()?)
             }
             "multi" => {
                 raw.refuse_all_but(
@@ -172,7 +169,7 @@ impl TryFrom<RawField> for Field {
                     return Err(format!("field `{name}`: `separator` must not be empty"));
                 }
                 FieldKind::Multi(Multi {
-                    categorical: raw.categorical(DEFAULT_MIN_COUNT_OF_SEVERAL)?,
+                    categorical: raw.categorical()?,
                     separator,
                     pooling: raw.pooling.unwrap_or_default(),
                 })
