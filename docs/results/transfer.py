@@ -1,7 +1,7 @@
 """Does transfer help, and does it harm? Models on logs whose truth is known: the tables of docs/results/transfer.md.
 
     cargo build --release
-    python3 docs/results/transfer.py target/release/crosstie OUT [models ablations averages ceiling]
+    python3 docs/results/transfer.py target/release/crosstie OUT [models ablations balancing averages ceiling]
 
 Needs Python's standard library only. OUT is a directory for logs and runs. Runs that are there already are not made
 again, so that the script can be stopped and started. It writes every figure into docs/results/transfer.json, and the
@@ -37,6 +37,13 @@ ABLATIONS = {
     "representations, both tables, guard": ("ektm", [*MEAN, "model.tables=both", "model.enhanced.loss=guard"]),
     "representations, shared tables, hard examples": ("ektm", [*MEAN, "model.tables=shared", "model.enhanced.loss=hard-example"]),
 }
+BALANCED = {
+    "mmoe": ("mmoe", []),
+    "uncertainty": ("mmoe", ["balance.name=uncertainty"]),
+    "weights auto": ("mmoe", ["objective.weights=auto"]),
+    "multibalance, every 10": ("mmoe", ["balance.name=multibalance", "balance.every=10"]),
+    "adatask": ("mmoe", ["balance.name=adatask"]),
+}
 AVERAGES = {
     "single-task": ("single-task", []),
     "single-task, last weights": ("single-task", ["train.average=false"]),
@@ -45,7 +52,7 @@ AVERAGES = {
 }
 
 crosstie, out = sys.argv[1], pathlib.Path(sys.argv[2])
-wanted = sys.argv[3:] or ["models", "ablations", "averages", "ceiling"]
+wanted = sys.argv[3:] or ["models", "ablations", "balancing", "averages", "ceiling"]
 
 
 def call(*arguments):
@@ -168,6 +175,8 @@ if __name__ == "__main__":
         write("models", *compared({name: (name, []) for name in MODELS}, "single-task"))
     if "ablations" in wanted:
         write("ablations", *compared(ABLATIONS, "ektm", seeds=[1], kinds=["default", "related", "unrelated"]))
+    if "balancing" in wanted:
+        write("balancing", *compared(BALANCED, "mmoe", seeds=[1], kinds=["default", "related", "unrelated"]))
     if "averages" in wanted:
         for model in ["single-task", "mmoe"]:
             two = {name: entry for name, entry in AVERAGES.items() if name.startswith(model)}
