@@ -12,6 +12,8 @@ into docs/results/models.json, and the tables into the marked parts of docs/resu
 import csv, json, pathlib, re, statistics, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 
+from expected import expected_auc
+
 HERE = pathlib.Path(__file__).parent
 SEEDS = [1, 2, 3]
 # Tried with the first seed by every model on every data set; the best on validation is kept for the other seeds.
@@ -251,24 +253,6 @@ def refit(found):
         for model in REFIT
     }
     return {model: {**found[model], "runs": [job.result() for job in runs]} for model, runs in jobs.items()}
-
-
-def expected_auc(weights, truth, scores):
-    """The AUC that a score has in the mean over all labels that the truth could have given, on rows that are in the
-    sample space with a probability of `weights`."""
-    order = sorted(range(len(scores)), key=scores.__getitem__)
-    below = wins = positives = negatives = 0.0
-    at = 0
-    while at < len(order):
-        end, up, down = at, 0.0, 0.0
-        while end < len(order) and scores[order[end]] == scores[order[at]]:
-            row = order[end]
-            up += weights[row] * truth[row]
-            down += weights[row] * (1 - truth[row])
-            end += 1
-        wins += up * (below + down / 2)
-        below, positives, negatives, at = below + down, positives + up, negatives + down, end
-    return wins / (positives * negatives)
 
 
 def truths(data, run, task, parent):

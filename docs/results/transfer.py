@@ -14,6 +14,8 @@ the action. Differences are paired: same log, same training seed.
 import csv, json, math, pathlib, statistics, subprocess, sys
 from concurrent.futures import ProcessPoolExecutor
 
+from expected import expected_auc
+
 HERE = pathlib.Path(__file__).parent
 TASKS = ["click", "like", "follow", "cart", "buy"]
 PARENTS = {"like": "click", "follow": "click", "cart": "click", "buy": "cart"}
@@ -66,23 +68,6 @@ def log_of(kind, rows, seed):
     if not (where / "test.parquet").exists():
         call("synth", "--out", where, "--rows", rows, "--seed", seed, *KINDS[kind])
     return where
-
-
-def expected_auc(weights, truth, scores):
-    """Of rows that are in the sample space with a probability of `weights`."""
-    order = sorted(range(len(scores)), key=scores.__getitem__)
-    below = wins = positives = negatives = 0.0
-    at = 0
-    while at < len(order):
-        end, up, down = at, 0.0, 0.0
-        while end < len(order) and scores[order[end]] == scores[order[at]]:
-            row = order[end]
-            up += weights[row] * truth[row]
-            down += weights[row] * (1 - truth[row])
-            end += 1
-        wins += up * (below + down / 2)
-        below, positives, negatives, at = below + down, positives + up, negatives + down, end
-    return wins / (positives * negatives)
 
 
 def expected_loss(weights, truth, scores):

@@ -33,7 +33,6 @@ pub use gradnorm::GradNorm;
 pub use multibalance::MultiBalance;
 pub use pcgrad::PcGrad;
 pub use shared::{Part, Shared};
-pub(crate) use shared::{Touched, touched};
 pub use uncertainty::Uncertainty;
 
 use crate::compute::Parameter;

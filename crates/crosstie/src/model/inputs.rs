@@ -84,7 +84,7 @@ pub struct Inputs<'a> {
     pub(super) terms: Vec<LossTerm>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) masks: Vec<Masks>,
-    pub(super) shrinkage: Option<Shrinkage>,
+    pub(super) shrinkage: Option<ParameterId>,
     /// Per task: whether its heads are asked. All are, but in a network of one task's loss.
     pub(super) asked: Vec<bool>,
 }
@@ -109,14 +109,6 @@ pub struct LossTerm {
     /// The task that it is about; `None` if it is about several.
     pub task: Option<usize>,
     pub(super) node: Node,
-}
-
-/// How much of what other tasks give a task its heads take: a parameter of one number
-/// per head, 1 in training, set at the end by the validation rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shrinkage {
-    /// The parameter.
-    pub parameter: ParameterId,
 }
 
 impl Inputs<'_> {
@@ -275,7 +267,7 @@ impl Inputs<'_> {
         assert!(self.shrinkage.is_none(), "one shrinkage for all heads");
         let heads = self.heads().len();
         let parameter = net.graph().statistic(name, &[heads], 1.0);
-        self.shrinkage = Some(Shrinkage { parameter });
+        self.shrinkage = Some(parameter);
         let shares = net.graph().push(name, Broadcast, &[], &[parameter], heads);
         net.multiply(name, given, shares)
     }

@@ -23,6 +23,7 @@ mod registry;
 mod shared_bottom;
 mod single_task;
 mod stem;
+mod touched;
 #[cfg(test)]
 mod trial;
 
@@ -36,7 +37,7 @@ pub use diagnostic::{Diagnosis, Diagnostic};
 pub use ektm::{Ektm, Enhanced, EnhancedLoss, Router, Similarity, TableSharing, Transfer, Transmitter};
 pub use esm2::Esm2;
 pub use esmm::Esmm;
-pub use inputs::{Fields, Input, Inputs, LossTerm, Masks, Shrinkage};
+pub use inputs::{Fields, Input, Inputs, LossTerm, Masks};
 pub use mmoe::Mmoe;
 pub use ncs4cvr::Ncs4cvr;
 pub use network::Network;
@@ -45,3 +46,4 @@ pub use registry::{MODELS, ModelConfig};
 pub use shared_bottom::SharedBottom;
 pub use single_task::SingleTask;
 pub use stem::Stem;
+pub(crate) use touched::{Touched, touched};

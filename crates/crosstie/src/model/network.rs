@@ -2,9 +2,9 @@
 
 use super::declare::Model;
 use super::diagnostic::Diagnostic;
-use super::inputs::{Input, Inputs, LossTerm, Masks, Shrinkage};
+use super::inputs::{Input, Inputs, LossTerm, Masks};
 use crate::batch::Layout;
-use crate::compute::{Graph, Node, Program};
+use crate::compute::{Graph, Node, ParameterId, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
 use crate::layer::{Net, Style};
@@ -35,8 +35,9 @@ pub struct Network {
     pub diagnostics: Vec<Diagnostic>,
     /// The layers with a mask per task.
     pub masks: Vec<Masks>,
-    /// How much heads take over from other tasks, where that is chosen at the end.
-    pub shrinkage: Option<Shrinkage>,
+    /// How much heads take over from other tasks, where that is chosen at the end: a
+    /// parameter of one number per head, 1 in training.
+    pub shrinkage: Option<ParameterId>,
 }
 
 /// What a network is asked.

@@ -117,6 +117,12 @@ impl Average {
         }
     }
 
+    /// The parameters and every table, of the step for which weights were last
+    /// [exchanged](Average::exchange), and exchanged back.
+    pub fn weights(&self) -> (&[f32], Vec<&[f32]>) {
+        (&self.parameters, self.tables.iter().map(|rows| &rows.weights[..]).collect())
+    }
+
     /// All its numbers, by name, to be stored or restored.
     pub fn numbers(&mut self) -> Vec<(String, Numbers<'_>)> {
         let mut numbers = vec![("average.parameters".to_string(), Numbers::F32(&mut self.parameters))];

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Best, Evaluation, Job, Moment, Progress, State};
+use super::fit::{Best, BestStep, Evaluation, Job, Progress, State};
 use super::loader::{Cursor, Window};
 use super::search::Search;
 use super::trainer::{Counts, Weights};
@@ -181,7 +181,7 @@ struct Found {
 #[serde(deny_unknown_fields)]
 struct BestNote {
     evaluation: Evaluation,
-    moments: Vec<Moment>,
+    steps: Vec<BestStep>,
     /// Whether training has gone on from there, so that its weights lie apart.
     has_weights: bool,
 }
@@ -235,9 +235,9 @@ impl Store {
             epoch: search.epoch,
             found: search.found.as_ref().map(|(figure, _)| Found { figure: *figure }),
         });
-        let best = best.as_mut().map(|Best { evaluation, moments, weights }| {
-            let moments = moments.clone();
-            let note = BestNote { evaluation: evaluation.clone(), moments, has_weights: weights.is_some() };
+        let best = best.as_mut().map(|Best { evaluation, steps, weights }| {
+            let steps = steps.clone();
+            let note = BestNote { evaluation: evaluation.clone(), steps, has_weights: weights.is_some() };
             numbers.extend(weights.iter_mut().flat_map(Weights::numbers));
             note
         });
@@ -412,10 +412,10 @@ impl Checkpoint {
             .map_err(|error| Error::artifact(path.join(NOTE), error.to_string()).because(error))?;
         state.trainer.prepare();
         state.best = match best {
-            Some(BestNote { evaluation, moments, has_weights }) => {
+            Some(BestNote { evaluation, steps, has_weights }) => {
                 let mut weights = has_weights.then(|| Weights::of(&state.trainer));
                 fill(&mut file, weights.iter_mut().flat_map(Weights::numbers).collect())?;
-                Some(Best { evaluation, moments, weights })
+                Some(Best { evaluation, steps, weights })
             }
             None => None,
         };

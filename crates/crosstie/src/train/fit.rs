@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::best_step::{self, Family};
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, Identity, Store};
 use super::influence;
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
-use super::moment::{self, Family};
 use super::search::Search;
 use super::shrink::shrink;
 use super::start;
@@ -25,7 +25,8 @@ use crate::embedding::Table;
 use crate::error::{Error, Result};
 use crate::feature::{Features, TrainingFeatures, Unknown};
 use crate::learned::Passes;
-use crate::metric::{FigureName, Report};
+use crate::metric::{FigureName, Meaning, Report};
+use crate::objective::{Objective, Space};
 use crate::scorer::Scorer;
 
 /// A training over files. What it does next follows from its position alone,
@@ -47,7 +48,7 @@ pub(super) struct Job<'a> {
     pub mix: Mix,
     pub monitor: FigureName,
     pub higher_is_better: bool,
-    /// The tasks that come to their best moment together.
+    /// The tasks that are at their best in the same step.
     pub families: Vec<Family>,
 }
 
@@ -86,7 +87,6 @@ pub(super) struct Progress {
     /// tasks' weights in the last step.
     pub rows: u64,
     pub losses: Vec<f64>,
-    #[serde(default)]
     pub terms: Vec<f64>,
     pub weights: Vec<f64>,
 }
@@ -96,9 +96,9 @@ pub(super) struct Progress {
 pub(super) struct Best {
     /// The last evaluation at which some family was at its best.
     pub evaluation: Evaluation,
-    /// Each family's moment.
-    pub moments: Vec<Moment>,
-    /// The weights of these moments, once training has gone on from there: a training
+    /// Each family's best step.
+    pub steps: Vec<BestStep>,
+    /// The weights of these steps, once training has gone on from there: a training
     /// of one family that ends with its best evaluation never holds two copies.
     pub weights: Option<Weights>,
 }
@@ -106,7 +106,7 @@ pub(super) struct Best {
 /// A family's best step so far, and its figure there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Moment {
+pub(super) struct BestStep {
     pub step: u64,
     pub figure: Option<f64>,
 }
@@ -128,6 +128,15 @@ fn eval_steps(rows: u64, rows_of_step: usize) -> u64 {
 impl Job<'_> {
     pub fn better(&self, new: f64, old: f64) -> bool {
         if self.higher_is_better { new > old } else { new < old }
+    }
+
+    /// The monitored figure of one task, on the rows that its loss is about.
+    pub fn figure_of_task(&self, objective: &Objective, task: usize) -> FigureName {
+        let meaning = match objective.spaces()[task] {
+            Space::Parent | Space::Path => Meaning::GivenParent,
+            Space::Product | Space::Impression => Meaning::FromImpression,
+        };
+        self.monitor.of_task(&objective.names()[task], meaning)
     }
 
     /// Scores the validation files, whatever the observer says.
@@ -196,7 +205,7 @@ impl<'a> Fit<'a> {
         let mix = Mix::new(&config.train, &trainer.learned().network().objective)?;
         let eval_steps = eval_steps(rows, mix.impressions());
         let search = config.model.model().lottery().map(|lottery| Search::new(lottery, &trainer));
-        let families = moment::families(trainer.learned().network(), features.layout().tables.len(), &monitor)?;
+        let families = best_step::families(trainer.learned().network(), features.layout().tables.len(), &monitor)?;
         let job = Job { config, eval_steps, features, train: loader, valid, mix, monitor, higher_is_better, families };
         Ok(Fit {
             job,
@@ -264,7 +273,9 @@ impl<'a> Fit<'a> {
         if state.best.as_ref().is_some_and(|best| best.weights.is_some()) {
             state.keep_best(&job);
         }
-        let Some(Best { evaluation: Evaluation { step: best_step, report, .. }, moments, weights }) = state.best else {
+        let Some(Best { evaluation: Evaluation { step: best_step, report, .. }, steps: best_steps, weights }) =
+            state.best
+        else {
             unreachable!("the first evaluation is the best so far");
         };
         let mut learned = match weights {
@@ -272,8 +283,8 @@ impl<'a> Fit<'a> {
             None => state.trainer.into_learned(),
         };
         let mut kept = vec![best_step; job.features.schema().tasks.len()];
-        for (family, moment) in job.families.iter().zip(&moments) {
-            family.tasks.iter().for_each(|task| kept[*task] = moment.step);
+        for (family, best) in job.families.iter().zip(&best_steps) {
+            family.tasks.iter().for_each(|task| kept[*task] = best.step);
         }
         // Put together of several steps it is a network that nobody has looked at.
         let report = match kept.iter().all(|step| *step == best_step) {
@@ -384,19 +395,16 @@ impl State {
     /// Copies what is at its best now, before the first step away from it or the end.
     fn keep_best(&mut self, job: &Job<'_>) {
         let State { trainer, best, .. } = self;
-        let Some(Best { moments, weights, .. }) = best else { return };
+        let Some(Best { steps, weights, .. }) = best else { return };
         let now = trainer.batches();
-        let at_best = || job.families.iter().zip(moments.iter()).filter(|(_, moment)| moment.step == now);
+        let at_best = || job.families.iter().zip(steps.iter()).filter(|(_, best)| best.step == now);
         if at_best().next().is_none() || self.progress.kept == Some(now) {
             return;
         }
-        // What is shown may be the average of the weights.
-        trainer.show_average();
         match weights {
             Some(weights) => at_best().for_each(|(family, _)| weights.take(family, trainer)),
             None => *weights = Some(trainer.weights()),
         }
-        trainer.show_average();
         self.progress.kept = Some(now);
     }
 
@@ -419,8 +427,8 @@ impl State {
             return Ok(ControlFlow::Break(()));
         };
         let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
-        let figures = moment::figures(job, &self.trainer.learned().network().objective, &report);
-        let old = self.best.as_ref().map(|best| best.moments.clone());
+        let figures = best_step::figures(job, &self.trainer.learned().network().objective, &report);
+        let old = self.best.as_ref().map(|best| best.steps.clone());
         let better = |family: usize, new: Option<f64>| match (old.as_ref().map(|old| old[family].figure), new) {
             // As long as nothing can be compared, the latest state is kept.
             (None | Some(None), _) => true,
@@ -449,15 +457,14 @@ impl State {
         progress.evaluations += 1;
         if best {
             progress.bad = 0;
-            let moments =
-                figures.into_iter().zip(&improved).enumerate().map(|(family, (figure, improved))| match &old {
-                    Some(old) if !improved => old[family],
-                    _ => Moment { step, figure },
-                });
-            let moments: Vec<Moment> = moments.collect();
+            let steps = figures.into_iter().zip(&improved).enumerate().map(|(family, (figure, improved))| match &old {
+                Some(old) if !improved => old[family],
+                _ => BestStep { step, figure },
+            });
+            let steps: Vec<BestStep> = steps.collect();
             let whole = improved.iter().all(|improved| *improved);
             let weights = self.best.take().and_then(|best| best.weights).filter(|_| !whole);
-            self.best = Some(Best { evaluation: Evaluation { step, figure, report }, moments, weights });
+            self.best = Some(Best { evaluation: Evaluation { step, figure, report }, steps, weights });
         } else {
             progress.bad += 1;
         }

@@ -8,6 +8,7 @@
 //! "methods N" is section N of docs/methods.md.
 
 mod average;
+mod best_step;
 mod calibrate;
 mod checkpoint;
 mod exchange;
@@ -15,7 +16,6 @@ mod fit;
 mod influence;
 mod loader;
 mod mix;
-mod moment;
 mod outcome;
 mod search;
 mod shrink;
@@ -45,8 +45,9 @@ use mix::Mix;
 
 /// What happens during a training, in this order: `Learning` many times,
 /// `Learned`, `Started`, of a model with masks to be found `Trial` and `Tried`
-/// many times, then `Step`, `Scored` and `Evaluated` many times, then `Stopped` and, unless
-/// calibration is off, `Calibrated`.
+/// many times, then `Step`, `Scored` and `Evaluated` many times, of a model that takes over
+/// from other tasks what the validation rows say `Shrunk` for each task, then `Stopped`
+/// and, unless calibration is off, `Calibrated`.
 /// `Saved` and `NotSaved` come wherever a checkpoint was asked for, `Warning` before
 /// `Learning`, `Evaluated`, `Tried` and `Stopped`.
 #[derive(Clone, Debug)]

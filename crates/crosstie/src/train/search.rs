@@ -9,9 +9,7 @@ use super::loader::Cursor;
 use super::trainer::Trainer;
 use super::{Event, Next, Observer};
 use crate::error::Result;
-use crate::metric::Meaning;
 use crate::model::Lottery;
-use crate::objective::Space;
 
 /// The search, and where it stands. The tasks come one after the other. A round
 /// trains a task alone within the mask of the round before, has its figure, and
@@ -113,11 +111,7 @@ impl State {
         let task = search.masks.len();
         let learned = self.trainer.learned();
         let objective = &learned.network().objective;
-        let meaning = match objective.spaces()[task] {
-            Space::Parent | Space::Path => Meaning::GivenParent,
-            Space::Product | Space::Impression => Meaning::FromImpression,
-        };
-        let monitor = job.monitor.of_task(&objective.names()[task], meaning);
+        let monitor = job.figure_of_task(objective, task);
         // By the network of its own loss: of other tasks it knows nothing.
         let network = self.trainer.turn(task).expect("tasks take turns while masks are looked for");
         let Some(report) = job.evaluate(learned.passes_of(network), observer)? else {

@@ -12,7 +12,6 @@ use crate::calibration::Evidence;
 use crate::error::Result;
 use crate::learned::Learned;
 use crate::metric::Report;
-use crate::model::Shrinkage;
 use crate::objective::Objective;
 
 /// What is tried.
@@ -27,7 +26,7 @@ pub(super) fn shrink(
     observer: &mut Observer<'_>,
 ) -> Result<Report> {
     let network = learned.network().clone();
-    let Some(Shrinkage { parameter }) = network.shrinkage else { return Ok(report) };
+    let Some(parameter) = network.shrinkage else { return Ok(report) };
     let (range, objective) = (network.program.parameter(parameter).range(), &network.objective);
     let heads = objective.heads();
     let mut tried = Vec::new();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::average::Average;
+use super::best_step::Family;
 use super::exchange::{Alone, Exchange};
-use super::moment::Family;
 use super::start::Starts;
 use crate::balance::{Balance, Losses, Setting, Shared, TaskGradients};
 use crate::batch::{Batch, Layout};
@@ -380,13 +380,22 @@ impl Trainer {
         self.average = self.average.as_ref().map(|_| Average::new(&self.learned));
     }
 
-    /// A copy of what learning has changed so far; where an average is kept, ask while
-    /// it [shows](Trainer::show_average).
-    pub(super) fn weights(&self) -> Weights {
-        Weights {
-            parameters: self.learned.parameters().to_vec(),
-            tables: self.learned.tables().all().iter().map(|table| table.weights.clone()).collect(),
+    /// What the last evaluation looked at, if no step was made since: the parameters and
+    /// every table.
+    fn evaluated(&self) -> (&[f32], Vec<&[f32]>) {
+        match &self.average {
+            Some(average) => average.weights(),
+            None => {
+                let tables = self.learned.tables().all().iter();
+                (self.learned.parameters(), tables.map(|table| &table.weights[..]).collect())
+            }
         }
+    }
+
+    /// A copy of what the last evaluation looked at, if no step was made since.
+    pub(super) fn weights(&self) -> Weights {
+        let (parameters, tables) = self.evaluated();
+        Weights { parameters: parameters.to_vec(), tables: tables.into_iter().map(<[f32]>::to_vec).collect() }
     }
 
     /// Ends the training with weights of before.
@@ -439,15 +448,15 @@ impl Trainer {
 }
 
 impl Weights {
-    /// Takes over what a family of tasks alone learns, from a trainer that
-    /// [shows](Trainer::show_average) what is to be kept.
+    /// Takes over what a family of tasks alone learns, of what the last evaluation
+    /// looked at, if no step was made since.
     pub fn take(&mut self, family: &Family, trainer: &Trainer) {
-        let (parameters, tables) = (trainer.learned.parameters(), trainer.learned.tables().all());
+        let (parameters, tables) = trainer.evaluated();
         for range in &family.parameters {
             self.parameters[range.clone()].copy_from_slice(&parameters[range.clone()]);
         }
         for table in &family.tables {
-            self.tables[*table].copy_from_slice(&tables[*table].weights);
+            self.tables[*table].copy_from_slice(tables[*table]);
         }
     }
 

@@ -1,17 +1,16 @@
-//! Which tasks come to their best moment together.
+//! Which tasks are at their best in the same step.
 //!
-//! Tasks that learn something in common have one moment: the network that is kept is
-//! that of one step. A task that learns nothing in common with others is best at a
-//! step of its own, and what it alone learns is kept as it was then.
+//! Tasks that learn something in common are: the network that is kept is that of one
+//! step. A task that learns nothing in common with others is best at a step of its own,
+//! and what it alone learns is kept as it was then.
 
 use std::ops::Range;
 
 use super::fit::Job;
-use crate::balance::{Touched, touched};
 use crate::error::Result;
-use crate::metric::{FigureName, Meaning, Report};
-use crate::model::Network;
-use crate::objective::{Objective, Space};
+use crate::metric::{FigureName, Report};
+use crate::model::{Network, touched};
+use crate::objective::Objective;
 
 /// Tasks that learn something in common, directly or by way of others, and what they
 /// alone learn.
@@ -25,75 +24,71 @@ pub(super) struct Family {
     pub tables: Vec<usize>,
 }
 
+/// For each loss the first of those that it is joined with.
+struct Joined(Vec<usize>);
+
+impl Joined {
+    /// Joins all of them.
+    fn join(&mut self, mut losses: impl Iterator<Item = usize>) {
+        let Some(first) = losses.next() else { return };
+        for other in losses {
+            let (one, other) = (self.0[first], self.0[other]);
+            if one != other {
+                let (low, high) = (one.min(other), one.max(other));
+                self.0.iter_mut().filter(|joined| **joined == high).for_each(|joined| *joined = low);
+            }
+        }
+    }
+}
+
 impl Family {
     /// The families of a network with `tables` tables in each set, by their first
     /// tasks. A loss that is about several tasks joins those whose numbers it changes;
-    /// what nothing changes goes with the first family.
+    /// what nothing changes goes with its neighbours, or else with the first family.
     pub fn find(network: &Network, tables: usize) -> Result<Vec<Family>> {
         let program = &network.program;
         let (tasks, losses) = (network.objective.funnel().tasks(), program.losses().len());
-        let seeds: Vec<Vec<f32>> =
-            (0..losses).map(|loss| (0..losses).map(|other| f32::from(u8::from(other == loss))).collect()).collect();
-        let touched = touched(network, &seeds)?;
-        // Who learns what: a task, or a loss that is about several.
-        let owner = |loss: usize| loss.checked_sub(tasks).and_then(|term| network.terms[term].task).unwrap_or(loss);
-        let owners = |reaches: &dyn Fn(&Touched) -> bool| -> Vec<usize> {
-            (0..losses).filter(|loss| reaches(&touched[*loss])).map(owner).collect()
-        };
-        let mut parts: Vec<(Range<usize>, Vec<usize>)> = Vec::new();
+        let alone = |loss| (0..losses).map(|other| f32::from(u8::from(other == loss))).collect();
+        let touched = &touched(network, &(0..losses).map(alone).collect::<Vec<Vec<f32>>>())?;
+        let task_of = |loss: usize| loss.checked_sub(tasks).and_then(|term| network.terms[term].task).unwrap_or(loss);
+        let changing = |element: usize| (0..losses).filter(move |loss| touched[*loss].dense[element]);
+        let looking_up = |set: usize| (0..losses).filter(move |loss| touched[*loss].sets[set]);
+        let mut joined = Joined((0..losses).map(task_of).collect());
+        (0..program.length()).for_each(|element| joined.join(changing(element)));
+        (0..network.sets.len()).for_each(|set| joined.join(looking_up(set)));
+
+        let mut families: Vec<Family> = (0..tasks)
+            .filter(|task| joined.0[*task] == *task)
+            .map(|first| Family {
+                tasks: (0..tasks).filter(|task| joined.0[*task] == first).collect(),
+                parameters: Vec::new(),
+                tables: Vec::new(),
+            })
+            .collect();
+        let family_of = |loss: usize| families.iter().position(|family| family.tasks[0] == joined.0[loss]);
+        let places: Vec<Option<usize>> = (0..losses).map(family_of).collect();
         for (index, parameter) in program.parameters().iter().enumerate() {
             // A statistic goes with what the same operation learns.
             let beside = if parameter.learned { Some(parameter) } else { program.learned_beside(index) };
-            let range = parameter.range();
-            let of_all = || {
-                let range = beside.map_or(0..0, |beside| beside.range());
-                owners(&|touched| touched.dense[range.clone()].contains(&true))
-            };
-            let elements = beside.filter(|beside| beside.len() == parameter.len()).map(|beside| beside.range());
-            let Some(elements) = elements else {
-                parts.push((range, of_all()));
-                continue;
-            };
-            // What no row of the made-up batch has touched goes with its neighbours.
-            let (start, mut last) = (parts.len(), None);
-            for (place, element) in range.clone().zip(elements) {
-                let owners = owners(&|touched| touched.dense[element]);
-                if owners.is_empty() || last.as_ref() == Some(&owners) {
-                    continue;
+            let elements = beside.filter(|beside| beside.len() == parameter.len()).map(|beside| beside.range().start);
+            let known = |place: usize| elements.and_then(|start| changing(start + place).find_map(|loss| places[loss]));
+            let mut last = (0..parameter.len()).find_map(known).unwrap_or(0);
+            for (place, at) in parameter.range().enumerate() {
+                last = known(place).unwrap_or(last);
+                match families[last].parameters.last_mut() {
+                    Some(run) if run.end == at => run.end += 1,
+                    _ => families[last].parameters.push(at..at + 1),
                 }
-                let from = if parts.len() == start { range.start } else { place };
-                if let Some((before, _)) = parts[start..].last_mut() {
-                    before.end = from;
-                }
-                parts.push((from..range.end, owners.clone()));
-                last = Some(owners);
-            }
-            if parts.len() == start {
-                parts.push((range, Vec::new()));
             }
         }
-        let sets: Vec<Vec<usize>> = (0..network.sets.len()).map(|set| owners(&|touched| touched.sets[set])).collect();
-        let mut family: Vec<usize> = (0..losses).map(owner).collect();
-        for together in parts.iter().map(|(_, owners)| owners).chain(&sets) {
-            let joined: Vec<usize> = together.iter().map(|owner| family[*owner]).collect();
-            if let Some(first) = joined.iter().min().copied() {
-                family.iter_mut().filter(|family| joined.contains(family)).for_each(|family| *family = first);
-            }
-        }
-        let mut families: Vec<Family> = Vec::new();
-        for first in (0..tasks).filter(|task| family[*task] == *task) {
-            let is = |owners: &Vec<usize>| owners.first().map_or(first == 0, |owner| family[*owner] == first);
-            let own_sets = sets.iter().enumerate().filter(|(_, owners)| is(owners));
-            families.push(Family {
-                tasks: (0..tasks).filter(|task| family[*task] == first).collect(),
-                parameters: parts.iter().filter(|(_, owners)| is(owners)).map(|(range, _)| range.clone()).collect(),
-                tables: own_sets.flat_map(|(set, _)| set * tables..(set + 1) * tables).collect(),
-            });
+        for set in 0..network.sets.len() {
+            let family = looking_up(set).find_map(|loss| places[loss]).unwrap_or(0);
+            families[family].tables.extend(set * tables..(set + 1) * tables);
         }
         Ok(families)
     }
 
-    /// The figure that tells this family's moment, of the tasks' own figures, each with
+    /// The figure that tells this family's best step, of the tasks' own figures, each with
     /// the positives that it is of.
     fn figure(&self, tasks: &[Option<(f64, f64)>]) -> Option<f64> {
         let mean = |of: &mut dyn Iterator<Item = f64>| {
@@ -109,16 +104,15 @@ impl Family {
 }
 
 /// What the mean over all tasks weighs beside a family's own figure, in positives. A
-/// figure of few positives is mostly chance, and its best moment, too: a rare task goes
+/// figure of few positives is mostly chance, and its best step, too: a rare task goes
 /// with the others.
 const FEW: f64 = 500.0;
 
-/// The families that have a moment of their own. A training that follows the figure of
-/// one task has one moment, for all.
+/// The families that have a best step of their own. A training that follows the figure
+/// of one task has one, for all.
 pub(super) fn families(network: &Network, tables: usize, monitor: &FigureName) -> Result<Vec<Family>> {
-    let found = Family::find(network, tables)?;
-    if found.len() > 1 && monitor.task().is_none() {
-        return Ok(found);
+    if monitor.task().is_none() {
+        return Family::find(network, tables);
     }
     Ok(vec![Family {
         tasks: (0..network.objective.funnel().tasks()).collect(),
@@ -129,19 +123,16 @@ pub(super) fn families(network: &Network, tables: usize, monitor: &FigureName) -
 
 /// Each family's figure in a report.
 pub(super) fn figures(job: &Job<'_>, objective: &Objective, report: &Report) -> Vec<Option<f64>> {
-    let [_] = job.families.as_slice() else {
-        let of = |(name, space): (&String, &Space)| {
-            let meaning = match space {
-                Space::Parent | Space::Path => Meaning::GivenParent,
-                Space::Product | Space::Impression => Meaning::FromImpression,
-            };
-            let figure = job.monitor.of_task(name, meaning).of(report)?;
-            Some((figure, report.tasks[name].get(meaning).positives as f64))
-        };
-        let tasks: Vec<Option<(f64, f64)>> = objective.names().iter().zip(objective.spaces()).map(of).collect();
-        return job.families.iter().map(|family| family.figure(&tasks)).collect();
+    if let [_] = job.families.as_slice() {
+        return vec![job.monitor.of(report)];
+    }
+    let of_task = |(task, name): (usize, &String)| {
+        let figure = job.figure_of_task(objective, task);
+        let positives = report.tasks[name].get(figure.meaning()).positives;
+        Some((figure.of(report)?, positives as f64))
     };
-    vec![job.monitor.of(report)]
+    let tasks: Vec<Option<(f64, f64)>> = objective.names().iter().enumerate().map(of_task).collect();
+    job.families.iter().map(|family| family.figure(&tasks)).collect()
 }
 
 #[cfg(test)]
@@ -198,6 +189,8 @@ mod tests {
         }
         let product = families("single-task", |spec| spec.objective.space = Some(Space::Product));
         assert_eq!(product.len(), 1, "a loss on products joins the tasks on its way");
+        let path = families("single-task", |spec| spec.objective.space = Some(Space::Path));
+        assert_eq!(path.len(), 1, "and where a label on the path is missing, so does one by paths");
         for norm in [crate::layer::Norm::Layer, crate::layer::Norm::Batch] {
             assert_eq!(families("ektm", |spec| spec.network.norm = norm).len(), 3);
         }
