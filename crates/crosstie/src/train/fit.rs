@@ -286,12 +286,12 @@ impl<'a> Fit<'a> {
         for (family, best) in job.families.iter().zip(&best_steps) {
             family.tasks.iter().for_each(|task| kept[*task] = best.step);
         }
-        // Put together of several steps it is a network that nobody has looked at.
-        let report = match kept.iter().all(|step| *step == best_step) {
-            true => report,
-            false => job.look_again(learned.passes(), observer)?,
+        let shrunk = shrink(&job, &mut learned, observer)?;
+        // Shrunk, or put together of several steps, it is a network that nobody has looked at.
+        let report = match shrunk || kept.iter().any(|step| *step != best_step) {
+            true => job.look_again(learned.passes(), observer)?,
+            false => report,
         };
-        let report = shrink(&job, &mut learned, report, observer)?;
         for message in outcome::warnings(&report) {
             observer(&Event::Warning { message });
         }

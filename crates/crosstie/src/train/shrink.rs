@@ -11,22 +11,16 @@ use super::{Event, Observer};
 use crate::calibration::Evidence;
 use crate::error::Result;
 use crate::learned::Learned;
-use crate::metric::Report;
 use crate::objective::Objective;
 
 /// What is tried.
 const SHARES: [f32; 3] = [0.0, 0.5, 1.0];
 
-/// Sets the share of every task's heads, and tells it. `report` is of the network as it
-/// is, with all of what is given.
-pub(super) fn shrink(
-    job: &Job<'_>,
-    learned: &mut Learned,
-    report: Report,
-    observer: &mut Observer<'_>,
-) -> Result<Report> {
+/// Sets the share of every task's heads, and tells it. Whether any takes less than all,
+/// as it did in training.
+pub(super) fn shrink(job: &Job<'_>, learned: &mut Learned, observer: &mut Observer<'_>) -> Result<bool> {
     let network = learned.network().clone();
-    let Some(parameter) = network.shrinkage else { return Ok(report) };
+    let Some(parameter) = network.shrinkage else { return Ok(false) };
     let (range, objective) = (network.program.parameter(parameter).range(), &network.objective);
     let heads = objective.heads();
     let mut tried = Vec::new();
@@ -47,10 +41,7 @@ pub(super) fn shrink(
     let numbers = &mut learned.numbers_mut().1[range];
     numbers.iter_mut().zip(heads).for_each(|(number, head)| *number = chosen[head.task]);
     learned.prepare(true);
-    match chosen.iter().all(|share| *share == 1.0) {
-        true => Ok(report),
-        false => job.look_again(learned.passes(), observer),
-    }
+    Ok(chosen.iter().any(|share| *share < 1.0))
 }
 
 /// Per task, the log-loss given the parent of each row where that happened, or, where
