@@ -89,7 +89,7 @@ pub struct Schema {
     #[serde(rename = "task")]
     pub tasks: Vec<Task>,
     /// The input features.
-    #[serde(rename = "field")]
+    #[serde(rename = "field", deserialize_with = "written::fields")]
     pub fields: Vec<Field>,
 }
 

@@ -145,3 +145,28 @@ fn a_width_with_a_slip_of_zeros_or_none_at_all_is_refused() {
         }
     }
 }
+
+#[test]
+fn fields_of_one_table_that_do_not_say_have_one_min_count() {
+    let of = |fields: &str| {
+        let schema = Schema::parse(&format!("[[task]]\nname = \"click\"\n{fields}")).unwrap();
+        let least = |field: &Field| match encoding(field) {
+            Some(Encoding::Vocabulary { min_count }) => Some(min_count),
+            _ => None,
+        };
+        schema.fields.iter().map(least).collect::<Vec<_>>()
+    };
+    let field =
+        |name: &str, kind: &str, more: &str| format!("[[field]]\nname = \"{name}\"\nkind = \"{kind}\"\n{more}\n");
+    let video = "table = \"video\"";
+    assert_eq!(of(&[field("video", "categorical", ""), field("words", "multi", "")].concat()), [Some(10), Some(3)]);
+    let seen = field("seen", "multi", video);
+    assert_eq!(of(&[seen.clone(), field("shown", "categorical", video)].concat()), [Some(10), Some(10)]);
+    assert_eq!(of(&[seen.clone(), field("liked", "multi", video)].concat()), [Some(3), Some(3)]);
+    let named = field("shown", "categorical", &format!("{video}\nmin_count = 5"));
+    assert_eq!(of(&[seen.clone(), named].concat()), [Some(5), Some(5)]);
+    assert_eq!(of(&field("words", "multi", "buckets = 9")), [None]);
+    let hashed = field("shown", "categorical", &format!("{video}\nbuckets = 9"));
+    let said = refused(&format!("[[task]]\nname = \"click\"\n{seen}{hashed}"));
+    assert!(said.contains("encode their values differently"), "{said}");
+}

@@ -2,7 +2,8 @@
 //! some.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::one_or_many::{self, OneOrMany};
 use super::{
@@ -33,7 +34,8 @@ pub(super) struct RawField {
     #[schemars(extend("default" = Role::default()))]
     role: Role,
     /// Values that so many training rows have get a row of their own in the table; all
-    /// others share the row of the unknown.
+    /// others share the row of the unknown. If absent, what another field of the same
+    /// `table` says, else 10, or 3 where all fields of the table are multi fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     min_count: Option<u64>,
     /// Of a categorical or multi field: rows of the table that values are hashed to, in
@@ -92,11 +94,42 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Values seen once or twice in training teach nothing but themselves.
 const DEFAULT_MIN_COUNT: u64 = 10;
+/// Of several values in a cell each is one of many that say something of the row; so a rare
+/// one, a word of a text, is not learned by heart as a rare id is.
+const DEFAULT_MIN_COUNT_OF_SEVERAL: u64 = 3;
 pub(super) const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
 pub(super) const TRANSFORMS: [&str; 5] = ["binned", "none", "standard", "log1p", "quantile"];
 const DEFAULT_BUCKETS: u32 = 64;
 
+/// The fields of a schema, those of one table with one `min_count`.
+pub(super) fn fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Field>, D::Error> {
+    let mut fields = Vec::<RawField>::deserialize(deserializer)?;
+    let settled: Vec<u64> = fields.iter().map(|field| field.settled_min_count(&fields)).collect();
+    for (field, min_count) in fields.iter_mut().zip(settled).filter(|(field, _)| field.is_of_a_vocabulary()) {
+        field.min_count = Some(min_count);
+    }
+    fields.into_iter().map(|field| Field::try_from(field).map_err(D::Error::custom)).collect()
+}
+
 impl RawField {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.as_deref() == Some(kind)
+    }
+
+    fn is_of_a_vocabulary(&self) -> bool {
+        (self.is("categorical") || self.is("multi")) && self.buckets.is_none()
+    }
+
+    /// What it names; else what goes for its table among all `fields`.
+    fn settled_min_count(&self, fields: &[RawField]) -> u64 {
+        let alone = self.table.is_none();
+        let others = fields.iter().filter(|field| !alone && field.table == self.table && field.is_of_a_vocabulary());
+        let of_table = || std::iter::once(self).chain(others.clone());
+        let several = of_table().all(|field| field.is("multi"));
+        let default = if several { DEFAULT_MIN_COUNT_OF_SEVERAL } else { DEFAULT_MIN_COUNT };
+        of_table().find_map(|field| field.min_count).unwrap_or(default)
+    }
+
     fn refuse_all_but(&self, kind: &str, allowed: &[&str]) -> Result<(), String> {
         let given = [
             ("column", self.column.is_some()),
@@ -134,7 +167,7 @@ impl RawField {
             }
             (_, Some(0)) => return Err(format!("field `{}`: `buckets` must be at least 1", self.name)),
             (_, Some(buckets)) => Encoding::Hashed { buckets },
-            (min_count, None) => Encoding::Vocabulary { min_count: min_count.unwrap_or(DEFAULT_MIN_COUNT).max(1) },
+            (_, None) => Encoding::Vocabulary { min_count: self.settled_min_count(&[]).max(1) },
         };
         Ok(Categorical { encoding, width: self.width, table: self.table.clone(), rates: self.rates })
     }

@@ -362,7 +362,7 @@ fn schema_text(rates: bool) -> String {
     text += &fields(&varied(&USER_CATEGORIES), "kind = \"categorical\"\nside = \"user\"");
     text += &fields(&USER_NUMBERS, "kind = \"numeric\"\ntransform = \"log1p\"\nside = \"user\"");
     text += &fields(&varied(&VIDEO_CATEGORIES), "kind = \"categorical\"\nside = \"item\"");
-    text += &fields(&["tag"], "kind = \"multi\"\nside = \"item\"");
+    text += &fields(&["tag"], "kind = \"multi\"\nmin_count = 10\nside = \"item\"");
     text += &fields(&["duration_ms"], "kind = \"numeric\"\ntransform = \"log1p\"\nside = \"item\"");
     text += &fields(&VIDEO_NUMBERS, "kind = \"numeric\"\nside = \"item\"");
     // Not `video_age_days`: these videos were uploaded within three days, so
