@@ -1,0 +1,3 @@
+//! `crosstie serve`: trained models behind HTTP and gRPC.
+
+#![forbid(unsafe_code)]
