@@ -1,0 +1,301 @@
+//! Compute threads: ours, one request on each at a time, and a queue that is never long.
+//!
+//! A request is a piece of work that gets its [`Turn`] on one thread and stays there:
+//! nothing of it goes to a pool, so a request never waits for parts of others. Where the
+//! queue is full it is refused at once; where its time is over when its turn comes, or its
+//! sender has gone, it is dropped before it costs anything.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crosstie::batch::Batch;
+use crosstie::compute::{Threads, Workspace};
+use crosstie::data::Rows;
+use crosstie::feature::Purpose;
+use crosstie::learned::Scores;
+use tokio::sync::oneshot;
+
+use crate::failure::Failure;
+use crate::observe::Observers;
+use crate::repository::Version;
+
+/// How long each part of a request took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Until its turn came.
+    pub queue: Duration,
+    /// From the request's bytes to ids and numbers.
+    pub decode: Duration,
+    /// In the network.
+    pub compute: Duration,
+    /// From scores to the answer.
+    pub encode: Duration,
+}
+
+/// A part of a request that takes time on a compute thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// See [`Stages::decode`].
+    Decode,
+    /// See [`Stages::compute`].
+    Compute,
+    /// See [`Stages::encode`].
+    Encode,
+}
+
+/// A request's turn on a compute thread.
+#[derive(Debug)]
+pub struct Turn {
+    version: Arc<Version>,
+    workspace: Workspace,
+    deadline: Instant,
+    arrived: Instant,
+    observers: Observers,
+    rows: usize,
+    stages: Stages,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done<T> {
+    /// What the work gave.
+    pub value: T,
+    /// Rows that were scored.
+    pub rows: usize,
+    /// How long its parts took.
+    pub stages: Stages,
+}
+
+impl Turn {
+    /// The model's version that this request is answered by, from its beginning to its end.
+    pub fn version(&self) -> &Arc<Version> {
+        &self.version
+    }
+
+    /// Does some work and counts its time.
+    pub fn stage<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Turn) -> T) -> T {
+        let start = Instant::now();
+        let done = work(self);
+        let taken = match stage {
+            Stage::Decode => &mut self.stages.decode,
+            Stage::Compute => &mut self.stages.compute,
+            Stage::Encode => &mut self.stages.encode,
+        };
+        *taken += start.elapsed();
+        done
+    }
+
+    /// Takes notice that the request wants its answer within so long of when it was read.
+    ///
+    /// # Errors
+    /// [`Failure::DeadlinePassed`] if that is over.
+    pub fn answer_within(&mut self, wanted: Option<Duration>) -> Result<(), Failure> {
+        let wanted = wanted.and_then(|wanted| self.arrived.checked_add(wanted));
+        self.deadline = self.deadline.min(wanted.unwrap_or(self.deadline));
+        if Instant::now() >= self.deadline { Err(Failure::DeadlinePassed) } else { Ok(()) }
+    }
+
+    /// Encodes rows: what [`Turn::score`] scores, counted as decoding.
+    ///
+    /// # Errors
+    /// A bad cell, a missing column.
+    pub fn encode(&mut self, rows: &Rows) -> Result<Batch, Failure> {
+        self.stage(Stage::Decode, |turn| Ok(turn.version.scorer().features().encode(rows, Purpose::Scoring)?))
+    }
+
+    /// Scores encoded rows, on this thread.
+    ///
+    /// # Errors
+    /// Rows that do not fit the model.
+    pub fn score(&mut self, batch: &Batch) -> Result<Scores, Failure> {
+        self.stage(Stage::Compute, |turn| {
+            let scores = turn.version.scorer().score(&mut turn.workspace, batch)?;
+            turn.rows += batch.rows;
+            turn.observers.iter().for_each(|observer| observer.scored(&turn.version, batch, &scores));
+            Ok(scores)
+        })
+    }
+}
+
+/// A request that waits for a thread.
+trait Waiting: Send {
+    /// Whether nobody waits for the answer any more.
+    fn is_forsaken(&self) -> bool;
+    /// Answers it, on this thread.
+    fn answer(self: Box<Self>);
+}
+
+struct Request<T, W> {
+    observers: Observers,
+    version: Arc<Version>,
+    arrived: Instant,
+    deadline: Instant,
+    work: W,
+    sender: oneshot::Sender<Result<Done<T>, Failure>>,
+}
+
+impl<T: Send, W: FnOnce(&mut Turn) -> Result<T, Failure> + Send> Waiting for Request<T, W> {
+    fn is_forsaken(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn answer(self: Box<Self>) {
+        let Request { observers, version, arrived, deadline, work, sender } = *self;
+        if sender.is_closed() {
+            return;
+        }
+        let done = match Instant::now() < deadline {
+            true => take_turn(version, observers, arrived, deadline, work),
+            false => Err(Failure::DeadlinePassed),
+        };
+        // Whoever asked may have gone in the meantime.
+        let _ = sender.send(done);
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<dyn Waiting>>,
+    closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    capacity: usize,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Whoever panics does so outside of the lock.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next piece of work; `None` when the engine ends and all is done.
+    fn next(&self) -> Option<Box<dyn Waiting>> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(next) = queue.waiting.pop_front() {
+                return Some(next);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The compute threads and their queue. What waits is still done when it is dropped.
+pub struct Engine {
+    shared: Arc<Shared>,
+    observers: Observers,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engine").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts so many threads, for which at most `queue` requests wait.
+    ///
+    /// # Errors
+    /// What the operating system says to a thread more.
+    pub fn start(threads: usize, queue: usize, observers: Observers) -> std::io::Result<Engine> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), capacity: queue });
+        let start = |index: usize| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(format!("compute-{index}")).spawn(move || {
+                while let Some(request) = shared.next() {
+                    request.answer();
+                }
+            })
+        };
+        let threads = (0..threads.max(1)).map(start).collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Engine { shared, observers, threads })
+    }
+
+    /// How many requests wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting.len()
+    }
+
+    /// Does a request's work on a compute thread with a version of a model, and gives what
+    /// it gave and how long its parts took. `deadline` is when nobody wants it any more.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] at once where the queue is full, [`Failure::DeadlinePassed`], what
+    /// the work says, and [`Failure::Internal`] where it panics.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        version: Arc<Version>,
+        deadline: Instant,
+        work: impl FnOnce(&mut Turn) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Done<T>, Failure> {
+        let (sender, answer) = oneshot::channel();
+        let observers = Arc::clone(&self.observers);
+        self.push(Box::new(Request { observers, version, arrived: Instant::now(), deadline, work, sender }))?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Failure::NotReady("the server is ending".into())),
+            Err(_) => Err(Failure::DeadlinePassed),
+        }
+    }
+
+    fn push(&self, request: Box<dyn Waiting>) -> Result<(), Failure> {
+        let mut queue = self.shared.lock();
+        if queue.closed {
+            return Err(Failure::NotReady("the server is ending".into()));
+        }
+        if queue.waiting.len() >= self.shared.capacity {
+            // Those that will be dropped anyway make room.
+            queue.waiting.retain(|waiting| !waiting.is_forsaken());
+        }
+        if queue.waiting.len() >= self.shared.capacity {
+            return Err(Failure::Busy { waiting: queue.waiting.len() });
+        }
+        queue.waiting.push_back(request);
+        drop(queue);
+        self.shared.ready.notify_one();
+        Ok(())
+    }
+}
+
+/// Does the work on this thread. A panic is an error of this request alone, and costs its
+/// workspace, whose state nobody knows.
+fn take_turn<T>(
+    version: Arc<Version>,
+    observers: Observers,
+    arrived: Instant,
+    deadline: Instant,
+    work: impl FnOnce(&mut Turn) -> Result<T, Failure>,
+) -> Result<Done<T>, Failure> {
+    let stages = Stages { queue: arrived.elapsed(), ..Stages::default() };
+    let workspace = version.workspace().on(Threads::Inline);
+    let mut turn = Turn { version, workspace, deadline, arrived, observers, rows: 0, stages };
+    let done = catch_unwind(AssertUnwindSafe(|| work(&mut turn))).map_err(|panic| {
+        let said = panic.downcast_ref::<&str>().map(|said| said.to_string());
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        Failure::Internal(format!("panic: {}", said.unwrap_or_default()))
+    })?;
+    let Turn { version, workspace, rows, stages, .. } = turn;
+    version.keep(workspace);
+    Ok(Done { value: done?, rows, stages })
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.ready.notify_all();
+        for thread in self.threads.drain(..) {
+            // Its work does not panic: that is caught.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One version of a model, ready to score.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crosstie::artifact::{self, GOLDEN};
+use crosstie::compute::{Threads, Workspace};
+use crosstie::data::{Rows, Source};
+use crosstie::feature::Purpose;
+use crosstie::schema::FieldKind;
+use crosstie::scorer::Scorer;
+use crosstie::sealed::FileEntry;
+
+use crate::statistics::Statistics;
+
+/// What a column of the requests is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One value, as text or a number.
+    Value,
+    /// Several values; in one text they are separated by this.
+    Values {
+        /// What separates them.
+        separator: String,
+    },
+    /// A number.
+    Number,
+}
+
+/// A column that requests bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its name in the schema of the model.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// A model's version: all that answering requests needs. It never changes.
+#[derive(Debug)]
+pub struct Version {
+    model: Arc<str>,
+    number: u64,
+    path: PathBuf,
+    artifact: String,
+    scorer: Arc<Scorer>,
+    inputs: Vec<Input>,
+    outputs: Vec<String>,
+    workspaces: Mutex<Vec<Workspace>>,
+    statistics: Statistics,
+}
+
+impl Version {
+    /// Loads an artifact, which verifies its checksums and its golden rows, and scores
+    /// those as a request would, so that the first request finds all in memory. Its parts
+    /// are read and hashed on the rayon pool that the caller is in.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the artifact.
+    pub fn load(model: &str, number: u64, path: &Path) -> crosstie::Result<Version> {
+        let scorer = Arc::new(artifact::load(path)?);
+        // The manifest holds the checksums of all other files.
+        let artifact = FileEntry::of(&path.join("manifest.json"))?.blake3;
+        let outputs = scorer.tasks().iter();
+        let version = Version {
+            model: model.into(),
+            number,
+            path: path.to_path_buf(),
+            artifact,
+            inputs: inputs(&scorer),
+            outputs: outputs.flat_map(|task| [given_parent(task), from_impression(task)]).collect(),
+            scorer,
+            workspaces: Mutex::default(),
+            statistics: Statistics::default(),
+        };
+        let golden = version.golden()?;
+        let mut workspace = version.workspace().on(Threads::Inline);
+        for rows in &golden {
+            version.scorer.score_rows(&mut workspace, rows)?;
+        }
+        version.keep(workspace);
+        Ok(version)
+    }
+
+    /// The golden rows that the artifact keeps.
+    ///
+    /// # Errors
+    /// A file that is gone or damaged.
+    pub fn golden(&self) -> crosstie::Result<Vec<Rows>> {
+        let source = Source::open(&[self.path.join("golden.parquet").to_string_lossy()])?;
+        source.rows(&self.scorer.features().columns(Purpose::Scoring), GOLDEN).collect()
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    /// The version's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where the artifact is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The artifact's identity: the BLAKE3 hash of its manifest, in hexadecimal.
+    pub fn artifact(&self) -> &str {
+        &self.artifact
+    }
+
+    /// The model itself.
+    pub fn scorer(&self) -> &Arc<Scorer> {
+        &self.scorer
+    }
+
+    /// What requests bring: the columns that the features read, in their order.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// What answers bring: two names per task, [`given_parent`] and [`from_impression`].
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    /// What it has answered so far.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Buffers that nobody uses, or new ones.
+    pub(crate) fn workspace(&self) -> Workspace {
+        let kept = self.workspaces().pop();
+        kept.unwrap_or_else(|| self.scorer.workspace(0))
+    }
+
+    /// Keeps buffers for a later request. As many are kept as threads ever scored at one
+    /// time, and go with the version.
+    pub(crate) fn keep(&self, workspace: Workspace) {
+        self.workspaces().push(workspace);
+    }
+
+    fn workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The output with a task's p(action | parent action).
+pub fn given_parent(task: &str) -> String {
+    format!("{task}.given_parent")
+}
+
+/// The output with a task's p(action and its ancestors | impression).
+pub fn from_impression(task: &str) -> String {
+    format!("{task}.from_impression")
+}
+
+fn inputs(scorer: &Scorer) -> Vec<Input> {
+    let schema = scorer.features().schema();
+    let kind_of = |column: &str| {
+        let of_column = |kind: &Kind, field: &crosstie::schema::Field| match &field.kind {
+            FieldKind::Numeric(_) => Kind::Number,
+            FieldKind::Multi(multi) => Kind::Values { separator: multi.separator.clone() },
+            FieldKind::Categorical(_) | FieldKind::Rate(_) => kind.clone(),
+        };
+        let reading = schema.fields.iter().filter(|field| field.columns().contains(&column));
+        reading.fold(Kind::Value, |kind, field| of_column(&kind, field))
+    };
+    let columns = scorer.features().columns(Purpose::Scoring).into_iter();
+    columns.map(|column| Input { name: column.into(), kind: kind_of(column) }).collect()
+}

@@ -1,0 +1,139 @@
+//! What all protocols share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::engine::{Done, Engine, Turn};
+use crate::failure::Failure;
+use crate::observe::{Answered, Observers, Protocol};
+use crate::repository::{Repository, Version};
+use crate::settings::{Settings, Timeouts};
+use crate::tensor::{self, InferAnswer, InferRequest};
+
+/// The server behind its protocols.
+#[derive(Debug)]
+pub struct State {
+    /// How it was started.
+    pub settings: Settings,
+    /// The models.
+    pub repository: Repository,
+    /// Who computes.
+    pub engine: Engine,
+    observers: Observers,
+    requests: Arc<Semaphore>,
+    looked: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// How it came.
+    pub protocol: Protocol,
+    /// The model.
+    pub model: String,
+    /// The version; the newest that is served if absent.
+    pub version: Option<String>,
+    /// Within what time it wants its answer, if its head says so.
+    pub timeout: Option<Duration>,
+}
+
+impl State {
+    pub(crate) fn new(settings: Settings, repository: Repository, engine: Engine, observers: Observers) -> State {
+        let requests = Arc::new(Semaphore::new(settings.limits.concurrency.min(Semaphore::MAX_PERMITS)));
+        State {
+            settings,
+            repository,
+            engine,
+            observers,
+            requests,
+            looked: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether requests should be sent here: models were looked for, at least one answers,
+    /// and the server has not been asked to end.
+    pub fn is_ready(&self) -> bool {
+        self.looked.load(Ordering::Acquire) && !self.is_draining() && self.repository.catalogue().serves()
+    }
+
+    /// Whether the server has been asked to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_looked(&self) {
+        self.looked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Lets a request in, for as long as the permit is held. To be asked for before its body
+    /// is read.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] where as many as may be are under way.
+    pub fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let waiting = self.settings.limits.concurrency;
+        Arc::clone(&self.requests).try_acquire_owned().map_err(|_| Failure::Busy { waiting })
+    }
+
+    /// Answers a request: looks its version up, does its work on a compute thread, counts
+    /// it and tells the observers.
+    ///
+    /// # Errors
+    /// Those of [`Repository::version`], [`Engine::run`] and the work.
+    pub async fn answer<T: Send + 'static>(
+        &self,
+        target: &Target,
+        work: impl FnOnce(&mut Turn) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<(Arc<Version>, Done<T>), Failure> {
+        let start = Instant::now();
+        let version = self.repository.version(&target.model, target.version.as_deref());
+        let done = match &version {
+            Ok(version) => {
+                let most = Timeouts::of(self.settings.timeouts.request_seconds);
+                let within = target.timeout.unwrap_or(most).min(most);
+                self.engine.run(Arc::clone(version), start + within, work).await
+            }
+            Err(failure) => Err(failure.clone()),
+        };
+        let took = start.elapsed();
+        if let Ok(version) = &version {
+            match &done {
+                Ok(done) => version.statistics().answered(done.rows, took, &done.stages),
+                Err(_) => version.statistics().failed(took),
+            }
+        }
+        let answered = Answered {
+            protocol: target.protocol,
+            model: &target.model,
+            version: version.as_deref().ok(),
+            rows: done.as_ref().map_or(0, |done| done.rows),
+            took,
+            stages: done.as_ref().ok().map(|done| done.stages),
+            failure: done.as_ref().err(),
+        };
+        self.observers.iter().for_each(|observer| observer.answered(&answered));
+        Ok((version?, done?))
+    }
+
+    /// Answers a request for inference whose tensors were taken apart already.
+    ///
+    /// # Errors
+    /// Those of [`State::answer`] and [`tensor::infer`].
+    pub async fn infer(
+        &self,
+        target: &Target,
+        request: InferRequest,
+    ) -> Result<(Arc<Version>, Done<InferAnswer>), Failure> {
+        let candidates = self.settings.limits.candidates;
+        self.answer(target, move |turn| tensor::infer(turn, request, candidates)).await
+    }
+}
