@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::command::{demo, evaluate, inspect, models, predict, prepare, reference, synth, train};
+use crate::command::{demo, evaluate, inspect, models, predict, prepare, reference, serve, synth, train};
 use crate::session::Session;
 
 /// Multi-task, multi-scenario models of what people do after they see
@@ -52,6 +52,7 @@ pub enum Command {
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
+    Serve(serve::Serve),
     Demo(demo::Demo),
 }
 
@@ -66,6 +67,7 @@ impl Command {
             Command::Train(command) => command.execute(session),
             Command::Evaluate(command) => command.execute(session),
             Command::Predict(command) => command.execute(session),
+            Command::Serve(command) => command.execute(),
             Command::Demo(command) => command.execute(session),
         }
     }

@@ -225,26 +225,23 @@ pub struct Keys {
 pub struct SettingsError(pub String);
 
 impl Settings {
-    /// Reads and checks a file.
+    /// Reads a file. [`Settings::check`] is another step: a command line may say more.
     ///
     /// # Errors
     /// A file that cannot be read, a key that is none with the nearest spelling, a value
-    /// that makes no sense.
+    /// of another type.
     pub fn read(path: &Path) -> Result<Settings, SettingsError> {
         let within = |message: String| SettingsError(format!("{}: {message}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| within(error.to_string()))?;
         Settings::parse(&text).map_err(|SettingsError(message)| within(message))
     }
 
-    /// Parses and checks a text.
+    /// Parses a text.
     ///
     /// # Errors
     /// As of [`Settings::read`].
     pub fn parse(text: &str) -> Result<Settings, SettingsError> {
-        let settings: Settings =
-            toml::from_str(text).map_err(|error| SettingsError(spelling::explain(&error.to_string())))?;
-        settings.check()?;
-        Ok(settings)
+        toml::from_str(text).map_err(|error| SettingsError(spelling::explain(&error.to_string())))
     }
 
     /// Refuses settings that make no sense, or would lay open what others must not reach.
@@ -359,6 +356,10 @@ fn toml_of(value: &Value) -> String {
 mod tests {
     use super::*;
 
+    fn checked(text: &str) -> Result<(), SettingsError> {
+        Settings::parse(text).unwrap().check()
+    }
+
     #[test]
     fn what_is_printed_is_read_back() {
         let mut settings = Settings::default();
@@ -382,12 +383,12 @@ mod tests {
     #[test]
     fn an_address_that_others_reach_needs_tls_or_to_be_told() {
         let open = "[http]\naddress = \"0.0.0.0:8000\"";
-        let SettingsError(said) = Settings::parse(open).unwrap_err();
+        let SettingsError(said) = checked(open).unwrap_err();
         assert!(said.contains("http.address is 0.0.0.0:8000") && said.contains("--insecure"), "{said}");
-        Settings::parse(&format!("insecure = true\n{open}")).unwrap();
-        Settings::parse(&format!("{open}\n[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"")).unwrap();
-        Settings::parse("[http]\naddress = \"[::1]:8000\"").unwrap();
-        let SettingsError(said) = Settings::parse("[tls]\nkey = \"b.pem\"").unwrap_err();
+        checked(&format!("insecure = true\n{open}")).unwrap();
+        checked(&format!("{open}\n[tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"")).unwrap();
+        checked("[http]\naddress = \"[::1]:8000\"").unwrap();
+        let SettingsError(said) = checked("[tls]\nkey = \"b.pem\"").unwrap_err();
         assert!(said.contains("tls.certificate"), "{said}");
     }
 
@@ -401,7 +402,7 @@ mod tests {
             ("[repository]\npoll_seconds = 1e300", "repository.poll_seconds"),
             ("[repository.versions]\nclick = []", "repository.versions.click"),
         ] {
-            let SettingsError(said) = Settings::parse(text).unwrap_err();
+            let SettingsError(said) = checked(text).unwrap_err();
             assert!(said.contains(key), "{said}");
         }
     }

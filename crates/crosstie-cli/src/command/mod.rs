@@ -7,5 +7,6 @@ pub mod models;
 pub mod predict;
 pub mod prepare;
 pub mod reference;
+pub mod serve;
 pub mod synth;
 pub mod train;
