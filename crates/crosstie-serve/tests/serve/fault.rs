@@ -37,7 +37,7 @@ fn a_bad_request_is_answered_by_its_code_with_field_and_row() {
                 price["data"] = (0..rows).map(|row| if row == 4 { json!("dear") } else { json!("1") }).collect();
             }),
             400,
-            &["field `price`, row 5", "dear", "a number"],
+            &["field `price`, row 5", "dear", "a finite number"],
         ),
         (Box::new(|r| input(r, "price")["data"][1] = json!({})), 400, &["field `price`, row 2", "an object"]),
         (Box::new(|r| input(r, "price")["datatype"] = json!("FP63")), 400, &["field `price`", "FP63", "`FP64`"]),
