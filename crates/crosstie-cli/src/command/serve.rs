@@ -55,7 +55,7 @@ impl Serve {
         let settings = self.settings()?;
         if self.print_config {
             settings.check()?;
-            return output::print(&settings.to_commented_toml());
+            return output::print(settings.to_commented_toml().trim_end());
         }
         if settings.artifacts.is_empty() && settings.repository.directory.is_none() {
             bail!("nothing to serve: name artifacts or runs, or --repository DIR");

@@ -12,6 +12,7 @@ mod place;
 mod plain;
 mod resume;
 mod score;
+mod serve;
 mod settings;
 mod suspect;
 mod tables;

@@ -16,7 +16,7 @@ fn rows(from: u32, to: u32) -> String {
     format!("age,income,bought\n{}", (from..to).map(row).collect::<String>())
 }
 
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::new();
     place.write("schema.toml", SCHEMA);
     place.write("train.csv", &rows(0, 1500));

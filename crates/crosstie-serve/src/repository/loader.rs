@@ -84,7 +84,10 @@ impl Loader {
             };
             // Whoever asked may have gone in the meantime.
             match command {
-                Ok(Command::Look { reply }) => drop(reply.send(Ok(self.look()))),
+                Ok(Command::Look { reply }) => {
+                    self.look();
+                    drop(reply.send(Ok(())));
+                }
                 Ok(Command::Load { model, reply }) => drop(reply.send(self.load(&model))),
                 Ok(Command::Unload { model, reply }) => drop(reply.send(self.unload(&model))),
                 Ok(Command::End) | Err(RecvTimeoutError::Disconnected) => return,

@@ -180,7 +180,8 @@ fn a_body_that_is_none_is_refused_before_it_fills_the_memory() {
     let bomb = encoder.finish().unwrap();
     assert!(bomb.len() < 1 << 17, "what is sent is small");
     let length = "Inference-Header-Content-Length";
-    let cases: [(&[(&str, &str)], &[u8], u16, &str); 7] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
+    let cases: [Case<'_>; 7] = [
         (&[("Content-Encoding", "gzip")], &bomb, 413, "limits.body_bytes"),
         (&[("Content-Encoding", "gzip")], b"this is no gzip", 400, "cannot be read"),
         (&[("Content-Encoding", "br")], b"abc", 415, "gzip"),

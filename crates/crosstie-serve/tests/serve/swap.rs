@@ -42,7 +42,7 @@ fn a_swap_under_load_loses_no_request_and_mixes_no_answer() {
                 assert_eq!(answer.status, 200, "{:?}", answer.json());
                 let version: u64 = answer.json()["model_version"].as_str().unwrap().parse().unwrap();
                 // Odd versions are the first model, even ones the second.
-                for (name, expected) in &expected[usize::from(version % 2 == 0)] {
+                for (name, expected) in &expected[usize::from(version.is_multiple_of(2))] {
                     assert!(difference(&answer.output(name), expected) <= 1e-6, "version {version}, {name}");
                 }
                 seen.insert(version);
