@@ -1,39 +1,47 @@
 //! Bodies of requests, within their limits.
 
-use std::error::Error;
-
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 use crate::settings::{Settings, Timeouts};
 
-/// Reads a body to its end, unpacked.
+/// Reads a body to its end, unpacked. Of one that is too large as much again is passed
+/// over, so that its sender, who is still sending, comes to read the answer.
 ///
 /// # Errors
-/// [`Failure::TooLarge`] as soon as it is, [`Failure::SlowBody`], and
-/// [`Failure::BadRequest`] for one that breaks off or cannot be unpacked.
+/// [`Failure::TooLarge`], [`Failure::SlowBody`], and [`Failure::BadRequest`] for one that
+/// breaks off or cannot be unpacked.
 pub async fn read(settings: &Settings, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
     let limit = settings.limits.body_bytes;
-    let too_large = Failure::TooLarge { what: "bytes in the body", limit, setting: "limits.body_bytes" };
     let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|told| told > limit as u64) {
-        return Err(too_large);
-    }
+    let room = told.and_then(|told| usize::try_from(told).ok()).unwrap_or(0).min(limit);
     let within = Timeouts::of(settings.timeouts.body_seconds);
-    match tokio::time::timeout(within, Limited::new(body, limit).collect()).await {
-        Err(_) => Err(Failure::SlowBody(within)),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if caused_by_length(&*error) => Err(too_large),
-        Ok(Err(error)) => Err(Failure::request(format!("a body that cannot be read: {error}"), "a whole body")),
-    }
+    let reading = tokio::time::timeout(within, collect(body, limit, room));
+    reading.await.unwrap_or(Err(Failure::SlowBody(within)))
 }
 
-fn caused_by_length(error: &(dyn Error + 'static)) -> bool {
-    error.is::<LengthLimitError>() || error.source().is_some_and(caused_by_length)
+async fn collect(mut body: Body, limit: usize, room: usize) -> Result<Bytes, Failure> {
+    // What is told may never come: it is believed in part.
+    let mut read = Vec::with_capacity(room.min(1 << 16));
+    let mut bytes = 0usize;
+    while let Some(frame) = body.frame().await {
+        let broken = |error| Failure::request(format!("a body that cannot be read: {error}"), "a whole body");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        bytes = bytes.saturating_add(data.len());
+        if bytes <= limit {
+            read.extend_from_slice(&data);
+        } else if bytes > limit.saturating_mul(2) {
+            break;
+        }
+    }
+    match bytes <= limit {
+        true => Ok(read.into()),
+        false => Err(Failure::TooLarge { what: "bytes in the body", limit, setting: "limits.body_bytes" }),
+    }
 }
 
 /// A body as JSON; an empty one as an empty object.
