@@ -56,7 +56,7 @@ pub use drift::{Drift, Kind, Quantity, Shift, Tally};
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
 pub(crate) use warning::BaseRates;
-pub use warning::Unknown;
+pub use warning::{Unknown, ValueCounts};
 
 use drift::Profile;
 use rate::{History, Rates, Smoothing};

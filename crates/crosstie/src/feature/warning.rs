@@ -97,35 +97,56 @@ impl Labels {
 #[derive(Clone, Debug)]
 pub struct Unknown<'a> {
     features: &'a Features,
-    /// Per embedded field: unknown values, and all.
-    counts: Vec<(u64, u64)>,
+    counts: Vec<ValueCounts>,
+}
+
+/// What was counted of one embedded field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ValueCounts {
+    /// Values that training did not know.
+    pub unknown: u64,
+    /// All values that are there.
+    pub values: u64,
+    /// Rows without a value.
+    pub missing: u64,
 }
 
 impl<'a> Unknown<'a> {
     /// Starts without rows.
     pub fn new(features: &'a Features) -> Unknown<'a> {
-        Unknown { features, counts: vec![(0, 0); features.layout().embedded.len()] }
+        Unknown { features, counts: vec![ValueCounts::default(); features.layout().embedded.len()] }
     }
 
     /// Adds rows that these features encoded.
     pub fn add(&mut self, batch: &Batch) {
-        for ((unknown, all), ids) in self.counts.iter_mut().zip(&batch.ids) {
-            let (Ids::One(ids) | Ids::Many { values: ids, .. }) = ids;
-            *unknown += ids.iter().filter(|id| **id == UNKNOWN).count() as u64;
-            *all += ids.iter().filter(|id| **id != MISSING).count() as u64;
+        for (counts, ids) in self.counts.iter_mut().zip(&batch.ids) {
+            let (Ids::One(values) | Ids::Many { values, .. }) = ids;
+            counts.unknown += values.iter().filter(|id| **id == UNKNOWN).count() as u64;
+            let missing = values.iter().filter(|id| **id == MISSING).count() as u64;
+            counts.values += values.len() as u64 - missing;
+            counts.missing += match ids {
+                Ids::One(_) => missing,
+                Ids::Many { offsets, .. } => offsets.windows(2).filter(|ends| ends[0] == ends[1]).count() as u64,
+            };
         }
+    }
+
+    /// What was counted, in the order of [`Layout::embedded`](crate::batch::Layout::embedded).
+    pub fn counts(&self) -> &[ValueCounts] {
+        &self.counts
     }
 
     /// Per embedded field the share of unknown values among those not missing.
     pub(crate) fn shares(&self) -> Vec<f64> {
-        self.counts.iter().map(|(unknown, all)| *unknown as f64 / (*all).max(1) as f64).collect()
+        self.counts.iter().map(|counts| counts.unknown as f64 / counts.values.max(1) as f64).collect()
     }
 
     /// The fields of which most values were unknown though most were known in
     /// training, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (field, (unknown, all)) in self.features.layout.embedded.iter().zip(&self.counts) {
+        for (field, counts) in self.features.layout.embedded.iter().zip(&self.counts) {
+            let ValueCounts { unknown, values: all, .. } = counts;
             let Lookup::Vocabulary(known) = &self.features.tables[field.table] else { continue };
             if unknown * 2 > *all && known.total() * 2 > self.features.rows {
                 warnings.push(format!(

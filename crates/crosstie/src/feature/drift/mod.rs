@@ -116,6 +116,13 @@ impl Features {
         self.profile.as_ref().map(|profile| Tally::new(self, &profile.numbers, false))
     }
 
+    /// What the training rows were like: each thing that was counted of them, and its
+    /// mean or share. Nothing for an artifact of before training rows were described.
+    pub fn described(&self) -> impl Iterator<Item = (&Quantity, f64)> {
+        let measured = self.profile.iter().flat_map(|profile| &profile.measured);
+        measured.map(|measured| (&measured.quantity, measured.seen.unwrap_or(measured.value)))
+    }
+
     /// Holds files against the training rows, whether they have labels or not; `None`
     /// for an artifact of before training rows were described.
     ///
