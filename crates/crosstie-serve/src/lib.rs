@@ -23,6 +23,7 @@ pub mod engine;
 pub mod failure;
 pub mod http;
 pub mod observe;
+pub mod rank;
 pub mod repository;
 pub mod server;
 pub mod settings;
