@@ -103,7 +103,11 @@ impl Turn {
     /// # Errors
     /// A bad cell, a missing column.
     pub fn encode(&mut self, rows: &Rows) -> Result<Batch, Failure> {
-        self.stage(Stage::Decode, |turn| Ok(turn.version.scorer().features().encode(rows, Purpose::Scoring)?))
+        self.stage(Stage::Decode, |turn| {
+            let batch = turn.version.scorer().features().encode(rows, Purpose::Scoring)?;
+            turn.observers.iter().for_each(|observer| observer.encoded(&turn.version, rows, &batch));
+            Ok(batch)
+        })
     }
 
     /// Scores encoded rows, on this thread.

@@ -22,7 +22,9 @@
 pub mod engine;
 pub mod failure;
 pub mod http;
+pub mod metrics;
 pub mod observe;
+pub mod openapi;
 pub mod rank;
 pub mod repository;
 pub mod server;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crosstie::batch::Batch;
+use crosstie::data::Rows;
 use crosstie::learned::Scores;
 
 use crate::engine::Stages;
@@ -53,6 +54,11 @@ pub struct Answered<'a> {
 
 /// Who is told. Nothing here may take long: it is called where requests are answered.
 pub trait Observe: std::fmt::Debug + Send + Sync {
+    /// Rows were encoded; called on the compute thread.
+    fn encoded(&self, version: &Version, rows: &Rows, batch: &Batch) {
+        let _ = (version, rows, batch);
+    }
+
     /// Rows were scored; called on the compute thread.
     fn scored(&self, version: &Version, batch: &Batch, scores: &Scores) {
         let _ = (version, batch, scores);

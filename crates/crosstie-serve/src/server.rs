@@ -16,7 +16,9 @@ use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
 use crate::http;
+use crate::metrics::Metrics;
 use crate::observe::{Observe, Observers};
+use crate::rank::Formula;
 use crate::repository::{Repository, State as VersionState};
 use crate::settings::{Settings, SettingsError, Timeouts};
 use crate::state::State;
@@ -53,6 +55,7 @@ pub enum StartError {
 pub struct Server {
     state: Arc<State>,
     http: SocketAddr,
+    metrics: SocketAddr,
     ending: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     runtime: Option<Runtime>,
@@ -78,21 +81,29 @@ impl Server {
     /// As of [`Server::start`].
     pub fn start_observed(settings: Settings, observers: Vec<Arc<dyn Observe>>) -> Result<Server, StartError> {
         settings.check()?;
-        let observers: Observers = observers.into();
+        let metrics = Arc::new(Metrics::new());
+        let observers: Observers = observers.into_iter().chain([Arc::clone(&metrics) as Arc<dyn Observe>]).collect();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.compute.network_threads())
             .thread_name("network")
             .enable_all()
             .build()?;
         let (http, http_address) = bind(settings.http.address)?;
+        let (figures, metrics_address) = bind(settings.metrics.address)?;
         let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
         let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
         let state = Arc::new(State::new(settings, repository, engine, observers));
         let (ending, ended) = watch::channel(false);
         let router = http::router(Arc::clone(&state));
-        let listeners = vec![runtime.spawn(listen(http, router, Arc::clone(&state), ended))];
+        let shared = Arc::clone(&state);
+        let figures_router = metrics.router(move || shared.engine.waiting());
+        let listeners = vec![
+            runtime.spawn(listen(http, router, Arc::clone(&state), ended.clone())),
+            runtime.spawn(listen(figures, figures_router, Arc::clone(&state), ended)),
+        ];
         tracing::info!("listening on http://{http_address}");
-        let server = Server { state, http: http_address, ending, listeners, runtime: Some(runtime) };
+        let (http, metrics) = (http_address, metrics_address);
+        let server = Server { state, http, metrics, ending, listeners, runtime: Some(runtime) };
         server.look()?;
         Ok(server)
     }
@@ -111,7 +122,20 @@ impl Server {
                 return Err(StartError::Artifact { model, reason });
             }
         }
+        self.check_formulas()?;
         self.state.has_looked();
+        Ok(())
+    }
+
+    /// Refuses a formula that the settings give a model and that is none.
+    fn check_formulas(&self) -> Result<(), StartError> {
+        let catalogue = self.state.repository.catalogue();
+        for (model, formula) in &self.state.settings.rank.formulas {
+            if let Some(version) = catalogue.models.get(model).and_then(|model| model.newest()) {
+                Formula::parse(formula, version.scorer().tasks())
+                    .map_err(|error| SettingsError(format!("rank.formulas.{model}, {error}")))?;
+            }
+        }
         Ok(())
     }
 
@@ -123,6 +147,11 @@ impl Server {
     /// Where it listens for HTTP.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where it listens for Prometheus, at `/metrics`.
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics
     }
 
     /// Whether requests should be sent here.

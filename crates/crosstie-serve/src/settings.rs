@@ -25,6 +25,8 @@ pub struct Settings {
     pub http: Http,
     /// The Open Inference Protocol over gRPC.
     pub grpc: Grpc,
+    /// What ranking adds to that.
+    pub rank: Rank,
     /// Figures for Prometheus.
     pub metrics: Metrics,
     /// Who computes.
@@ -85,6 +87,15 @@ impl Default for Grpc {
     fn default() -> Grpc {
         Grpc { address: loopback(8001) }
     }
+}
+
+/// What ranking adds to scoring.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rank {
+    /// By model, the score of a candidate where a request brings no formula of its own,
+    /// such as `shop = "bid * buy.from_impression * 1000"`.
+    pub formulas: BTreeMap<String, String>,
 }
 
 /// Figures for Prometheus.

@@ -124,6 +124,13 @@ impl State {
         Ok((version?, done?))
     }
 
+    /// Tells the observers of a request that did not come so far as to ask for a model.
+    pub(crate) fn refused(&self, protocol: Protocol, failure: &Failure) {
+        let (took, failure) = (Duration::ZERO, Some(failure));
+        let answered = Answered { protocol, model: "", version: None, rows: 0, took, stages: None, failure };
+        self.observers.iter().for_each(|observer| observer.answered(&answered));
+    }
+
     /// Answers a request for inference whose tensors were taken apart already.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! The Open Inference Protocol, version 2, over HTTP, with its extensions of binary
-//! tensors, statistics, model configuration and model repository.
+//! tensors, statistics, model configuration and model repository; and ranking.
 //!
 //! | route | answer |
 //! |---|---|
+//! | `POST /v1/rank` | candidates, scored and sorted: [`rank`](crate::rank) |
+//! | `GET /openapi.json` | these routes, as OpenAPI describes them |
 //! | `GET /v2/health/live` | 200 as long as the process answers |
 //! | `GET /v2/health/ready` | 200 if requests should be sent here, else 503 |
 //! | `GET /v2/health` | what is ready and what is wrong, as JSON |
@@ -21,7 +23,9 @@
 mod body;
 mod infer;
 mod models;
+mod rank;
 mod repository;
+mod traced;
 mod values;
 
 use std::sync::Arc;
@@ -31,46 +35,61 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::failure::Failure;
+use crate::openapi;
 use crate::state::State;
 
 /// Where the JSON of a body or an answer ends and binary tensors begin.
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-/// All routes of the HTTP listener.
-pub fn router(state: Arc<State>) -> Router {
-    let model = |rest: &str| ["", "/versions/{version}"].map(|version| format!("/v2/models/{{model}}{version}{rest}"));
-    let mut router = Router::new()
-        .route("/v2", get(models::server))
-        .route("/v2/", get(models::server))
-        .route("/v2/health", get(models::health))
-        .route("/v2/health/live", get(models::live))
-        .route("/v2/health/ready", get(models::ready))
-        .route("/v2/models/stats", get(models::all_statistics))
-        .route("/v2/repository/index", post(repository::index))
-        .route("/v2/repository/models/{model}/load", post(repository::load))
-        .route("/v2/repository/models/{model}/unload", post(repository::unload))
-        .route("/v2/logging", any(without))
-        .route("/v2/trace/setting", any(without))
-        .route("/v2/{kind}/status", any(without))
-        .route("/v2/{kind}/unregister", any(without))
-        .route("/v2/{kind}/region/{name}/{what}", any(without));
-    for (rest, handler) in [
-        ("", get(models::metadata)),
-        ("/ready", get(models::model_ready)),
-        ("/config", get(models::config)),
-        ("/stats", get(models::statistics)),
-        ("/infer", post(infer::infer)),
-        ("/trace/setting", any(without)),
-    ] {
-        for path in model(rest) {
-            router = router.route(&path, handler.clone());
-        }
+/// A route: its method, or none where it says that something is not there; its path; and
+/// what answers it.
+pub(crate) type Route = (Option<Method>, String, MethodRouter<Arc<State>>);
+
+/// All routes of the HTTP listener. [`openapi`](crate::openapi) describes those with a method.
+pub(crate) fn routes() -> Vec<Route> {
+    let read = |path: &str, handler| (Some(Method::GET), path.to_string(), handler);
+    let write = |path: &str, handler| (Some(Method::POST), path.to_string(), handler);
+    let none = |path: &str| (None, path.to_string(), any(without));
+    let mut routes = vec![
+        read("/openapi.json", get(openapi::answer)),
+        write("/v1/rank", post(rank::rank)),
+        read("/v2", get(models::server)),
+        read("/v2/health", get(models::health)),
+        read("/v2/health/live", get(models::live)),
+        read("/v2/health/ready", get(models::ready)),
+        read("/v2/models/stats", get(models::all_statistics)),
+        write("/v2/repository/index", post(repository::index)),
+        write("/v2/repository/models/{model}/load", post(repository::load)),
+        write("/v2/repository/models/{model}/unload", post(repository::unload)),
+        // As some clients write it.
+        (None, "/v2/".to_string(), get(models::server)),
+        none("/v2/logging"),
+        none("/v2/trace/setting"),
+        none("/v2/{kind}/status"),
+        none("/v2/{kind}/unregister"),
+        none("/v2/{kind}/region/{name}/{what}"),
+    ];
+    for model in ["/v2/models/{model}", "/v2/models/{model}/versions/{version}"] {
+        routes.extend([
+            read(model, get(models::metadata)),
+            read(&format!("{model}/ready"), get(models::model_ready)),
+            read(&format!("{model}/config"), get(models::config)),
+            read(&format!("{model}/stats"), get(models::statistics)),
+            write(&format!("{model}/infer"), post(infer::infer)),
+            none(&format!("{model}/trace/setting")),
+        ]);
     }
+    routes
+}
+
+/// The HTTP listener's answers.
+pub fn router(state: Arc<State>) -> Router {
+    let router = routes().into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(&path, handler));
     router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -78,10 +97,11 @@ pub fn router(state: Arc<State>) -> Router {
         .layer(RequestDecompressionLayer::new())
         .layer(CompressionLayer::new())
         .layer(axum::middleware::map_response(in_json))
+        .layer(axum::middleware::from_fn(traced::traced))
 }
 
 async fn no_route(uri: Uri) -> Failure {
-    Failure::NotFound(format!("there is nothing at `{}`; the protocol's paths begin with /v2", uri.path()))
+    Failure::NotFound(format!("there is nothing at `{}`; /openapi.json tells what is there", uri.path()))
 }
 
 async fn no_method(method: Method, uri: Uri) -> Failure {

@@ -1,0 +1,81 @@
+//! An id for every request, and a line of the log.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::failure::Failure;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: &str = "traceparent";
+/// Characters of a client's own id.
+const LONGEST: usize = 128;
+/// What takes longer is told at the level `info`.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What a request is called: by its client in the header `x-request-id`, or by us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+/// Names a request, answers it, and says so: at `debug` what went well, at `info` what
+/// failed or took long.
+pub async fn traced(mut request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let id = id_of(request.headers());
+    let trace = text(request.headers(), TRACEPARENT).unwrap_or_default().to_string();
+    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    let (status, took) = (response.status(), start.elapsed());
+    let failure = response.extensions().get::<Failure>();
+    let (reason, said) = failure.map(|failure| (failure.reason(), failure.to_string())).unwrap_or_default();
+    let (status_code, milliseconds) = (status.as_u16(), took.as_secs_f64() * 1e3);
+    if status == StatusCode::OK && took < SLOW {
+        tracing::debug!(request = %id, %method, %path, status = status_code, milliseconds, traceparent = %trace);
+    } else {
+        tracing::info!(
+            request = %id, %method, %path, status = status_code, milliseconds, traceparent = %trace, reason, said = %said
+        );
+    }
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn id_of(headers: &HeaderMap) -> String {
+    let given = text(headers, REQUEST_ID.as_str()).filter(|id| !id.is_empty() && id.len() <= LONGEST);
+    given.map_or_else(new_id, String::from)
+}
+
+/// A number that no other request has: a count, mixed with what is random to this process.
+fn new_id() -> String {
+    static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:016x}", RANDOM.hash_one(COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_s_id_is_kept_and_others_are_all_different() {
+        let mut headers = HeaderMap::new();
+        assert_ne!(id_of(&headers), id_of(&headers));
+        headers.insert(REQUEST_ID, HeaderValue::from_static("a-7"));
+        assert_eq!(id_of(&headers), "a-7");
+        headers.insert(REQUEST_ID, HeaderValue::try_from("x".repeat(LONGEST + 1)).unwrap());
+        assert_eq!(id_of(&headers).len(), 16);
+    }
+}
