@@ -3,9 +3,9 @@
 //! A request goes one way: a protocol ([`http`]) reads it and asks [`State`](state::State)
 //! for an answer; that looks the model's [`Version`](repository::Version) up, holds it, and
 //! gives the work a [`Turn`](engine::Turn) on one compute thread, where it is taken apart
-//! ([`tensor`]), encoded, scored, and turned into bytes. [`Observe`](observe::Observe)rs are
-//! told. What goes wrong is a [`Failure`](failure::Failure), which has a code in every
-//! protocol.
+//! ([`tensor`], [`rank`]), encoded, scored, and turned into bytes.
+//! [`Observe`](observe::Observe)rs are told, [`metrics`] among them. What goes wrong is a
+//! [`Failure`](failure::Failure), which has a code in every protocol.
 //!
 //! ```no_run
 //! use crosstie_serve::server::Server;

@@ -1,5 +1,8 @@
 //! Ranking: what is answered, what is noted, what is refused, what is counted.
 
+// Helpers are no tests to the lint.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;
@@ -128,7 +131,7 @@ impl Served {
 /// Rows 0 to 11 of the log, which are of one user each, as a request of one candidate.
 fn candidate(row: usize) -> Value {
     let tags = [json!(["new"]), json!(["new", "red"]), json!("red|big"), json!([])];
-    let price = if row % 11 > 0 { json!((row % 11) as f64 * 1.5) } else { Value::Null };
+    let price = json!(Some(row % 11).filter(|price| *price > 0).map(|price| price as f64 * 1.5));
     json!({"item": row % 7, "price": price, "tags": tags[row % 4]})
 }
 

@@ -3,7 +3,7 @@
 use crosstie::feature::{Features, Unknown};
 use crosstie::spelling;
 
-use super::columns::{Candidates, Giver, Plan};
+use super::columns::{Candidates, Plan};
 
 /// Of what the request gives and lacks.
 pub(super) fn columns(plan: &Plan<'_>, candidates: &Candidates) -> Vec<String> {
@@ -18,7 +18,8 @@ pub(super) fn columns(plan: &Plan<'_>, candidates: &Candidates) -> Vec<String> {
         }
     }
     for stranger in &candidates.strangers {
-        let lacking = plan.names().enumerate().filter(|(place, _)| candidates.givers[*place] != Some(Giver::User));
+        let lacks = |place: usize| candidates.givers[place].is_none() || candidates.absent[place] > 0;
+        let lacking = plan.names().enumerate().filter(|(place, _)| lacks(*place));
         let hint = spelling::nearest(stranger, lacking.map(|(_, name)| name));
         let hint = hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         notes.push(format!("`{stranger}` is no field of the model{hint}"));
