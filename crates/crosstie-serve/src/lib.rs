@@ -1,6 +1,7 @@
 //! `crosstie serve`: trained models behind HTTP and gRPC.
 //!
-//! A request goes one way: a protocol ([`http`]) reads it and asks [`State`](state::State)
+//! A request goes one way: a connection ([`edge`]) brings it, a protocol
+//! ([`http`], [`grpc`]) reads it and asks [`State`](state::State)
 //! for an answer; that looks the model's [`Version`](repository::Version) up, holds it, and
 //! gives the work a [`Turn`](engine::Turn) on one compute thread, where it is taken apart
 //! ([`tensor`], [`rank`]), encoded, scored, and turned into bytes.
@@ -19,8 +20,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod edge;
 pub mod engine;
 pub mod failure;
+pub mod grpc;
 pub mod http;
 pub mod metrics;
 pub mod observe;

@@ -1,27 +1,25 @@
 //! The server as a whole: from settings to open ports, and to its end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::edge::keys::Keys;
+use crate::edge::{EdgeError, Limits, Listener, Tls};
 use crate::engine::Engine;
-use crate::http;
 use crate::metrics::Metrics;
 use crate::observe::{Observe, Observers};
 use crate::rank::Formula;
 use crate::repository::{Repository, State as VersionState};
 use crate::settings::{Settings, SettingsError, Timeouts};
 use crate::state::State;
+use crate::{grpc, http};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +27,9 @@ pub enum StartError {
     /// The settings make no sense.
     #[error("{0}")]
     Settings(#[from] SettingsError),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    /// An address cannot be listened on, or the files of TLS or of keys are no such.
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
     /// There are no threads to be had.
     #[error("cannot start threads: {0}")]
     Threads(#[from] io::Error),
@@ -55,9 +48,10 @@ pub enum StartError {
 pub struct Server {
     state: Arc<State>,
     http: SocketAddr,
+    grpc: SocketAddr,
     metrics: SocketAddr,
     ending: watch::Sender<bool>,
-    listeners: Vec<JoinHandle<()>>,
+    listeners: Vec<JoinHandle<usize>>,
     runtime: Option<Runtime>,
 }
 
@@ -88,22 +82,34 @@ impl Server {
             .thread_name("network")
             .enable_all()
             .build()?;
-        let (http, http_address) = bind(settings.http.address)?;
-        let (figures, metrics_address) = bind(settings.metrics.address)?;
+        let keys = Keys::of(settings.keys.file.as_deref())?;
+        let (tls, limits) = (Tls::of(&settings.tls)?, Limits::of(&settings));
+        let addresses = [settings.http.address, settings.grpc.address, settings.metrics.address];
+        let open = |address| runtime.block_on(Listener::open(address, tls.clone(), limits));
+        let listeners = addresses.into_iter().map(open).collect::<Result<Vec<Listener>, EdgeError>>()?;
         let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
         let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
         let state = Arc::new(State::new(settings, repository, engine, observers));
-        let (ending, ended) = watch::channel(false);
-        let router = http::router(Arc::clone(&state));
+        let (ending, _) = watch::channel(false);
+        let close = Timeouts::of(state.settings.timeouts.close_seconds);
         let shared = Arc::clone(&state);
-        let figures_router = metrics.router(move || shared.engine.waiting());
-        let listeners = vec![
-            runtime.spawn(listen(http, router, Arc::clone(&state), ended.clone())),
-            runtime.spawn(listen(figures, figures_router, Arc::clone(&state), ended)),
+        let routers = [
+            http::router(Arc::clone(&state)),
+            grpc::router(Arc::clone(&state)),
+            metrics.router(move || shared.engine.waiting()),
         ];
-        tracing::info!("listening on http://{http_address}");
-        let (http, metrics) = (http_address, metrics_address);
-        let server = Server { state, http, metrics, ending, listeners, runtime: Some(runtime) };
+        let [http, grpc, metrics] = [0, 1, 2].map(|place| listeners[place].address());
+        let serve = |(listener, router): (Listener, Router)| {
+            let (router, mut ended) = (keys.clone().guard(router), ending.subscribe());
+            let stop = async move {
+                // A server that was dropped has ended, too.
+                let _ = ended.wait_for(|ended| *ended).await;
+            };
+            runtime.spawn(listener.serve(router, stop, close))
+        };
+        let listeners = listeners.into_iter().zip(routers).map(serve).collect();
+        tracing::info!("listening on {http} for HTTP, on {grpc} for gRPC, on {metrics} for metrics");
+        let server = Server { state, http, grpc, metrics, ending, listeners, runtime: Some(runtime) };
         server.look()?;
         Ok(server)
     }
@@ -149,6 +155,11 @@ impl Server {
         self.http
     }
 
+    /// Where it listens for gRPC.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
     /// Where it listens for Prometheus, at `/metrics`.
     pub fn metrics(&self) -> SocketAddr {
         self.metrics
@@ -172,14 +183,13 @@ impl Server {
         runtime.block_on(async {
             tokio::time::sleep(drain).await;
             self.ending.send_replace(true);
-            let all = async {
-                for listener in self.listeners.drain(..) {
-                    // A listener that panicked has ended, too.
-                    let _ = listener.await;
-                }
-            };
-            if tokio::time::timeout(close, all).await.is_err() {
-                tracing::warn!("requests still open after {close:?} are broken off");
+            let mut cut_off = 0;
+            for listener in self.listeners.drain(..) {
+                // A listener that panicked has ended, too.
+                cut_off += listener.await.unwrap_or(0);
+            }
+            if cut_off > 0 {
+                tracing::warn!("connections with requests still open after {close:?}, and broken off: {cut_off}");
             }
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -210,43 +220,4 @@ async fn asked_to_end() -> io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
-}
-
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).map_err(listen)?;
-    listener.set_nonblocking(true).map_err(listen)?;
-    let local = listener.local_addr().map_err(listen)?;
-    Ok((listener, local))
-}
-
-/// Accepts connections until told to end, and then waits until those there are have ended.
-async fn listen(listener: TcpListener, router: Router, state: Arc<State>, mut ended: watch::Receiver<bool>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Timeouts::of(state.settings.timeouts.header_seconds));
-    builder.http2().timer(TokioTimer::new());
-    let open = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = ended.wait_for(|ended| *ended) => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            // Out of descriptors, say: what is open may end and give some back.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        // Answers are written in one piece; waiting for more would only delay them.
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = open.watch(connection);
-        tokio::spawn(async move {
-            // A connection that breaks is its client's to know.
-            let _ = connection.await;
-        });
-    }
-    drop(listener);
-    open.shutdown().await;
 }

@@ -177,8 +177,11 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// For a connection to send the head of its next request, and for its TLS handshake.
+    /// For a connection to send the head of its first request, its TLS handshake included.
     pub header_seconds: f64,
+    /// For a connection without a request, or with requests of which no byte moves; then it
+    /// is closed.
+    pub idle_seconds: f64,
     /// For a request to be answered, from when it was read. A request may ask for less.
     pub request_seconds: f64,
     /// For a request's body to arrive.
@@ -194,6 +197,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
             header_seconds: 10.0,
+            idle_seconds: 75.0,
             request_seconds: 10.0,
             body_seconds: 30.0,
             drain_seconds: 5.0,
@@ -225,7 +229,9 @@ pub struct Tls {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// A file with API keys. Without one everybody may ask everything.
+    /// A file with API keys, one `name right key` per line; the right is `read` or `admin`.
+    /// More may be in the environment, in `CROSSTIE_KEYS`. Without any everybody may ask
+    /// everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
 }
@@ -273,10 +279,12 @@ impl Settings {
                 return wrong(format!("{key} must be at least 1, found 0"));
             }
         }
-        let Timeouts { header_seconds, request_seconds, body_seconds, drain_seconds, close_seconds } = self.timeouts;
+        let Timeouts { header_seconds, idle_seconds, request_seconds, body_seconds, drain_seconds, close_seconds } =
+            self.timeouts;
         for (key, found, least) in [
             ("repository.poll_seconds", self.repository.poll_seconds, 0.0),
             ("timeouts.header_seconds", header_seconds, f64::MIN_POSITIVE),
+            ("timeouts.idle_seconds", idle_seconds, f64::MIN_POSITIVE),
             ("timeouts.request_seconds", request_seconds, f64::MIN_POSITIVE),
             ("timeouts.body_seconds", body_seconds, f64::MIN_POSITIVE),
             ("timeouts.drain_seconds", drain_seconds, 0.0),

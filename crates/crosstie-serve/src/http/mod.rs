@@ -39,6 +39,8 @@ use axum::routing::{MethodRouter, any, get, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
+pub(crate) use models::{EXTENSIONS, PLATFORM};
+
 use crate::failure::Failure;
 use crate::openapi;
 use crate::state::State;
