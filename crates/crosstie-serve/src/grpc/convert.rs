@@ -131,11 +131,12 @@ pub(super) fn answer_of(answer: InferAnswer, version: &Version, id: String) -> M
         let (datatype, shape) = (Datatype::Fp64.name().to_string(), vec![rows]);
         InferOutputTensor { name: output.name, datatype, shape, ..InferOutputTensor::default() }
     });
+    let artifact = InferParameter { parameter_choice: Some(ParameterChoice::StringParam(version.artifact().into())) };
     ModelInferResponse {
         model_name: version.model().to_string(),
         model_version: version.number().to_string(),
         id,
-        parameters: Parameters::new(),
+        parameters: [("artifact".to_string(), artifact)].into(),
         outputs: outputs.collect(),
         raw_output_contents: raw,
     }

@@ -22,14 +22,12 @@ use super::generated::{
 use super::{convert, wanted_within};
 use crate::engine::Stage;
 use crate::failure::Failure;
+use crate::http::{EXTENSIONS, PLATFORM};
 use crate::observe::Protocol;
 use crate::repository::{State as Condition, Version};
 use crate::state::{State, Target};
 use crate::statistics::Tally;
 use crate::tensor::{self, Datatype};
-
-/// What runs the models.
-const PLATFORM: &str = "crosstie";
 
 /// Answers by the server's state.
 pub(super) struct Inference(pub Arc<State>);
@@ -82,7 +80,7 @@ impl GrpcInferenceService for Inference {
         Ok(Response::new(ServerMetadataResponse {
             name: "crosstie".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            extensions: ["model_configuration", "model_repository", "statistics"].map(String::from).into(),
+            extensions: EXTENSIONS.map(String::from).into(),
         }))
     }
 
@@ -93,18 +91,18 @@ impl GrpcInferenceService for Inference {
         let ModelMetadataRequest { name, version } = asked.into_inner();
         let catalogue = self.0.repository.catalogue();
         let found = catalogue.version(&name, Some(&version))?;
-        let tensor = |name: &String, datatype: Datatype| TensorMetadata {
+        let tensor = |name: &String, datatype: Datatype, shape: &[i64]| TensorMetadata {
             name: name.clone(),
             datatype: datatype.name().into(),
-            shape: vec![-1],
+            shape: shape.into(),
         };
         let versions = catalogue.models.get(&name).into_iter().flat_map(|model| model.ready.keys());
         Ok(Response::new(ModelMetadataResponse {
             name,
             versions: versions.map(u64::to_string).collect(),
             platform: PLATFORM.into(),
-            inputs: found.inputs().iter().map(|input| tensor(&input.name, input.datatype())).collect(),
-            outputs: found.outputs().iter().map(|output| tensor(output, Datatype::Fp64)).collect(),
+            inputs: found.inputs().iter().map(|input| tensor(&input.name, input.datatype(), &[-1, 1])).collect(),
+            outputs: found.outputs().iter().map(|output| tensor(output, Datatype::Fp64, &[-1])).collect(),
         }))
     }
 
@@ -147,19 +145,19 @@ impl GrpcInferenceService for Inference {
         let inputs = found.inputs().iter().map(|input| ModelInput {
             name: input.name.clone(),
             data_type: convert::type_of(input.datatype()).into(),
-            dims: vec![-1],
+            dims: vec![1],
             ..Default::default()
         });
         let outputs = found.outputs().iter().map(|output| ModelOutput {
             name: output.clone(),
             data_type: convert::type_of(Datatype::Fp64).into(),
-            dims: vec![-1],
+            dims: vec![1],
         });
         let config = ModelConfig {
             name,
             platform: PLATFORM.into(),
             backend: PLATFORM.into(),
-            max_batch_size: 0,
+            max_batch_size: i32::try_from(self.0.settings.limits.candidates).unwrap_or(i32::MAX),
             input: inputs.collect(),
             output: outputs.collect(),
             model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
