@@ -222,9 +222,9 @@ impl GrpcInferenceService for Inference {
 /// What is loaded is what is in the repository.
 fn no_parameters(first: Option<(String, ModelRepositoryParameter)>) -> Result<(), Failure> {
     match first {
-        Some((name, _)) => Err(Failure::Unsupported(format!(
-            "the parameter `{name}`: a model is loaded as it is in the repository, and not from the request"
-        ))),
+        Some((name, _)) => {
+            Err(Failure::field(name, "a parameter", "none: a model is loaded from the repository, as it lies there"))
+        }
         None => Ok(()),
     }
 }
