@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::command::{demo, evaluate, inspect, models, predict, prepare, reference, serve, synth, train};
+use crate::command::{demo, evaluate, inspect, join, models, predict, prepare, reference, serve, synth, train};
 use crate::session::Session;
 
 /// Multi-task, multi-scenario models of what people do after they see
@@ -53,6 +53,7 @@ pub enum Command {
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
     Serve(serve::Serve),
+    Join(join::Join),
     Demo(demo::Demo),
 }
 
@@ -68,6 +69,7 @@ impl Command {
             Command::Evaluate(command) => command.execute(session),
             Command::Predict(command) => command.execute(session),
             Command::Serve(command) => command.execute(),
+            Command::Join(command) => command.execute(session),
             Command::Demo(command) => command.execute(session),
         }
     }

@@ -25,6 +25,7 @@ pub mod engine;
 pub mod failure;
 pub mod grpc;
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod observe;
 pub mod openapi;

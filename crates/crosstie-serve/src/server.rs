@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::edge::keys::Keys;
 use crate::edge::{EdgeError, Limits, Listener, Tls};
 use crate::engine::Engine;
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::observe::{Observe, Observers};
 use crate::rank::Formula;
@@ -30,6 +31,9 @@ pub enum StartError {
     /// An address cannot be listened on, or the files of TLS or of keys are no such.
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    /// The log cannot be written.
+    #[error("log: {0}")]
+    Log(crosstie::Error),
     /// There are no threads to be had.
     #[error("cannot start threads: {0}")]
     Threads(#[from] io::Error),
@@ -89,7 +93,9 @@ impl Server {
         let listeners = addresses.into_iter().map(open).collect::<Result<Vec<Listener>, EdgeError>>()?;
         let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
         let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
-        let state = Arc::new(State::new(settings, repository, engine, observers));
+        let log = settings.log.directory.as_ref().map(|directory| Log::open(directory, &settings.log));
+        let log = log.transpose().map_err(StartError::Log)?;
+        let state = Arc::new(State::new(settings, repository, engine, log, observers));
         let (ending, _) = watch::channel(false);
         let close = Timeouts::of(state.settings.timeouts.close_seconds);
         let shared = Arc::clone(&state);
@@ -190,6 +196,10 @@ impl Server {
             }
             if cut_off > 0 {
                 tracing::warn!("connections with requests still open after {close:?}, and broken off: {cut_off}");
+            }
+            if let Some(log) = &self.state.log {
+                // Closed already would be well, too.
+                let _ = log.flush().await;
             }
         });
         runtime.shutdown_timeout(Duration::from_secs(1));

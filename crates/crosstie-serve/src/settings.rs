@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::log::LogSettings;
+
 /// All settings. Times are in seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -35,6 +37,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// What was shown and what came of it, on the disk.
+    pub log: LogSettings,
     /// Encryption.
     pub tls: Tls,
     /// Who may ask.
@@ -274,6 +278,8 @@ impl Settings {
             ("limits.candidates", limits.candidates),
             ("limits.concurrency", limits.concurrency),
             ("limits.connections", limits.connections),
+            ("log.segment_bytes", self.log.segment_bytes),
+            ("log.queue_bytes", self.log.queue_bytes),
         ] {
             if found == 0 {
                 return wrong(format!("{key} must be at least 1, found 0"));
@@ -289,6 +295,7 @@ impl Settings {
             ("timeouts.body_seconds", body_seconds, f64::MIN_POSITIVE),
             ("timeouts.drain_seconds", drain_seconds, 0.0),
             ("timeouts.close_seconds", close_seconds, 0.0),
+            ("log.segment_seconds", self.log.segment_seconds, f64::MIN_POSITIVE),
         ] {
             if !(found >= least && found <= LONGEST) {
                 let least = if least > 0.0 { "above 0" } else { "0 or more" };

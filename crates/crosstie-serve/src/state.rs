@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Done, Engine, Turn};
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::observe::{Answered, Observers, Protocol};
 use crate::repository::{Repository, Version};
 use crate::settings::{Settings, Timeouts};
@@ -22,6 +23,8 @@ pub struct State {
     pub repository: Repository,
     /// Who computes.
     pub engine: Engine,
+    /// What was shown and what came of it, if the settings name a place.
+    pub log: Option<Log>,
     observers: Observers,
     requests: Arc<Semaphore>,
     looked: AtomicBool,
@@ -42,12 +45,19 @@ pub struct Target {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings, repository: Repository, engine: Engine, observers: Observers) -> State {
+    pub(crate) fn new(
+        settings: Settings,
+        repository: Repository,
+        engine: Engine,
+        log: Option<Log>,
+        observers: Observers,
+    ) -> State {
         let requests = Arc::new(Semaphore::new(settings.limits.concurrency.min(Semaphore::MAX_PERMITS)));
         State {
             settings,
             repository,
             engine,
+            log,
             observers,
             requests,
             looked: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;
+pub mod join;
 pub mod models;
 pub mod predict;
 pub mod prepare;

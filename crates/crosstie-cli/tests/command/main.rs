@@ -8,6 +8,7 @@ mod calibration;
 mod directory;
 mod drift;
 mod inspect;
+mod join;
 mod place;
 mod plain;
 mod resume;

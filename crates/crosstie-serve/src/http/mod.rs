@@ -16,11 +16,13 @@
 //! | `POST /v2/models/{model}[/versions/{version}]/infer` | scores |
 //! | `POST /v2/repository/index` | versions and how they are |
 //! | `POST /v2/repository/models/{model}/load`, `…/unload` | when it is done |
+//! | `POST /v1/feedback` | `{"accepted": n, "repeated": m}` when the events are on the disk |
 //! | `/v2/trace/…`, `/v2/logging`, `/v2/…sharedmemory…` | 400: this server has none |
 //!
 //! Only 200 is success; whatever else is `{"error": "..."}`.
 
 mod body;
+mod feedback;
 mod infer;
 mod models;
 mod rank;
@@ -60,6 +62,7 @@ pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
         read("/openapi.json", get(openapi::answer)),
         write("/v1/rank", post(rank::rank)),
+        write("/v1/feedback", post(feedback::feedback)),
         read("/v2", get(models::server)),
         read("/v2/health", get(models::health)),
         read("/v2/health/live", get(models::live)),

@@ -7,10 +7,12 @@ use crate::arrow::datatypes::TimeUnit;
 
 const DAY: i64 = 86_400;
 
-/// Seconds from the beginning of 1970, and nanoseconds above them.
+/// A moment in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub struct Moment {
+    /// Seconds from the beginning of 1970.
     pub seconds: i64,
+    /// Nanoseconds above them, fewer than a second has.
     pub nanoseconds: u32,
 }
 
@@ -25,6 +27,7 @@ pub(super) fn per_second(unit: TimeUnit) -> i64 {
 }
 
 impl Moment {
+    /// So many of a unit from the beginning of 1970.
     pub fn new(ticks: i64, unit: TimeUnit) -> Moment {
         let per_second = per_second(unit);
         let part = ticks.rem_euclid(per_second) * (1_000_000_000 / per_second);

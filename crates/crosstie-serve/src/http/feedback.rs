@@ -1,0 +1,232 @@
+//! `POST /v1/feedback`: what somebody did with what was shown.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use crosstie::spelling;
+use serde_json::{Map, Value};
+
+use super::body;
+use crate::failure::{Failure, Fault};
+use crate::log::{Accepted, CandidateName, Feedback, Time};
+use crate::state;
+
+/// Bytes of a name or an id, at most.
+const LONGEST: usize = 256;
+
+const KEYS: [&str; 6] = ["request", "candidate", "action", "value", "time", "event"];
+
+/// `POST /v1/feedback`. Answered when all events are on the disk.
+pub async fn feedback(
+    State(state): State<Arc<state::State>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Accepted>, Failure> {
+    let _permit = state.enter()?;
+    let Some(log) = &state.log else {
+        return Err(Failure::NotFound("this server keeps no log, so it takes no feedback (log.directory)".into()));
+    };
+    let body = body::read(&state.settings, &headers, body).await?;
+    Ok(Json(log.feedback(parse(&body, Time::now())?).await?))
+}
+
+/// Reads one event or a list of them. What names no time happened `now`.
+///
+/// An event is `{"request": "9f2c", "candidate": 3, "action": "buy", "value": 12.5,
+/// "time": "2026-11-27T08:00:00Z", "event": "e1"}`: `candidate` is a place in the request
+/// from 0, or an id as text; `time` RFC 3339 or seconds since the beginning of 1970. The
+/// last three may be left out.
+///
+/// # Errors
+/// [`Failure::BadRequest`] with the event as its row and the key as its field.
+fn parse(body: &[u8], now: Time) -> Result<Vec<Feedback>, Failure> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Failure::request(format!("a body that cannot be read: {error}"), "JSON"))?;
+    match &body {
+        Value::Array(events) => events.iter().enumerate().map(|(index, event)| one(index, event, now)).collect(),
+        event => Ok(vec![one(0, event, now)?]),
+    }
+}
+
+fn one(index: usize, event: &Value, now: Time) -> Result<Feedback, Failure> {
+    let Value::Object(keys) = event else {
+        let row = Some(index as u64 + 1);
+        let (found, expected) = (found(event), "an object".into());
+        return Err(Failure::BadRequest(Fault { field: None, row, found, expected }));
+    };
+    let event = Keys { row: index as u64 + 1, keys };
+    if let Some(unknown) = keys.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let hint = spelling::hint(unknown, KEYS);
+        return Err(event.wrong(unknown, &format!("no such key{hint}")));
+    }
+    Ok(Feedback {
+        request: event.text("request")?.ok_or_else(|| event.wrong("request", "a text"))?,
+        candidate: event.candidate()?,
+        action: event.text("action")?.ok_or_else(|| event.wrong("action", "a text"))?,
+        value: event.value()?,
+        time: event.time()?.unwrap_or(now),
+        received: now,
+        event: event.text("event")?,
+    })
+}
+
+/// The keys of one event.
+struct Keys<'a> {
+    /// Which event, from 1.
+    row: u64,
+    keys: &'a Map<String, Value>,
+}
+
+impl Keys<'_> {
+    /// The value of a key that is there and not null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, key: &str, expected: &str) -> Failure {
+        let found = self.keys.get(key).map_or_else(|| "nothing".into(), found);
+        Failure::BadRequest(Fault { field: Some(key.into()), row: Some(self.row), found, expected: expected.into() })
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, Failure> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Err(self.wrong(key, "a text that is not empty")),
+            Some(Value::String(text)) if text.len() > LONGEST => {
+                Err(self.wrong(key, &format!("a text of at most {LONGEST} bytes")))
+            }
+            Some(Value::String(text)) if text.chars().any(char::is_control) => {
+                Err(self.wrong(key, "a text without control characters"))
+            }
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.wrong(key, "a text")),
+        }
+    }
+
+    fn candidate(&self) -> Result<CandidateName, Failure> {
+        let expected = "its place in the request, from 0, or its id as text";
+        match self.get("candidate") {
+            Some(Value::String(_)) => self.text("candidate")?.map(CandidateName::Id),
+            Some(Value::Number(number)) => {
+                number.as_u64().and_then(|number| u32::try_from(number).ok()).map(CandidateName::Index)
+            }
+            _ => None,
+        }
+        .ok_or_else(|| self.wrong("candidate", expected))
+    }
+
+    fn value(&self) -> Result<Option<f64>, Failure> {
+        match self.get("value") {
+            None => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or_else(|| self.wrong("value", "a number")),
+        }
+    }
+
+    fn time(&self) -> Result<Option<Time>, Failure> {
+        let time = match self.get("time") {
+            None => return Ok(None),
+            Some(Value::String(text)) => Time::parse(text),
+            Some(value) => value.as_f64().and_then(Time::from_seconds),
+        };
+        let expected = "a time such as 2026-11-27T08:00:00Z, or seconds since the beginning of 1970";
+        time.map(Some).ok_or_else(|| self.wrong("time", expected))
+    }
+}
+
+/// A value in few words.
+fn found(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "an object".into(),
+        Value::String(text) if text.len() > 40 => format!("a text of {} bytes", text.len()),
+        value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn wrong(body: &str) -> String {
+        parse(body.as_bytes(), Time(0)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_event_and_a_list_are_read() {
+        let body = r#"{"request": "9f2c", "candidate": 3, "action": "buy", "value": 12.5, "time": "2026-11-27T08:00:00+01:00", "event": "e1"}"#;
+        let event = Feedback {
+            request: "9f2c".into(),
+            candidate: CandidateName::Index(3),
+            action: "buy".into(),
+            value: Some(12.5),
+            time: Time(1_795_762_800_000_000),
+            received: Time(9),
+            event: Some("e1".into()),
+        };
+        assert_eq!(parse(body.as_bytes(), Time(9)), Ok(vec![event.clone()]));
+        let short = r#"{"request": "9f2c", "candidate": "i3", "action": "buy", "value": null, "time": 1795762800}"#;
+        let other = Feedback { candidate: CandidateName::Id("i3".into()), value: None, event: None, ..event.clone() };
+        assert_eq!(parse(format!("[{body}, {short}]").as_bytes(), Time(9)), Ok(vec![event, other]));
+        assert_eq!(parse(b"[]", Time(9)), Ok(vec![]));
+        let now = parse(br#"{"request": "9f2c", "candidate": 0, "action": "buy"}"#, Time(9)).unwrap();
+        assert_eq!(now[0].time, Time(9));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_event_and_key() {
+        let right = r#"{"request": "r", "candidate": 1, "action": "a"}"#;
+        for (event, expected) in [
+            (r#"{"candidate": 1, "action": "a"}"#, "field `request`, row 2: found nothing, expected a text"),
+            (r#"{"request": "", "candidate": 1, "action": "a"}"#, "field `request`, row 2: found \"\", expected"),
+            (
+                r#"{"request": "r", "candidate": true, "action": "a"}"#,
+                "field `candidate`, row 2: found true, expected its",
+            ),
+            (r#"{"request": "r", "candidate": -1, "action": "a"}"#, "field `candidate`, row 2: found -1, expected its"),
+            (r#"{"request": "r", "candidate": 1, "action": 7}"#, "field `action`, row 2: found 7, expected a text"),
+            (r#"{"request": "r", "candidate": 1, "action": "a\nb"}"#, "without control characters"),
+            (r#"{"request": "r", "candidate": 1, "action": "a", "value": "1"}"#, "field `value`, row 2: found \"1\""),
+            (
+                r#"{"request": "r", "candidate": 1, "action": "a", "time": 1795762800250}"#,
+                "field `time`, row 2: found 1795",
+            ),
+            (
+                r#"{"request": "r", "candidate": 1, "action": "a", "time": "noon"}"#,
+                "field `time`, row 2: found \"noon\"",
+            ),
+            (
+                r#"{"request": "r", "candidate": 1, "acton": "a"}"#,
+                "field `acton`, row 2: found \"a\", expected no such key; did you mean `action`?",
+            ),
+            ("7", "row 2: found 7, expected an object"),
+        ] {
+            let said = wrong(&format!("[{right}, {event}]"));
+            assert!(said.contains(expected), "{event}: {said}");
+        }
+        assert!(wrong("{").contains("a body that cannot be read: EOF"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&body, Time(0));
+        }
+
+        #[test]
+        fn accepted_feedback_is_read_back_from_its_record(text in "\\PC{1,60}", number in any::<u32>(), value in any::<f64>()) {
+            let body = json!([{"request": text, "candidate": number, "action": text, "value": value, "event": text},
+                {"request": text, "candidate": text, "action": text}]);
+            let events = parse(body.to_string().as_bytes(), Time(5)).unwrap();
+            for event in events {
+                let json = serde_json::to_string(&event).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Feedback>(&json).unwrap(), event);
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Exposures and what came of them, brought together.
+//!
+//! [`Joined::read`] goes through logs once and keeps of each exposure where it stands, and
+//! of each feedback event what it says: about 100 bytes of either. [`Joined::each`] then
+//! reads the exposures one by one, in the order of their times. Logs of several servers are
+//! one log: feedback may be heard by another server than the one that scored.
+//!
+//! An action **happened** if it was done at most the window after the exposure. What a
+//! client says was done before the exposure, or after it was heard of, is a clock that goes
+//! wrong: the action counts as done then. A repeated event counts once.
+//!
+//! Whether it happened is known when the window has **passed**: when the exposure is older
+//! than the window, seen from the newest event of the log. Until then labels are null, also
+//! of what happened already, or else the youngest rows would tell of actions too often.
+
+mod cells;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crosstie::{Error, Result};
+
+use super::event::{CandidateName, Event, Exposure, Feedback, key};
+use super::read::{self, Damage, Segment};
+use super::time::Time;
+use cells::Seen;
+
+pub use table::{Files, Report};
+
+/// One or several logs, read through.
+#[derive(Debug)]
+pub struct Joined {
+    segments: Vec<Segment>,
+    /// By time.
+    exposures: Vec<Place>,
+    feedback: HashMap<u128, Vec<Heard>>,
+    actions: Vec<String>,
+    /// Actions of which a value was told.
+    valued: HashSet<u32>,
+    features: BTreeMap<String, Seen>,
+    tasks: BTreeSet<String>,
+    newest: Time,
+    damages: Vec<Damage>,
+}
+
+/// Where an exposure stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    time: Time,
+    request: u128,
+    segment: u32,
+    offset: u64,
+    length: usize,
+}
+
+/// What a feedback event says.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    candidate: Which,
+    action: u32,
+    event: Option<u128>,
+    value: Option<f64>,
+    time: Time,
+}
+
+/// [`CandidateName`] in few bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Which {
+    Index(u32),
+    Id(u128),
+}
+
+/// An action that happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Which of the exposure's candidates, by its place in them.
+    pub candidate: usize,
+    /// Index into [`Joined::actions`].
+    pub action: usize,
+    /// What it was worth, if the client said so.
+    pub value: Option<f64>,
+    /// When it was done.
+    pub time: Time,
+}
+
+/// Feedback that belongs to nothing that was shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmatched {
+    /// Events of requests that no log tells of.
+    pub requests: u64,
+    /// Events of candidates that were not among those answered.
+    pub candidates: u64,
+}
+
+impl Joined {
+    /// Reads logs through, also such as are being written.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for a directory that is no log or of a newer format,
+    /// [`Error::File`] for a record that is whole and none of ours, [`Error::Io`].
+    pub fn read(logs: &[PathBuf]) -> Result<Joined> {
+        let mut joined = Joined {
+            segments: Vec::new(),
+            exposures: Vec::new(),
+            feedback: HashMap::new(),
+            actions: Vec::new(),
+            valued: HashSet::new(),
+            features: BTreeMap::new(),
+            tasks: BTreeSet::new(),
+            newest: Time(i64::MIN),
+            damages: Vec::new(),
+        };
+        let mut actions = HashMap::new();
+        for log in logs {
+            for segment in of_log(log)? {
+                let number = joined.segments.len() as u32;
+                let damages = segment.read(|record| {
+                    match record.event {
+                        Event::Segment(_) => {}
+                        Event::Exposure(exposure) => {
+                            joined.expose(&exposure, number, record.offset, record.length);
+                        }
+                        Event::Feedback(feedback) => joined.hear(feedback, &mut actions),
+                    }
+                    Ok(())
+                })?;
+                joined.damages.extend(damages);
+                joined.segments.push(segment);
+            }
+        }
+        joined.order();
+        Ok(joined)
+    }
+
+    fn expose(&mut self, exposure: &Exposure, segment: u32, offset: u64, length: usize) {
+        self.newest = self.newest.max(exposure.time);
+        for task in &exposure.tasks {
+            if !self.tasks.contains(task) {
+                self.tasks.insert(task.clone());
+            }
+        }
+        let own = exposure.candidates.iter().map(|candidate| &candidate.features);
+        for features in exposure.user.iter().chain(&exposure.context).chain(own) {
+            for (name, value) in features.values() {
+                self.features.entry(name).or_default().add(&value);
+            }
+        }
+        let request = key(&[&exposure.request]);
+        self.exposures.push(Place { time: exposure.time, request, segment, offset, length });
+    }
+
+    fn hear(&mut self, feedback: Feedback, actions: &mut HashMap<String, u32>) {
+        self.newest = self.newest.max(feedback.received);
+        let known = actions.len() as u32;
+        let action = *actions.entry(feedback.action).or_insert_with_key(|name| {
+            self.actions.push(name.clone());
+            known
+        });
+        if feedback.value.is_some() {
+            self.valued.insert(action);
+        }
+        let candidate = match feedback.candidate {
+            CandidateName::Index(index) => Which::Index(index),
+            CandidateName::Id(id) => Which::Id(key(&[&id])),
+        };
+        let event = feedback.event.map(|event| key(&[&event]));
+        let time = feedback.time.min(feedback.received);
+        let heard = Heard { candidate, action, event, value: feedback.value, time };
+        self.feedback.entry(key(&[&feedback.request])).or_default().push(heard);
+    }
+
+    /// Sorts all that was read, so that nothing depends on who heard what first.
+    fn order(&mut self) {
+        // Of one request the last exposure counts.
+        self.exposures.sort_by_key(|place| (place.request, place.time, place.segment, place.offset));
+        self.exposures.reverse();
+        self.exposures.dedup_by_key(|place| place.request);
+        self.exposures.sort_by_key(|place| (place.time, place.request));
+
+        let mut names = self.actions.clone();
+        names.extend(self.tasks.iter().cloned());
+        names.sort();
+        names.dedup();
+        let place = |name: &String| names.binary_search(name).unwrap_or_default() as u32;
+        let places: Vec<u32> = self.actions.iter().map(place).collect();
+        for heard in self.feedback.values_mut() {
+            heard.iter_mut().for_each(|heard| heard.action = places[heard.action as usize]);
+            heard.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| total(a.value).total_cmp(&total(b.value))));
+        }
+        self.valued = self.valued.iter().map(|action| places[*action as usize]).collect();
+        self.actions = names;
+    }
+
+    /// The actions: all tasks of all artifacts and all others that happened, by name.
+    pub fn actions(&self) -> &[String] {
+        &self.actions
+    }
+
+    /// The tasks of all artifacts that scored, by name.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        self.tasks.iter().map(String::as_str)
+    }
+
+    /// Number of exposures.
+    pub fn exposures(&self) -> usize {
+        self.exposures.len()
+    }
+
+    /// The time of the newest event, by the clocks of the servers; `None` of logs without any.
+    pub fn newest(&self) -> Option<Time> {
+        (self.newest != Time(i64::MIN)).then_some(self.newest)
+    }
+
+    /// What of the logs cannot be read, and was left out.
+    pub fn damages(&self) -> &[Damage] {
+        &self.damages
+    }
+
+    /// Calls `each` with every exposure, by time, and all that happened with its candidates,
+    /// whenever it did, by time. An event counts once, however often it was sent.
+    ///
+    /// # Errors
+    /// Those of `each`; [`Error::File`] where a log was changed since it was read through,
+    /// [`Error::Io`].
+    pub fn each(&self, mut each: impl FnMut(Exposure, &[Outcome]) -> Result<()>) -> Result<Unmatched> {
+        let mut unmatched = Unmatched::default();
+        let mut matched = 0;
+        let mut open: Option<(u32, File)> = None;
+        for place in &self.exposures {
+            let segment = &self.segments[place.segment as usize];
+            let mut file = match open.take() {
+                Some((number, file)) if number == place.segment => file,
+                _ => File::open(&segment.path).map_err(Error::io(&segment.path))?,
+            };
+            let event = segment.record_at(&mut file, place.offset, place.length)?;
+            open = Some((place.segment, file));
+            let Event::Exposure(exposure) = event else {
+                let message = format!("the record at byte {} is no exposure any more", place.offset);
+                return Err(Error::file(&segment.path, message));
+            };
+            let heard = self.feedback.get(&place.request).map_or(&[][..], Vec::as_slice);
+            matched += heard.len() as u64;
+            let outcomes = outcomes(&exposure, heard, &mut unmatched.candidates);
+            each(*exposure, &outcomes)?;
+        }
+        unmatched.requests = self.feedback.values().map(|heard| heard.len() as u64).sum::<u64>() - matched;
+        Ok(unmatched)
+    }
+}
+
+/// A number to sort by; nothing comes first.
+fn total(value: Option<f64>) -> f64 {
+    value.unwrap_or(f64::NEG_INFINITY)
+}
+
+fn of_log(log: &Path) -> Result<Vec<Segment>> {
+    let segments = read::segments(log)?;
+    match segments.is_empty() && !log.join(".lock").exists() {
+        true => Err(Error::unfit(log, "is no log: there is no segment such as 00000001.log in it")),
+        false => Ok(segments),
+    }
+}
+
+/// What was done with which candidate, each event once.
+fn outcomes(exposure: &Exposure, heard: &[Heard], strange: &mut u64) -> Vec<Outcome> {
+    let mut seen = HashSet::new();
+    let mut outcomes = Vec::with_capacity(heard.len());
+    for &Heard { candidate, action, event, value, time } in heard {
+        let mut candidates = exposure.candidates.iter();
+        let place = match candidate {
+            Which::Index(index) => candidates.position(|candidate| candidate.index == index),
+            Which::Id(id) => candidates.position(|candidate| candidate.id.as_ref().is_some_and(|of| key(&[of]) == id)),
+        };
+        let Some(candidate) = place else {
+            *strange += 1;
+            continue;
+        };
+        if seen.insert((candidate, action, event)) {
+            outcomes.push(Outcome { candidate, action: action as usize, value, time });
+        }
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests;

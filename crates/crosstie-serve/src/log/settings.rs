@@ -1,0 +1,46 @@
+//! How events are logged.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The section `[log]` of the server's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// Directory of the log; nothing is logged, and no feedback is taken, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// Whether an answer waits until its exposure is on the disk.
+    pub exposures: Exposures,
+    /// A segment of the log that has so many bytes is followed by a new one.
+    pub segment_bytes: usize,
+    /// A segment that is so old is followed by a new one.
+    pub segment_seconds: f64,
+    /// Bytes that may wait to be written; above it events are refused.
+    pub queue_bytes: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings {
+            directory: None,
+            exposures: Exposures::BestEffort,
+            segment_bytes: 64 << 20,
+            segment_seconds: 3600.0,
+            queue_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What an exposure that cannot be written means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exposures {
+    /// The answer waits until its exposure is on the disk, and is refused where that fails.
+    Required,
+    /// The answer does not wait; exposures that cannot be written are counted as lost.
+    #[default]
+    BestEffort,
+}
