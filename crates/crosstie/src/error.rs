@@ -67,16 +67,19 @@ pub enum Error {
     /// The configuration contradicts itself, the schema or the data.
     #[error("config: {0}")]
     Config(String),
+    /// The file of an experiment contradicts itself, or the models.
+    #[error("experiment: {0}")]
+    Experiment(String),
     /// Encoded rows do not fit the model that they are given to.
     #[error("batch: {0}")]
     Batch(String),
     /// Somebody asked to stop before there was anything worth keeping.
     #[error("stopped before {0}")]
     Stopped(&'static str),
-    /// A text that should be a schema or a configuration is none.
+    /// A text that should be a schema, a configuration or an experiment is none.
     #[error("{what}: {message}")]
     Toml {
-        /// `schema` or `config`.
+        /// `schema`, `config` or `experiment`.
         what: &'static str,
         /// The key, its place and the nearest spelling.
         message: String,
@@ -143,7 +146,7 @@ impl Error {
         Error::Artifact { path: path.as_ref().to_path_buf(), message: message.into(), source: None }
     }
 
-    /// A text that should be a schema or a configuration, `what`, and is none.
+    /// A text that should be a schema, a configuration or an experiment, `what`, and is none.
     pub(crate) fn toml(what: &'static str, source: toml::de::Error) -> Error {
         let message = crate::spelling::explain(&source.to_string());
         Error::Toml { what, message, source: source.into() }
@@ -168,10 +171,10 @@ impl Error {
         }
     }
 
-    /// Says in which file a schema or a configuration stands that is wrong.
+    /// Says in which file a schema, a configuration or an experiment stands that is wrong.
     pub(crate) fn within(self, path: &Path) -> Error {
         match self {
-            Error::Schema(message) | Error::Config(message) => Error::unfit(path, message),
+            Error::Schema(message) | Error::Config(message) | Error::Experiment(message) => Error::unfit(path, message),
             Error::Toml { message, source, .. } => Error::unfit(path, message).because(source),
             other => other,
         }
@@ -192,6 +195,7 @@ impl Error {
             | Error::Cell { .. }
             | Error::Schema(_)
             | Error::Config(_)
+            | Error::Experiment(_)
             | Error::Batch(_)
             | Error::Toml { .. }
             | Error::Stopped(_)

@@ -72,6 +72,7 @@ pub mod data;
 pub mod durable;
 pub mod embedding;
 pub mod error;
+pub mod experiment;
 pub mod feature;
 pub mod layer;
 pub mod learned;

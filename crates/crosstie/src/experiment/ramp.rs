@@ -1,0 +1,413 @@
+//! What becomes of an experiment next. Nothing here looks at a clock or writes a file:
+//! who calls says what time it is and what was seen, and keeps the state.
+//!
+//! A guard rail holds, breaks, or is open. Chance breaks none: a rate, a calibration or a
+//! lift breaks its rail only where all of its interval lies beyond, and the ramp goes on
+//! only where the figure itself lies within, a lift where all of its interval does. In
+//! between it waits.
+
+use std::fmt::Write;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::contract::{Contract, Guard};
+use super::statistics::{Interval, normal_quantile};
+
+/// How an experiment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It is at a step of its ramp.
+    Running,
+    /// A guard rail broke: the control serves all units.
+    RolledBack,
+    /// A person ended it: the control serves all units.
+    Stopped,
+    /// All steps are behind it: the candidate serves all units.
+    Done,
+}
+
+/// What is kept of an experiment between two looks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The step of the ramp, from 0.
+    pub step: usize,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// How it stands.
+    pub status: Status,
+    /// Why it stands so, for people.
+    pub reason: String,
+}
+
+impl State {
+    /// The first step, from `now` on.
+    pub fn started(now: u64) -> State {
+        State { step: 0, since: now, status: Status::Running, reason: "started".into() }
+    }
+}
+
+/// What was seen in the current step, but units and eCPM, which are of the experiment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// One for each arm of the contract.
+    pub arms: Vec<ArmEvidence>,
+    /// How probable so uneven arms are by chance, by a test that may be looked at again
+    /// and again ([`SampleRatio`](super::statistics::SampleRatio)); `None` where nobody knows.
+    pub sample_ratio: Option<f64>,
+}
+
+/// What was seen in an arm. What nobody measured is `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArmEvidence {
+    /// Units since the experiment began.
+    pub units: u64,
+    /// Requests that failed.
+    pub failures: Option<Count>,
+    /// Milliseconds that 99 of 100 requests took.
+    pub p99_ms: Option<f64>,
+    /// Values that the model does not know.
+    pub unknown: Option<Count>,
+    /// By task: predicted positives, and those that happened, where that is known.
+    pub calibration: IndexMap<String, (f64, u64)>,
+    /// Lift of eCPM over the control: an interval that may be looked at again and again
+    /// ([`Effect::sequence`](super::statistics::Effect::sequence)).
+    pub ecpm_lift: Option<Interval>,
+}
+
+/// So many of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// How many.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+/// What becomes of an experiment next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It stays as it is, because of this.
+    Stay(String),
+    /// The next step, or the end of the ramp.
+    Advance,
+    /// The control serves all units again, because of this.
+    RollBack(String),
+}
+
+/// The sample ratio is broken where chance is less probable than this.
+const MISMATCH: f64 = 1e-3;
+
+/// Guard rails break, beyond chance, with at most this probability each time; the
+/// figures come in many times.
+const CHANCE: f64 = 1e-4;
+
+/// A 99th percentile of fewer requests says little of the next ones.
+const LEAST_REQUESTS: u64 = 1_000;
+
+enum Rail {
+    Holds,
+    Open(String),
+    Broken(String),
+}
+
+/// The rules by which a ramp goes on.
+pub struct Ramp;
+
+impl Ramp {
+    /// What is next at `now`, in seconds since 1970.
+    pub fn next(contract: &Contract, state: &State, evidence: &Evidence, now: u64) -> Decision {
+        if state.status != Status::Running {
+            return Decision::Stay(state.reason.clone());
+        }
+        let Some(step) = contract.steps.get(state.step) else {
+            return Decision::Stay(format!("the file has no step {}", state.step + 1));
+        };
+        let mut open = Vec::new();
+        for rail in rails(contract, evidence) {
+            match rail {
+                Rail::Holds => (),
+                Rail::Open(why) => open.push(why),
+                Rail::Broken(why) => return Decision::RollBack(why),
+            }
+        }
+        let hours = now.saturating_sub(state.since) as f64 / 3600.0;
+        if hours < step.minimum_hours {
+            open.push(format!("{hours:.1} of {} hours of step {} have passed", step.minimum_hours, state.step + 1));
+        }
+        for (arm, seen) in contract.arms.iter().zip(&evidence.arms) {
+            if seen.units < step.minimum_units {
+                open.push(format!("arm `{}` has {} of {} units", arm.name, seen.units, step.minimum_units));
+            }
+        }
+        if state.step + 1 == contract.steps.len() && contract.arms.len() > 2 {
+            open.push("the last step; of several candidates a person chooses".into());
+        }
+        if open.is_empty() { Decision::Advance } else { Decision::Stay(open.join("; ")) }
+    }
+
+    /// The state after a decision, made by a rule or a person.
+    pub fn apply(contract: &Contract, state: &State, decision: &Decision, now: u64) -> State {
+        let next = |step: usize, status: Status, reason: String| State { step, since: now, status, reason };
+        let running = state.status == Status::Running;
+        match decision {
+            Decision::RollBack(reason) if running => next(state.step, Status::RolledBack, reason.clone()),
+            Decision::Advance if running && state.step + 1 < contract.steps.len() => {
+                let step = state.step + 1;
+                next(step, Status::Running, format!("step {} of {}", step + 1, contract.steps.len()))
+            }
+            Decision::Advance if running => next(state.step, Status::Done, "all steps are done".into()),
+            _ => state.clone(),
+        }
+    }
+}
+
+fn rails(contract: &Contract, evidence: &Evidence) -> Vec<Rail> {
+    let ratio = match evidence.sample_ratio {
+        None => Rail::Open("the sample ratio is not known".into()),
+        Some(p) if p < MISMATCH => {
+            let mut why = format!("sample-ratio mismatch (p = {p:.1e}):");
+            for (arm, seen) in contract.arms.iter().zip(&evidence.arms) {
+                let _ = write!(why, " {} has {} units for a share of {} %;", arm.name, seen.units, arm.share);
+            }
+            Rail::Broken(why.trim_end_matches(';').into())
+        }
+        Some(_) => Rail::Holds,
+    };
+    let candidates = contract.arms.iter().enumerate().skip(1);
+    let none = ArmEvidence::default();
+    let of_arms = candidates.flat_map(|(place, arm)| {
+        let seen = evidence.arms.get(place).unwrap_or(&none);
+        contract.guard.rails(seen).into_iter().map(|rail| match rail {
+            Rail::Open(why) => Rail::Open(format!("arm `{}`: {why}", arm.name)),
+            Rail::Broken(why) => Rail::Broken(format!("arm `{}`: {why}", arm.name)),
+            Rail::Holds => Rail::Holds,
+        })
+    });
+    [ratio].into_iter().chain(of_arms).collect()
+}
+
+impl Guard {
+    fn rails(&self, seen: &ArmEvidence) -> Vec<Rail> {
+        let mut rails = Vec::new();
+        if let Some(most) = self.error_rate {
+            rails.push(share("error_rate", seen.failures, most));
+        }
+        if let Some(most) = self.unknown_share {
+            rails.push(share("unknown_share", seen.unknown, most));
+        }
+        if let Some(most) = self.p99_ms {
+            let requests = seen.failures.map_or(LEAST_REQUESTS, |failures| failures.of);
+            rails.push(match seen.p99_ms {
+                None => Rail::Open("p99_ms is not known".into()),
+                Some(_) if requests < LEAST_REQUESTS => {
+                    Rail::Open(format!("p99_ms: {requests} of {LEAST_REQUESTS} requests that it takes to know it"))
+                }
+                Some(found) if found > most => Rail::Broken(format!("p99_ms is {found:.1}, at most {most} is allowed")),
+                Some(_) => Rail::Holds,
+            });
+        }
+        for (task, range) in &self.calibration {
+            rails.push(calibration(task, seen.calibration.get(task).copied(), *range));
+        }
+        if let Some(least) = self.ecpm_lift {
+            rails.push(match seen.ecpm_lift {
+                None => Rail::Open("ecpm_lift is not known".into()),
+                Some(lift) => {
+                    let told =
+                        format!("ecpm_lift lies in {:+.4} to {:+.4}, at least {least} is asked", lift.low, lift.high);
+                    match lift {
+                        Interval { high, .. } if high < least => Rail::Broken(told),
+                        Interval { low, .. } if low < least => Rail::Open(told),
+                        _ => Rail::Holds,
+                    }
+                }
+            });
+        }
+        rails
+    }
+}
+
+/// A share that is not to exceed a limit: broken where even the lower end of Wilson's
+/// interval does.
+fn share(key: &str, seen: Option<Count>, most: f64) -> Rail {
+    let Some(Count { number, of }) = seen.filter(|seen| seen.of > 0) else {
+        return Rail::Open(format!("{key} is not known"));
+    };
+    let (n, found) = (of as f64, number as f64 / of as f64);
+    let z = normal_quantile(1.0 - CHANCE);
+    let spread = z * (found * (1.0 - found) / n + z * z / (4.0 * n * n)).sqrt();
+    let low = (found + z * z / (2.0 * n) - spread) / (1.0 + z * z / n);
+    let told = format!("{key} is {found:.4} ({number} of {of}), at most {most} is allowed");
+    match (low > most, found > most) {
+        (true, _) => Rail::Broken(told),
+        (false, true) => Rail::Open(told),
+        (false, false) => Rail::Holds,
+    }
+}
+
+/// Predicted positives for one that happened: these come as often as a Poisson number
+/// does, so the logarithm has a standard error of one over its root.
+fn calibration(task: &str, seen: Option<(f64, u64)>, [least, most]: [f64; 2]) -> Rail {
+    let key = format!("calibration.{task}");
+    let Some((predicted, happened)) = seen.filter(|(_, happened)| *happened > 0) else {
+        return Rail::Open(format!("{key} is not known"));
+    };
+    let found = predicted / happened as f64;
+    let factor = (normal_quantile(1.0 - CHANCE) / (happened as f64).sqrt()).exp();
+    let told = format!("{key} is {found:.3} ({happened} happened), {least} to {most} is allowed");
+    if found / factor > most || found * factor < least {
+        Rail::Broken(told)
+    } else if (least..=most).contains(&found) {
+        Rail::Holds
+    } else {
+        Rail::Open(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::contract::tests::TEXT;
+
+    const HOUR: u64 = 3_600;
+
+    fn contract() -> Contract {
+        Contract::parse(TEXT).unwrap()
+    }
+
+    /// An arm in which all is well.
+    fn well() -> ArmEvidence {
+        ArmEvidence {
+            units: 1_000,
+            failures: Some(Count { number: 5, of: 10_000 }),
+            p99_ms: Some(12.0),
+            unknown: Some(Count { number: 500, of: 100_000 }),
+            calibration: [("click".to_string(), (1_010.0, 1_000))].into_iter().collect(),
+            ecpm_lift: Some(Interval { low: -0.01, high: 0.05 }),
+        }
+    }
+
+    fn seen(change: impl FnOnce(&mut Evidence)) -> Evidence {
+        let mut evidence = Evidence { arms: vec![well(), well()], sample_ratio: Some(0.4) };
+        change(&mut evidence);
+        evidence
+    }
+
+    fn after(hours: u64, change: impl FnOnce(&mut Evidence)) -> Decision {
+        Ramp::next(&contract(), &State::started(1_000), &seen(change), 1_000 + hours * HOUR)
+    }
+
+    fn stays(decision: Decision, word: &str) {
+        assert!(matches!(&decision, Decision::Stay(why) if why.contains(word)), "{word}: {decision:?}");
+    }
+
+    fn rolls_back(decision: Decision, word: &str) {
+        assert!(matches!(&decision, Decision::RollBack(why) if why.contains(word)), "{word}: {decision:?}");
+    }
+
+    #[test]
+    fn a_ramp_goes_on_when_time_has_passed_and_all_is_well() {
+        stays(after(23, |_| ()), "23.0 of 24 hours of step 1 have passed");
+        assert_eq!(after(24, |_| ()), Decision::Advance);
+        let (contract, state) = (contract(), State::started(0));
+        let second = Ramp::apply(&contract, &state, &Decision::Advance, 24 * HOUR);
+        assert_eq!((second.step, second.since, second.status), (1, 24 * HOUR, Status::Running));
+        stays(Ramp::next(&contract, &second, &seen(|_| ()), 71 * HOUR), "47.0 of 48 hours");
+        assert_eq!(Ramp::next(&contract, &second, &seen(|_| ()), 72 * HOUR), Decision::Advance);
+        let done = Ramp::apply(&contract, &second, &Decision::Advance, 72 * HOUR);
+        assert_eq!(done.status, Status::Done);
+        stays(Ramp::next(&contract, &done, &seen(|_| ()), 99 * HOUR), "all steps are done");
+        assert_eq!(Ramp::apply(&contract, &done, &Decision::Advance, 99 * HOUR), done);
+    }
+
+    #[test]
+    fn a_ramp_waits_for_units_and_for_what_nobody_knows() {
+        stays(after(24, |seen| seen.arms[0].units = 99), "arm `control` has 99 of 100 units");
+        stays(after(24, |seen| seen.sample_ratio = None), "the sample ratio is not known");
+        stays(
+            after(24, |seen| seen.arms[1] = ArmEvidence { units: 100, ..ArmEvidence::default() }),
+            "error_rate is not known",
+        );
+        stays(after(24, |seen| seen.arms[1].p99_ms = None), "arm `transfer`: p99_ms is not known");
+        stays(after(24, |seen| seen.arms[1].calibration.clear()), "calibration.click is not known");
+        stays(after(24, |seen| seen.arms[1].ecpm_lift = None), "ecpm_lift is not known");
+        stays(after(24, |seen| seen.arms.truncate(1)), "not known");
+    }
+
+    #[test]
+    fn a_guard_rail_that_breaks_rolls_back_at_once() {
+        let count = |number: u64, of: u64| Some(Count { number, of });
+        rolls_back(
+            after(0, |seen| seen.sample_ratio = Some(1e-5)),
+            "sample-ratio mismatch (p = 1.0e-5): control has 1000",
+        );
+        rolls_back(after(0, |seen| seen.arms[1].failures = count(200, 10_000)), "arm `transfer`: error_rate is 0.0200");
+        rolls_back(after(0, |seen| seen.arms[1].unknown = count(200, 1_000)), "unknown_share is 0.2000");
+        rolls_back(after(0, |seen| seen.arms[1].p99_ms = Some(21.0)), "p99_ms is 21.0, at most 20");
+        let click = |predicted: f64| [("click".to_string(), (predicted, 1_000))].into();
+        rolls_back(after(0, |seen| seen.arms[1].calibration = click(1_500.0)), "calibration.click is 1.500");
+        rolls_back(after(0, |seen| seen.arms[1].calibration = click(600.0)), "calibration.click is 0.600");
+        let lift = Some(Interval { low: -0.2, high: -0.03 });
+        rolls_back(after(0, |seen| seen.arms[1].ecpm_lift = lift), "ecpm_lift lies in -0.2000 to -0.0300");
+    }
+
+    #[test]
+    fn what_may_be_chance_neither_rolls_back_nor_goes_on() {
+        let count = |number: u64, of: u64| Some(Count { number, of });
+        stays(after(24, |seen| seen.arms[1].failures = count(1, 10)), "error_rate is 0.1000 (1 of 10)");
+        stays(
+            after(24, |seen| seen.arms[1].calibration = [("click".into(), (13.0, 10))].into()),
+            "calibration.click is 1.3",
+        );
+        let lift = Some(Interval { low: -0.05, high: 0.05 });
+        stays(after(24, |seen| seen.arms[1].ecpm_lift = lift), "ecpm_lift lies in -0.0500");
+        let slow = |seen: &mut Evidence| {
+            (seen.arms[1].p99_ms, seen.arms[1].failures) = (Some(90.0), Some(Count { number: 0, of: 50 }));
+        };
+        stays(after(24, slow), "50 of 1000 requests");
+    }
+
+    #[test]
+    fn the_controls_figures_are_not_the_candidates_fault() {
+        assert_eq!(after(24, |seen| seen.arms[0].failures = Some(Count { number: 10, of: 10 })), Decision::Advance);
+    }
+
+    #[test]
+    fn what_was_rolled_back_or_stopped_stays_so() {
+        let contract = contract();
+        for status in [Status::RolledBack, Status::Stopped] {
+            let state = State { status, reason: "because".into(), ..State::started(0) };
+            stays(Ramp::next(&contract, &state, &seen(|_| ()), 999 * HOUR), "because");
+            for decision in [Decision::Advance, Decision::RollBack("again".into())] {
+                assert_eq!(Ramp::apply(&contract, &state, &decision, 999 * HOUR), state);
+            }
+        }
+        let back = Ramp::apply(&contract, &State::started(0), &Decision::RollBack("p99".into()), 7);
+        assert_eq!((back.status, back.since, back.reason.as_str()), (Status::RolledBack, 7, "p99"));
+    }
+
+    #[test]
+    fn of_several_candidates_a_person_chooses() {
+        let more = "share = 20\n[[arm]]\nname = \"other\"\nmodel = \"other\"\nshare = 20";
+        let contract = Contract::parse(&TEXT.replace("share = 40", more)).unwrap();
+        let state = State { step: 1, ..State::started(0) };
+        let evidence = Evidence { arms: vec![well(), well(), well()], sample_ratio: Some(0.5) };
+        stays(Ramp::next(&contract, &state, &evidence, 99 * HOUR), "of several candidates a person chooses");
+    }
+
+    #[test]
+    fn a_state_is_read_as_it_was_written() {
+        let state = State { step: 2, since: 7, status: Status::RolledBack, reason: "p99".into() };
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(text, r#"{"step":2,"since":7,"status":"rolled-back","reason":"p99"}"#);
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    }
+
+    #[test]
+    fn a_file_that_lost_steps_does_not_move_a_state() {
+        let state = State { step: 9, ..State::started(0) };
+        stays(Ramp::next(&contract(), &state, &seen(|_| ()), 999 * HOUR), "the file has no step 10");
+    }
+}

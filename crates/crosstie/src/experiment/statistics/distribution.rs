@@ -1,0 +1,62 @@
+//! Normal, Student's t and chi-square, as far as the tests of this room need them.
+
+use statrs::distribution::{ChiSquared, ContinuousCDF, Normal, StudentsT};
+pub(super) use statrs::function::gamma::ln_gamma;
+
+/// Degrees of freedom beyond which t is the normal distribution to seven digits.
+const MANY: f64 = 1e7;
+
+/// P(X ≤ `x`) of the standard normal distribution.
+pub(super) fn normal_below(x: f64) -> f64 {
+    Normal::standard().cdf(x)
+}
+
+/// The number below which the standard normal distribution has this share, within
+/// (0, 1).
+pub(in super::super) fn normal_quantile(share: f64) -> f64 {
+    Normal::standard().inverse_cdf(share)
+}
+
+/// Student's t; `freedom` is over 0.
+fn student(freedom: f64) -> Option<StudentsT> {
+    (freedom < MANY).then(|| StudentsT::new(0.0, 1.0, freedom).ok()).flatten()
+}
+
+/// P(|T| ≥ |`t`|) of Student's t.
+pub(super) fn student_beyond(t: f64, freedom: f64) -> f64 {
+    2.0 * student(freedom).map_or_else(|| normal_below(-t.abs()), |student| student.sf(t.abs()))
+}
+
+/// The number below which Student's t has this share, within (0, 1).
+pub(super) fn student_quantile(share: f64, freedom: f64) -> f64 {
+    student(freedom).map_or_else(|| normal_quantile(share), |student| student.inverse_cdf(share))
+}
+
+/// P(X ≥ `x`) of chi-square with so many degrees of freedom, over 0.
+pub(super) fn chi_square_above(x: f64, freedom: f64) -> Option<f64> {
+    Some(ChiSquared::new(freedom).ok()?.sf(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(found: f64, expected: f64) {
+        assert!((found / expected - 1.0).abs() < 1e-9, "found {found}, expected {expected}");
+    }
+
+    /// Source of the numbers: scipy 1.17.1, `norm`, `t` and `chi2`.
+    #[test]
+    fn distributions_agree_with_tables() {
+        near(normal_quantile(0.975), 1.959963984540054);
+        near(normal_quantile(0.8), 0.8416212335729143);
+        near(normal_below(-3.0), 0.0013498980316300933);
+        near(student_quantile(0.975, 3.0), 3.182446305284263);
+        near(student_quantile(0.975, 55.5), 2.003639051056381);
+        near(student_quantile(0.975, 5813.0), 1.9603721656608752);
+        near(student_beyond(2.0, 10.0), 0.07338803477074028);
+        near(student_beyond(-4.0, 1000.0), 6.800991920878163e-5);
+        near(chi_square_above(3.841458820694124, 1.0).unwrap(), 0.05);
+        near(chi_square_above(30.0, 4.0).unwrap(), 4.894437128029217e-6);
+    }
+}

@@ -1,0 +1,619 @@
+//! What was shown and what came of it, summed by unit, and the report on it.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::ramp::{ArmEvidence, Evidence};
+use super::statistics::{Effect, Interval, Moments, Observation, SampleRatio, Scale, TUNING};
+use super::statistics::{benjamini_hochberg, chi_square, holm};
+
+/// How sure a report is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Intervals leave out the truth with at most this probability.
+    pub alpha: f64,
+    /// Units of both arms at which confidence sequences are narrowest.
+    pub tuning: f64,
+    /// The probability with which the least detectable difference is found.
+    pub power: f64,
+    /// How p-values of several scenarios are corrected.
+    pub correction: Correction,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { alpha: 0.05, tuning: TUNING, power: 0.8, correction: Correction::Holm }
+    }
+}
+
+/// How p-values of several scenarios are corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Correction {
+    /// At most `alpha` of reports have any false alarm, whatever scenarios have in
+    /// common.
+    Holm,
+    /// At most `alpha` of the alarms are false. Finds more.
+    BenjaminiHochberg,
+    /// None.
+    None,
+}
+
+/// One candidate that was shown to somebody.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Whom the arm was chosen for.
+    pub unit: &'a str,
+    /// The arm that served it.
+    pub arm: usize,
+    /// The day, in days since 1970.
+    pub day: i64,
+    /// The slice of traffic, if it is to be told apart.
+    pub scenario: Option<&'a str>,
+    /// Of each measure numerator and denominator; zeros where not yet known.
+    pub terms: &'a [(f64, f64)],
+    /// Of each task the predicted probability and whether it happened, where both are
+    /// known.
+    pub predicted: &'a [Option<(f64, bool)>],
+}
+
+/// Sums by unit of two or more arms. Rows may come in any order.
+pub struct Study {
+    arms: Vec<(String, f64)>,
+    measures: Vec<String>,
+    tasks: Vec<String>,
+    settings: Settings,
+    places: HashMap<Box<str>, usize>,
+    units: Vec<Unit>,
+    scenarios: IndexMap<Box<str>, ()>,
+    /// Per arm.
+    impressions: Vec<u64>,
+    /// Per arm and task.
+    calibration: Vec<Vec<Calibration>>,
+    has_past: bool,
+}
+
+#[derive(Default)]
+struct Unit {
+    /// `None`: known of the time before only.
+    arm: Option<usize>,
+    crossed: bool,
+    days: Vec<Day>,
+    before: Vec<(f64, f64)>,
+}
+
+struct Day {
+    day: i64,
+    scenario: Option<usize>,
+    terms: Box<[(f64, f64)]>,
+}
+
+/// Predicted and actual positives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Rows whose label is known.
+    pub rows: u64,
+    /// Sum of the predicted probabilities.
+    pub predicted: f64,
+    /// How often it happened.
+    pub happened: u64,
+}
+
+impl Calibration {
+    /// Predicted positives for one that happened (PCOC).
+    pub fn pcoc(&self) -> Option<f64> {
+        (self.happened > 0).then(|| self.predicted / self.happened as f64)
+    }
+}
+
+/// What a study says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyReport {
+    /// How sure it is to be.
+    pub settings: Settings,
+    /// First and last day, in days since 1970.
+    pub days: Option<(i64, i64)>,
+    /// The control and the candidates.
+    pub arms: Vec<ArmFigures>,
+    /// Units that were seen in more than one arm, and are left out.
+    pub crossed: u64,
+    /// Whether the arms got their shares: p by chi-square, looked at once.
+    pub sample_ratio: Option<f64>,
+    /// The same by a test that may be looked at every day.
+    pub sequential_sample_ratio: f64,
+    /// Each candidate against the control, by measure.
+    pub differences: Vec<Difference>,
+    /// The same by scenario.
+    pub scenarios: Vec<Scenario>,
+    /// The same as it stood at the end of each day.
+    pub over_time: Vec<Snapshot>,
+}
+
+/// The figures of an arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArmFigures {
+    /// Its name.
+    pub name: String,
+    /// The share of units that it should have.
+    pub share: f64,
+    /// Units that it has.
+    pub units: u64,
+    /// What was shown to them.
+    pub impressions: u64,
+    /// By measure: ratio of sums.
+    pub values: IndexMap<String, Option<f64>>,
+    /// By task.
+    pub calibration: IndexMap<String, Calibration>,
+}
+
+/// The relative difference of a candidate from the control.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lift {
+    /// 0.03 is a lift of 3 %.
+    pub estimate: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// Holds the true lift at every look.
+    pub sequence: Interval,
+    /// As `sequence`: chance between equal arms, at any look.
+    pub sequential_p: f64,
+    /// Holds the true lift if looked at once, at a time fixed before.
+    pub interval: Interval,
+    /// As `interval`.
+    pub p: f64,
+    /// The least true lift that so many units find, looked at once.
+    pub least_detectable: f64,
+}
+
+impl Lift {
+    fn of(effect: &Effect, settings: &Settings) -> Lift {
+        Lift {
+            estimate: effect.estimate,
+            standard_error: effect.standard_error,
+            sequence: effect.sequence(settings.alpha, settings.tuning),
+            sequential_p: effect.sequential_p(settings.alpha, settings.tuning),
+            interval: effect.interval(settings.alpha),
+            p: effect.p(),
+            least_detectable: effect.least_detectable(settings.alpha, settings.power),
+        }
+    }
+
+    /// How many units find another lift with the power asked for, where `units` find
+    /// the least detectable one.
+    pub fn units_needed(&self, units: u64, lift: f64) -> f64 {
+        (units as f64 * (self.least_detectable / lift).powi(2)).ceil()
+    }
+}
+
+/// A candidate against the control in one measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The measure.
+    pub measure: String,
+    /// The candidate.
+    pub arm: String,
+    /// As it was measured; `None` where it cannot be told.
+    pub plain: Option<Lift>,
+    /// Less what the time before the experiment explains (CUPED).
+    pub adjusted: Option<Lift>,
+}
+
+impl Difference {
+    /// The adjusted figures, if there are any.
+    pub fn best(&self) -> Option<&Lift> {
+        self.adjusted.as_ref().or(self.plain.as_ref())
+    }
+}
+
+/// A candidate against the control in one scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// The scenario.
+    pub scenario: String,
+    /// Measure, candidate and figures. Units' past is not told by scenario.
+    #[serde(flatten)]
+    pub difference: Difference,
+    /// The p-value of the confidence sequence, corrected for the number of scenarios.
+    pub corrected_p: Option<f64>,
+}
+
+/// How things stood at the end of a day.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// In days since 1970.
+    pub day: i64,
+    /// Units of each arm by then.
+    pub units: Vec<u64>,
+    /// Each candidate against the control, by measure.
+    pub differences: Vec<Difference>,
+}
+
+/// Moments of each measure and arm.
+struct Table(Vec<Vec<Moments>>);
+
+impl Table {
+    fn new(measures: usize, arms: usize) -> Table {
+        Table(vec![vec![Moments::default(); arms]; measures])
+    }
+}
+
+impl Study {
+    /// Of arms, the control first, with the shares of units that they should have;
+    /// measures; and tasks that are predicted.
+    pub fn new(arms: &[(String, f64)], measures: &[String], tasks: &[String], settings: Settings) -> Study {
+        Study {
+            arms: arms.to_vec(),
+            measures: measures.to_vec(),
+            tasks: tasks.to_vec(),
+            settings,
+            places: HashMap::new(),
+            units: Vec::new(),
+            scenarios: IndexMap::new(),
+            impressions: vec![0; arms.len()],
+            calibration: vec![vec![Calibration::default(); tasks.len()]; arms.len()],
+            has_past: false,
+        }
+    }
+
+    fn unit(&mut self, name: &str) -> &mut Unit {
+        let place = match self.places.get(name) {
+            Some(place) => *place,
+            None => {
+                self.places.insert(name.into(), self.units.len());
+                self.units.push(Unit::default());
+                self.units.len() - 1
+            }
+        };
+        &mut self.units[place]
+    }
+
+    /// Takes in what was shown.
+    ///
+    /// # Panics
+    /// If there are fewer terms than measures, fewer predictions than tasks, or no such
+    /// arm.
+    pub fn add(&mut self, shown: &Shown<'_>) {
+        let scenario = shown.scenario.map(|name| match self.scenarios.get_index_of(name) {
+            Some(place) => place,
+            None => self.scenarios.insert_full(name.into(), ()).0,
+        });
+        let Shown { arm, day, .. } = *shown;
+        self.impressions[arm] += 1;
+        for (task, seen) in self.calibration[arm].iter_mut().enumerate() {
+            if let Some((probability, happened)) = shown.predicted[task] {
+                seen.rows += 1;
+                seen.predicted += probability;
+                seen.happened += u64::from(happened);
+            }
+        }
+        let terms = &shown.terms[..self.measures.len()];
+        let unit = self.unit(shown.unit);
+        unit.crossed |= *unit.arm.get_or_insert(arm) != arm;
+        match unit.days.iter_mut().rev().find(|known| known.day == day && known.scenario == scenario) {
+            Some(known) => add(&mut known.terms, terms),
+            None => unit.days.push(Day { day, scenario, terms: terms.into() }),
+        }
+    }
+
+    /// Takes in what is known of a unit from before the experiment; what is known of
+    /// units that take no part is let pass.
+    ///
+    /// # Panics
+    /// If there are fewer terms than measures.
+    pub fn add_before(&mut self, unit: &str, terms: &[(f64, f64)]) {
+        self.has_past = true;
+        let measures = self.measures.len();
+        let unit = self.unit(unit);
+        unit.before.resize(measures, (0.0, 0.0));
+        add(&mut unit.before, &terms[..measures]);
+    }
+
+    /// Whether a unit was shown anything.
+    pub fn knows(&self, unit: &str) -> bool {
+        self.places.contains_key(unit)
+    }
+
+    /// Units that count, with their arm.
+    fn counted(&self) -> impl Iterator<Item = (usize, &Unit)> {
+        self.units.iter().filter(|unit| !unit.crossed).filter_map(|unit| Some((unit.arm?, unit)))
+    }
+
+    /// The report on all that was taken in.
+    pub fn report(&self) -> StudyReport {
+        let (snapshots, table, ratio) = self.over_time();
+        let last = snapshots.last().map_or_else(|| vec![0; self.arms.len()], |snapshot| snapshot.units.clone());
+        let arms = self.arms.iter().enumerate().map(|(arm, (name, share))| ArmFigures {
+            name: name.clone(),
+            share: *share,
+            units: last[arm],
+            impressions: self.impressions[arm],
+            values: self.measures.iter().cloned().zip(table.0.iter().map(|measure| measure[arm].value())).collect(),
+            calibration: self.tasks.iter().cloned().zip(self.calibration[arm].iter().copied()).collect(),
+        });
+        let shares: Vec<f64> = self.arms.iter().map(|(_, share)| *share).collect();
+        StudyReport {
+            settings: self.settings,
+            days: snapshots.first().zip(snapshots.last()).map(|(first, last)| (first.day, last.day)),
+            arms: arms.collect(),
+            crossed: self.units.iter().filter(|unit| unit.crossed).count() as u64,
+            sample_ratio: chi_square(&last, &shares),
+            sequential_sample_ratio: ratio.p(),
+            differences: self.differences(&table, self.has_past),
+            scenarios: self.by_scenario(),
+            over_time: snapshots,
+        }
+    }
+
+    fn differences(&self, table: &Table, adjust: bool) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        for (measure, moments) in self.measures.iter().zip(&table.0) {
+            for (arm, (name, _)) in self.arms.iter().enumerate().skip(1) {
+                let measured = |effect: Option<Effect>| effect.map(|effect| Lift::of(&effect, &self.settings));
+                let (control, candidate) = (&moments[0], &moments[arm]);
+                let adjusted = adjust.then(|| Effect::adjusted(control, candidate, Scale::Relative)).flatten();
+                differences.push(Difference {
+                    measure: measure.clone(),
+                    arm: name.clone(),
+                    plain: measured(Effect::of(control, candidate, Scale::Relative)),
+                    adjusted: measured(adjusted),
+                });
+            }
+        }
+        differences
+    }
+
+    /// How things stood at the end of each day, and the moments and the sample ratio at
+    /// the end of the last.
+    fn over_time(&self) -> (Vec<Snapshot>, Table, SampleRatio) {
+        let units: Vec<(usize, &Unit)> = self.counted().collect();
+        let mut entries: Vec<(i64, usize, &Day)> = Vec::new();
+        for (place, (_, unit)) in units.iter().enumerate() {
+            entries.extend(unit.days.iter().map(|day| (day.day, place, day)));
+        }
+        entries.sort_by_key(|(day, place, _)| (*day, *place));
+        let mut table = Table::new(self.measures.len(), self.arms.len());
+        let mut ratio = SampleRatio::new(&self.arms.iter().map(|(_, share)| *share).collect::<Vec<f64>>());
+        let mut sums: Vec<Option<Box<[(f64, f64)]>>> = vec![None; units.len()];
+        let mut snapshots: Vec<Snapshot> = Vec::new();
+        let mut total = vec![0; self.arms.len()];
+        for entries in entries.chunk_by(|one, other| one.0 == other.0) {
+            let mut new = vec![0; self.arms.len()];
+            for (_, place, day) in entries {
+                let (arm, unit) = units[*place];
+                let before = sums[*place].clone();
+                let now = sums[*place].get_or_insert_with(|| vec![(0.0, 0.0); self.measures.len()].into());
+                add(now, &day.terms);
+                new[arm] += u64::from(before.is_none());
+                for (measure, moments) in table.0.iter_mut().enumerate() {
+                    if let Some(before) = &before {
+                        moments[arm].remove(&observation(unit, before, measure));
+                    }
+                    moments[arm].add(&observation(unit, now, measure));
+                }
+            }
+            ratio.add(&new);
+            total.iter_mut().zip(new).for_each(|(total, new)| *total += new);
+            let differences = self.differences(&table, self.has_past);
+            snapshots.push(Snapshot { day: entries[0].0, units: total.clone(), differences });
+        }
+        (snapshots, table, ratio)
+    }
+
+    fn by_scenario(&self) -> Vec<Scenario> {
+        let mut tables: Vec<Table> =
+            self.scenarios.iter().map(|_| Table::new(self.measures.len(), self.arms.len())).collect();
+        for (arm, unit) in self.counted() {
+            let mut sums: IndexMap<usize, Box<[(f64, f64)]>> = IndexMap::new();
+            for day in &unit.days {
+                let Some(scenario) = day.scenario else { continue };
+                sums.entry(scenario).and_modify(|sum| add(sum, &day.terms)).or_insert_with(|| day.terms.clone());
+            }
+            for (scenario, sum) in sums {
+                for (measure, moments) in tables[scenario].0.iter_mut().enumerate() {
+                    moments[arm].add(&[sum[measure].0, sum[measure].1, 0.0, 0.0]);
+                }
+            }
+        }
+        let mut scenarios = Vec::new();
+        for (name, table) in self.scenarios.keys().zip(&tables) {
+            let differences = self.differences(table, false).into_iter();
+            scenarios.extend(differences.map(|difference| Scenario {
+                scenario: name.to_string(),
+                difference,
+                corrected_p: None,
+            }));
+        }
+        self.correct(&mut scenarios);
+        scenarios
+    }
+
+    /// Corrects the p-values of one measure and candidate over all scenarios.
+    fn correct(&self, scenarios: &mut [Scenario]) {
+        let each = self.measures.len() * (self.arms.len() - 1);
+        for kind in 0..each {
+            let places: Vec<usize> = (kind..scenarios.len()).step_by(each).collect();
+            let known = |place: &usize| Some((*place, scenarios[*place].difference.plain?.sequential_p));
+            let (places, p): (Vec<usize>, Vec<f64>) = places.iter().filter_map(known).unzip();
+            let corrected = match self.settings.correction {
+                Correction::Holm => holm(&p),
+                Correction::BenjaminiHochberg => benjamini_hochberg(&p),
+                Correction::None => p,
+            };
+            places.into_iter().zip(corrected).for_each(|(place, p)| scenarios[place].corrected_p = Some(p));
+        }
+    }
+}
+
+impl StudyReport {
+    /// What of it a ramp asks for; `ecpm` is the measure that is eCPM.
+    pub fn evidence(&self, ecpm: &str) -> Evidence {
+        let of_arm = |arm: &ArmFigures| {
+            let lift = self.differences.iter().find(|found| found.arm == arm.name && found.measure == ecpm);
+            let known = |(task, seen): (&String, &Calibration)| (task.clone(), (seen.predicted, seen.happened));
+            ArmEvidence {
+                units: arm.units,
+                calibration: arm.calibration.iter().map(known).collect(),
+                ecpm_lift: lift.and_then(Difference::best).map(|lift| lift.sequence),
+                ..ArmEvidence::default()
+            }
+        };
+        Evidence { arms: self.arms.iter().map(of_arm).collect(), sample_ratio: Some(self.sequential_sample_ratio) }
+    }
+}
+
+fn add(sums: &mut [(f64, f64)], terms: &[(f64, f64)]) {
+    for ((numerator, denominator), term) in sums.iter_mut().zip(terms) {
+        *numerator += term.0;
+        *denominator += term.1;
+    }
+}
+
+fn observation(unit: &Unit, sums: &[(f64, f64)], measure: usize) -> Observation {
+    let (numerator, denominator) = sums[measure];
+    let (numerator_before, denominator_before) = unit.before.get(measure).copied().unwrap_or_default();
+    [numerator, denominator, numerator_before, denominator_before]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Stream;
+
+    fn study() -> Study {
+        let arms = [("control".to_string(), 0.5), ("candidate".to_string(), 0.5)];
+        Study::new(&arms, &["click".into(), "ecpm".into()], &["click".into()], Settings::default())
+    }
+
+    fn shown<'a>(unit: &'a str, arm: usize, day: i64, terms: &'a [(f64, f64)]) -> Shown<'a> {
+        Shown { unit, arm, day, scenario: None, terms, predicted: &[None] }
+    }
+
+    /// Units with some days each; the candidate's are clicked more often.
+    fn filled(order: impl Fn(Vec<u64>) -> Vec<u64>) -> Study {
+        let stream = Stream::new(3, "study");
+        let mut study = study();
+        for row in order((0..6_000).collect()) {
+            let unit = stream.below(row, 400);
+            let arm = (unit % 2) as usize;
+            let click = stream.part(1).uniform(row) < [0.2, 0.3][arm];
+            let terms = [(f64::from(u8::from(click)), 1.0), (if click { 20.0 } else { 0.0 }, 1.0)];
+            let name = format!("u{unit}");
+            let scenario = ["feed", "search"][(row % 2) as usize];
+            let day = 100 + stream.part(2).below(row, 5) as i64;
+            let predicted = [Some((0.25, click))];
+            study.add(&Shown { unit: &name, arm, day, scenario: Some(scenario), terms: &terms, predicted: &predicted });
+        }
+        study
+    }
+
+    #[test]
+    fn figures_are_ratios_of_sums_over_units() {
+        let mut study = study();
+        study.add(&shown("a", 0, 7, &[(1.0, 1.0), (30.0, 1.0)]));
+        study.add(&shown("a", 0, 9, &[(0.0, 1.0), (0.0, 1.0)]));
+        study.add(&shown("b", 0, 8, &[(0.0, 0.0), (0.0, 1.0)]));
+        study.add(&shown("c", 1, 8, &[(1.0, 1.0), (60.0, 1.0)]));
+        study.add_before("nobody", &[(1.0, 1.0), (1.0, 1.0)]);
+        let report = study.report();
+        assert_eq!(report.days, Some((7, 9)));
+        assert_eq!(report.arms[0].values["click"], Some(0.5), "a label that is not known does not count");
+        assert_eq!(report.arms[0].values["ecpm"], Some(10.0));
+        assert_eq!((report.arms[0].units, report.arms[0].impressions), (2, 3));
+        assert_eq!(report.arms[1].values["ecpm"], Some(60.0));
+        assert_eq!(report.arms[1].units, 1);
+        let units: Vec<(i64, Vec<u64>)> = report.over_time.iter().map(|day| (day.day, day.units.clone())).collect();
+        assert_eq!(units, [(7, vec![1, 0]), (8, vec![2, 1]), (9, vec![2, 1])]);
+        assert!(report.differences.iter().all(|difference| difference.plain.is_none()), "one unit has no spread");
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter() {
+        let (forward, backward) =
+            (filled(|rows| rows).report(), filled(|rows| rows.into_iter().rev().collect()).report());
+        assert_eq!(forward.differences, backward.differences);
+        assert_eq!(forward.over_time, backward.over_time);
+        assert_eq!(forward.sample_ratio, backward.sample_ratio);
+        let last = forward.over_time.last().unwrap();
+        assert_eq!((last.day, &last.differences), (104, &forward.differences), "the last day is the report");
+    }
+
+    #[test]
+    fn a_report_is_the_effect_of_its_units() {
+        let study = filled(|rows| rows);
+        let mut arms = [Moments::default(), Moments::default()];
+        for (arm, unit) in study.counted() {
+            let sum = |of: fn(&(f64, f64)) -> f64| unit.days.iter().map(|day| of(&day.terms[1])).sum();
+            arms[arm].add(&[sum(|term| term.0), sum(|term| term.1), 0.0, 0.0]);
+        }
+        let effect = Effect::of(&arms[0], &arms[1], Scale::Relative).unwrap();
+        let report = study.report();
+        let ecpm = report.differences.iter().find(|difference| difference.measure == "ecpm").unwrap().plain.unwrap();
+        assert!((ecpm.estimate - effect.estimate).abs() < 1e-12 && (ecpm.p - effect.p()).abs() < 1e-12);
+        assert!(ecpm.sequence.low > 0.0, "half as many clicks again are found: {ecpm:?}");
+        assert!(ecpm.sequence.low < ecpm.interval.low && ecpm.interval.high < ecpm.sequence.high);
+        let arm = &report.arms[1];
+        assert_eq!(arm.calibration["click"].rows, arm.impressions);
+        let pcoc = arm.calibration["click"].pcoc().unwrap();
+        assert!((pcoc - 0.25 / arm.values["click"].unwrap()).abs() < 1e-9, "{pcoc}");
+    }
+
+    #[test]
+    fn scenarios_are_told_apart_and_corrected() {
+        let report = filled(|rows| rows).report();
+        let told: Vec<(&str, &str)> =
+            report.scenarios.iter().map(|one| (one.scenario.as_str(), one.difference.measure.as_str())).collect();
+        assert_eq!(told, [("feed", "click"), ("feed", "ecpm"), ("search", "click"), ("search", "ecpm")]);
+        for measure in ["click", "ecpm"] {
+            let of = report.scenarios.iter().filter(|one| one.difference.measure == measure);
+            let (plain, corrected): (Vec<f64>, Vec<f64>) =
+                of.map(|one| (one.difference.plain.unwrap().sequential_p, one.corrected_p.unwrap())).unzip();
+            assert_eq!(corrected, holm(&plain));
+        }
+    }
+
+    #[test]
+    fn units_of_two_arms_are_counted_and_left_out() {
+        let mut study = filled(|rows| rows);
+        let before = study.report();
+        study.add(&shown("u1", 0, 100, &[(1.0, 1.0), (1e6, 1.0)]));
+        let report = study.report();
+        assert_eq!((before.crossed, report.crossed), (0, 1));
+        assert_eq!(report.arms[1].units, before.arms[1].units - 1);
+        assert_eq!(report.arms[0].values, before.arms[0].values);
+    }
+
+    #[test]
+    fn what_units_did_before_makes_intervals_narrower() {
+        let stream = Stream::new(5, "past");
+        let mut study = study();
+        for unit in 0..600u64 {
+            let taste = 50.0 + 20.0 * stream.normal(unit);
+            let name = format!("u{unit}");
+            let arm = (unit % 2) as usize;
+            let spent = taste * [1.0, 1.1][arm] + 5.0 * stream.part(1).normal(unit);
+            study.add_before(&name, &[(0.0, 0.0), (taste + 5.0 * stream.part(2).normal(unit), 1.0)]);
+            study.add(&shown(&name, arm, 7, &[(0.0, 0.0), (spent, 1.0)]));
+        }
+        let report = study.report();
+        let ecpm = &report.differences[1];
+        let (plain, adjusted) = (ecpm.plain.unwrap(), ecpm.adjusted.unwrap());
+        // Two noises of 5 against a taste of 20: a third of the standard error is left.
+        assert!(adjusted.standard_error < 0.5 * plain.standard_error, "{plain:?} {adjusted:?}");
+        assert!(adjusted.interval.contains(0.1), "{adjusted:?}");
+        assert_eq!(report.differences[0].best(), None, "nobody clicks");
+    }
+
+    #[test]
+    fn a_report_is_evidence_for_a_ramp_and_json() {
+        let report = filled(|rows| rows).report();
+        let evidence = report.evidence("ecpm");
+        assert_eq!(evidence.arms[1].ecpm_lift, report.differences[1].plain.map(|lift| lift.sequence));
+        assert_eq!(evidence.arms[0].ecpm_lift, None);
+        assert_eq!(evidence.arms[0].calibration["click"].1, report.arms[0].calibration["click"].happened);
+        assert_eq!(evidence.sample_ratio, Some(report.sequential_sample_ratio));
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<StudyReport>(&text).unwrap(), report);
+    }
+}
