@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::command::{demo, evaluate, inspect, join, models, predict, prepare, reference, serve, synth, train};
+use crate::command::{
+    demo, evaluate, inspect, join, models, predict, prepare, reference, serve, synth, train, trainabtest,
+};
 use crate::session::Session;
 
 /// Multi-task, multi-scenario models of what people do after they see
@@ -54,6 +56,7 @@ pub enum Command {
     Predict(predict::Predict),
     Serve(serve::Serve),
     Join(join::Join),
+    Abtest(abtest::Abtest),
     Demo(demo::Demo),
 }
 
@@ -70,6 +73,7 @@ impl Command {
             Command::Predict(command) => command.execute(session),
             Command::Serve(command) => command.execute(),
             Command::Join(command) => command.execute(session),
+            Command::Abtest(command) => command.execute(session),
             Command::Demo(command) => command.execute(session),
         }
     }

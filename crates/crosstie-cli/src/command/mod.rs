@@ -1,5 +1,6 @@
 //! One file per command: its arguments, its help, and what it does.
 
+pub mod abtest;
 pub mod demo;
 pub mod evaluate;
 pub mod inspect;

@@ -3,6 +3,7 @@
 // A helper of a test may panic as the test may.
 #![allow(clippy::unwrap_used)]
 
+mod abtest;
 mod beforehand;
 mod calibration;
 mod directory;

@@ -46,7 +46,7 @@ pub use format::panics_are_errors;
 pub use reading::{Cells, Reading, TextColumn};
 pub use rows::{InOrder, Rows};
 pub use source::{Block, Source};
-pub use time::Moment;
+pub use time::{Moment, day};
 pub use write::Writer;
 
 #[cfg(test)]

@@ -73,6 +73,13 @@ impl Moment {
     }
 }
 
+/// A day as a text, such as `2024-01-31`, by its number from the beginning of 1970.
+pub fn day(number: i64) -> String {
+    let mut text = String::new();
+    write_day(&mut text, number);
+    text
+}
+
 /// The day's date. Years that have not four digits bear a sign.
 pub(super) fn write_day(into: &mut String, day: i64) {
     let (year, month, day) = date(day);

@@ -47,7 +47,7 @@ pub struct Shown<'a> {
     /// Whom the arm was chosen for.
     pub unit: &'a str,
     /// The arm that served it.
-    pub arm: usize,
+    pub arm: &'a str,
     /// The day, in days since 1970.
     pub day: i64,
     /// The slice of traffic, if it is to be told apart.
@@ -61,23 +61,26 @@ pub struct Shown<'a> {
 
 /// Sums by unit of two or more arms. Rows may come in any order.
 pub struct Study {
-    arms: Vec<(String, f64)>,
     measures: Vec<String>,
     tasks: Vec<String>,
     settings: Settings,
     places: HashMap<Box<str>, usize>,
     units: Vec<Unit>,
+    arms: IndexMap<Box<str>, Served>,
     scenarios: IndexMap<Box<str>, ()>,
-    /// Per arm.
-    impressions: Vec<u64>,
-    /// Per arm and task.
-    calibration: Vec<Vec<Calibration>>,
     has_past: bool,
+}
+
+/// What an arm served.
+struct Served {
+    impressions: u64,
+    /// Per task.
+    calibration: Vec<Calibration>,
 }
 
 #[derive(Default)]
 struct Unit {
-    /// `None`: known of the time before only.
+    /// Index into the arms; `None`: known of the time before only.
     arm: Option<usize>,
     crossed: bool,
     days: Vec<Day>,
@@ -230,6 +233,10 @@ pub struct Snapshot {
     pub differences: Vec<Difference>,
 }
 
+/// An arm of the report: its name, the share of units that it should have, and its
+/// place among the arms that were seen.
+type Asked<'a> = (&'a str, f64, Option<usize>);
+
 /// Moments of each measure and arm.
 struct Table(Vec<Vec<Moments>>);
 
@@ -240,21 +247,23 @@ impl Table {
 }
 
 impl Study {
-    /// Of arms, the control first, with the shares of units that they should have;
-    /// measures; and tasks that are predicted.
-    pub fn new(arms: &[(String, f64)], measures: &[String], tasks: &[String], settings: Settings) -> Study {
+    /// Of so many measures, and of tasks that are predicted.
+    pub fn new(measures: &[String], tasks: &[String], settings: Settings) -> Study {
         Study {
-            arms: arms.to_vec(),
             measures: measures.to_vec(),
             tasks: tasks.to_vec(),
             settings,
             places: HashMap::new(),
             units: Vec::new(),
+            arms: IndexMap::new(),
             scenarios: IndexMap::new(),
-            impressions: vec![0; arms.len()],
-            calibration: vec![vec![Calibration::default(); tasks.len()]; arms.len()],
             has_past: false,
         }
+    }
+
+    /// The arms that were seen.
+    pub fn arms(&self) -> impl Iterator<Item = &str> {
+        self.arms.keys().map(|name| &**name)
     }
 
     fn unit(&mut self, name: &str) -> &mut Unit {
@@ -272,16 +281,20 @@ impl Study {
     /// Takes in what was shown.
     ///
     /// # Panics
-    /// If there are fewer terms than measures, fewer predictions than tasks, or no such
-    /// arm.
+    /// If there are fewer terms than measures, or fewer predictions than tasks.
     pub fn add(&mut self, shown: &Shown<'_>) {
         let scenario = shown.scenario.map(|name| match self.scenarios.get_index_of(name) {
             Some(place) => place,
             None => self.scenarios.insert_full(name.into(), ()).0,
         });
-        let Shown { arm, day, .. } = *shown;
-        self.impressions[arm] += 1;
-        for (task, seen) in self.calibration[arm].iter_mut().enumerate() {
+        let arm = self.arms.get_index_of(shown.arm).unwrap_or_else(|| {
+            let calibration = vec![Calibration::default(); self.tasks.len()];
+            self.arms.insert_full(shown.arm.into(), Served { impressions: 0, calibration }).0
+        });
+        let day = shown.day;
+        let served = &mut self.arms[arm];
+        served.impressions += 1;
+        for (task, seen) in served.calibration.iter_mut().enumerate() {
             if let Some((probability, happened)) = shown.predicted[task] {
                 seen.rows += 1;
                 seen.predicted += probability;
@@ -315,47 +328,57 @@ impl Study {
         self.places.contains_key(unit)
     }
 
-    /// Units that count, with their arm.
-    fn counted(&self) -> impl Iterator<Item = (usize, &Unit)> {
-        self.units.iter().filter(|unit| !unit.crossed).filter_map(|unit| Some((unit.arm?, unit)))
+    /// Units that count, with the place of their arm among those asked for.
+    fn counted(&self, asked: &[Asked<'_>]) -> impl Iterator<Item = (usize, &Unit)> {
+        let place = |seen: usize| asked.iter().position(|(.., place)| *place == Some(seen));
+        let places: Vec<Option<usize>> = (0..self.arms.len()).map(place).collect();
+        let units = self.units.iter().filter(|unit| !unit.crossed);
+        units.filter_map(move |unit| Some((places[unit.arm?]?, unit)))
     }
 
-    /// The report on all that was taken in.
-    pub fn report(&self) -> StudyReport {
-        let (snapshots, table, ratio) = self.over_time();
-        let last = snapshots.last().map_or_else(|| vec![0; self.arms.len()], |snapshot| snapshot.units.clone());
-        let arms = self.arms.iter().enumerate().map(|(arm, (name, share))| ArmFigures {
-            name: name.clone(),
-            share: *share,
-            units: last[arm],
-            impressions: self.impressions[arm],
-            values: self.measures.iter().cloned().zip(table.0.iter().map(|measure| measure[arm].value())).collect(),
-            calibration: self.tasks.iter().cloned().zip(self.calibration[arm].iter().copied()).collect(),
+    /// The report on arms, the control first, with the shares of units that they should
+    /// have, each over 0. Units of other arms are left out.
+    pub fn report(&self, arms: &[(String, f64)]) -> StudyReport {
+        let asked: Vec<Asked<'_>> =
+            arms.iter().map(|(name, share)| (name.as_str(), *share, self.arms.get_index_of(name.as_str()))).collect();
+        let (snapshots, table, ratio) = self.over_time(&asked);
+        let last = snapshots.last().map_or_else(|| vec![0; arms.len()], |snapshot| snapshot.units.clone());
+        let figures = asked.iter().enumerate().map(|(arm, (name, share, seen))| {
+            let served = seen.map(|seen| &self.arms[seen]);
+            let calibration = |task| served.map_or_else(Calibration::default, |served| served.calibration[task]);
+            ArmFigures {
+                name: name.to_string(),
+                share: *share,
+                units: last[arm],
+                impressions: served.map_or(0, |served| served.impressions),
+                values: self.measures.iter().cloned().zip(table.0.iter().map(|measure| measure[arm].value())).collect(),
+                calibration: self.tasks.iter().cloned().zip((0..).map(calibration)).collect(),
+            }
         });
-        let shares: Vec<f64> = self.arms.iter().map(|(_, share)| *share).collect();
+        let shares: Vec<f64> = arms.iter().map(|(_, share)| *share).collect();
         StudyReport {
             settings: self.settings,
             days: snapshots.first().zip(snapshots.last()).map(|(first, last)| (first.day, last.day)),
-            arms: arms.collect(),
+            arms: figures.collect(),
             crossed: self.units.iter().filter(|unit| unit.crossed).count() as u64,
             sample_ratio: chi_square(&last, &shares),
             sequential_sample_ratio: ratio.p(),
-            differences: self.differences(&table, self.has_past),
-            scenarios: self.by_scenario(),
+            differences: self.differences(&asked, &table, self.has_past),
+            scenarios: self.by_scenario(&asked),
             over_time: snapshots,
         }
     }
 
-    fn differences(&self, table: &Table, adjust: bool) -> Vec<Difference> {
+    fn differences(&self, asked: &[Asked<'_>], table: &Table, adjust: bool) -> Vec<Difference> {
         let mut differences = Vec::new();
         for (measure, moments) in self.measures.iter().zip(&table.0) {
-            for (arm, (name, _)) in self.arms.iter().enumerate().skip(1) {
+            for (arm, (name, ..)) in asked.iter().enumerate().skip(1) {
                 let measured = |effect: Option<Effect>| effect.map(|effect| Lift::of(&effect, &self.settings));
                 let (control, candidate) = (&moments[0], &moments[arm]);
                 let adjusted = adjust.then(|| Effect::adjusted(control, candidate, Scale::Relative)).flatten();
                 differences.push(Difference {
                     measure: measure.clone(),
-                    arm: name.clone(),
+                    arm: name.to_string(),
                     plain: measured(Effect::of(control, candidate, Scale::Relative)),
                     adjusted: measured(adjusted),
                 });
@@ -366,20 +389,20 @@ impl Study {
 
     /// How things stood at the end of each day, and the moments and the sample ratio at
     /// the end of the last.
-    fn over_time(&self) -> (Vec<Snapshot>, Table, SampleRatio) {
-        let units: Vec<(usize, &Unit)> = self.counted().collect();
+    fn over_time(&self, asked: &[Asked<'_>]) -> (Vec<Snapshot>, Table, SampleRatio) {
+        let units: Vec<(usize, &Unit)> = self.counted(asked).collect();
         let mut entries: Vec<(i64, usize, &Day)> = Vec::new();
         for (place, (_, unit)) in units.iter().enumerate() {
             entries.extend(unit.days.iter().map(|day| (day.day, place, day)));
         }
         entries.sort_by_key(|(day, place, _)| (*day, *place));
-        let mut table = Table::new(self.measures.len(), self.arms.len());
-        let mut ratio = SampleRatio::new(&self.arms.iter().map(|(_, share)| *share).collect::<Vec<f64>>());
+        let mut table = Table::new(self.measures.len(), asked.len());
+        let mut ratio = SampleRatio::new(&asked.iter().map(|(_, share, _)| *share).collect::<Vec<f64>>());
         let mut sums: Vec<Option<Box<[(f64, f64)]>>> = vec![None; units.len()];
         let mut snapshots: Vec<Snapshot> = Vec::new();
-        let mut total = vec![0; self.arms.len()];
+        let mut total = vec![0; asked.len()];
         for entries in entries.chunk_by(|one, other| one.0 == other.0) {
-            let mut new = vec![0; self.arms.len()];
+            let mut new = vec![0; asked.len()];
             for (_, place, day) in entries {
                 let (arm, unit) = units[*place];
                 let before = sums[*place].clone();
@@ -395,16 +418,16 @@ impl Study {
             }
             ratio.add(&new);
             total.iter_mut().zip(new).for_each(|(total, new)| *total += new);
-            let differences = self.differences(&table, self.has_past);
+            let differences = self.differences(asked, &table, self.has_past);
             snapshots.push(Snapshot { day: entries[0].0, units: total.clone(), differences });
         }
         (snapshots, table, ratio)
     }
 
-    fn by_scenario(&self) -> Vec<Scenario> {
+    fn by_scenario(&self, asked: &[Asked<'_>]) -> Vec<Scenario> {
         let mut tables: Vec<Table> =
-            self.scenarios.iter().map(|_| Table::new(self.measures.len(), self.arms.len())).collect();
-        for (arm, unit) in self.counted() {
+            self.scenarios.iter().map(|_| Table::new(self.measures.len(), asked.len())).collect();
+        for (arm, unit) in self.counted(asked) {
             let mut sums: IndexMap<usize, Box<[(f64, f64)]>> = IndexMap::new();
             for day in &unit.days {
                 let Some(scenario) = day.scenario else { continue };
@@ -418,20 +441,20 @@ impl Study {
         }
         let mut scenarios = Vec::new();
         for (name, table) in self.scenarios.keys().zip(&tables) {
-            let differences = self.differences(table, false).into_iter();
+            let differences = self.differences(asked, table, false).into_iter();
             scenarios.extend(differences.map(|difference| Scenario {
                 scenario: name.to_string(),
                 difference,
                 corrected_p: None,
             }));
         }
-        self.correct(&mut scenarios);
+        self.correct(&mut scenarios, asked.len() - 1);
         scenarios
     }
 
     /// Corrects the p-values of one measure and candidate over all scenarios.
-    fn correct(&self, scenarios: &mut [Scenario]) {
-        let each = self.measures.len() * (self.arms.len() - 1);
+    fn correct(&self, scenarios: &mut [Scenario], candidates: usize) {
+        let each = self.measures.len() * candidates;
         for kind in 0..each {
             let places: Vec<usize> = (kind..scenarios.len()).step_by(each).collect();
             let known = |place: &usize| Some((*place, scenarios[*place].difference.plain?.sequential_p));
@@ -482,12 +505,17 @@ mod tests {
     use crate::random::Stream;
 
     fn study() -> Study {
-        let arms = [("control".to_string(), 0.5), ("candidate".to_string(), 0.5)];
-        Study::new(&arms, &["click".into(), "ecpm".into()], &["click".into()], Settings::default())
+        Study::new(&["click".into(), "ecpm".into()], &["click".into()], Settings::default())
+    }
+
+    const NAMES: [&str; 2] = ["control", "candidate"];
+
+    fn report(study: &Study) -> StudyReport {
+        study.report(&NAMES.map(|name| (name.to_string(), 0.5)))
     }
 
     fn shown<'a>(unit: &'a str, arm: usize, day: i64, terms: &'a [(f64, f64)]) -> Shown<'a> {
-        Shown { unit, arm, day, scenario: None, terms, predicted: &[None] }
+        Shown { unit, arm: NAMES[arm], day, scenario: None, terms, predicted: &[None] }
     }
 
     /// Units with some days each; the candidate's are clicked more often.
@@ -503,7 +531,14 @@ mod tests {
             let scenario = ["feed", "search"][(row % 2) as usize];
             let day = 100 + stream.part(2).below(row, 5) as i64;
             let predicted = [Some((0.25, click))];
-            study.add(&Shown { unit: &name, arm, day, scenario: Some(scenario), terms: &terms, predicted: &predicted });
+            study.add(&Shown {
+                unit: &name,
+                arm: NAMES[arm],
+                day,
+                scenario: Some(scenario),
+                terms: &terms,
+                predicted: &predicted,
+            });
         }
         study
     }
@@ -516,7 +551,7 @@ mod tests {
         study.add(&shown("b", 0, 8, &[(0.0, 0.0), (0.0, 1.0)]));
         study.add(&shown("c", 1, 8, &[(1.0, 1.0), (60.0, 1.0)]));
         study.add_before("nobody", &[(1.0, 1.0), (1.0, 1.0)]);
-        let report = study.report();
+        let report = report(&study);
         assert_eq!(report.days, Some((7, 9)));
         assert_eq!(report.arms[0].values["click"], Some(0.5), "a label that is not known does not count");
         assert_eq!(report.arms[0].values["ecpm"], Some(10.0));
@@ -531,7 +566,7 @@ mod tests {
     #[test]
     fn the_order_of_rows_does_not_matter() {
         let (forward, backward) =
-            (filled(|rows| rows).report(), filled(|rows| rows.into_iter().rev().collect()).report());
+            (report(&filled(|rows| rows)), report(&filled(|rows| rows.into_iter().rev().collect())));
         assert_eq!(forward.differences, backward.differences);
         assert_eq!(forward.over_time, backward.over_time);
         assert_eq!(forward.sample_ratio, backward.sample_ratio);
@@ -543,12 +578,12 @@ mod tests {
     fn a_report_is_the_effect_of_its_units() {
         let study = filled(|rows| rows);
         let mut arms = [Moments::default(), Moments::default()];
-        for (arm, unit) in study.counted() {
+        for (arm, unit) in study.counted(&NAMES.map(|name| (name, 0.5, study.arms.get_index_of(name)))) {
             let sum = |of: fn(&(f64, f64)) -> f64| unit.days.iter().map(|day| of(&day.terms[1])).sum();
             arms[arm].add(&[sum(|term| term.0), sum(|term| term.1), 0.0, 0.0]);
         }
         let effect = Effect::of(&arms[0], &arms[1], Scale::Relative).unwrap();
-        let report = study.report();
+        let report = report(&study);
         let ecpm = report.differences.iter().find(|difference| difference.measure == "ecpm").unwrap().plain.unwrap();
         assert!((ecpm.estimate - effect.estimate).abs() < 1e-12 && (ecpm.p - effect.p()).abs() < 1e-12);
         assert!(ecpm.sequence.low > 0.0, "half as many clicks again are found: {ecpm:?}");
@@ -561,7 +596,7 @@ mod tests {
 
     #[test]
     fn scenarios_are_told_apart_and_corrected() {
-        let report = filled(|rows| rows).report();
+        let report = report(&filled(|rows| rows));
         let told: Vec<(&str, &str)> =
             report.scenarios.iter().map(|one| (one.scenario.as_str(), one.difference.measure.as_str())).collect();
         assert_eq!(told, [("feed", "click"), ("feed", "ecpm"), ("search", "click"), ("search", "ecpm")]);
@@ -576,9 +611,9 @@ mod tests {
     #[test]
     fn units_of_two_arms_are_counted_and_left_out() {
         let mut study = filled(|rows| rows);
-        let before = study.report();
+        let before = report(&study);
         study.add(&shown("u1", 0, 100, &[(1.0, 1.0), (1e6, 1.0)]));
-        let report = study.report();
+        let report = report(&study);
         assert_eq!((before.crossed, report.crossed), (0, 1));
         assert_eq!(report.arms[1].units, before.arms[1].units - 1);
         assert_eq!(report.arms[0].values, before.arms[0].values);
@@ -596,7 +631,7 @@ mod tests {
             study.add_before(&name, &[(0.0, 0.0), (taste + 5.0 * stream.part(2).normal(unit), 1.0)]);
             study.add(&shown(&name, arm, 7, &[(0.0, 0.0), (spent, 1.0)]));
         }
-        let report = study.report();
+        let report = report(&study);
         let ecpm = &report.differences[1];
         let (plain, adjusted) = (ecpm.plain.unwrap(), ecpm.adjusted.unwrap());
         // Two noises of 5 against a taste of 20: a third of the standard error is left.
@@ -607,7 +642,7 @@ mod tests {
 
     #[test]
     fn a_report_is_evidence_for_a_ramp_and_json() {
-        let report = filled(|rows| rows).report();
+        let report = report(&filled(|rows| rows));
         let evidence = report.evidence("ecpm");
         assert_eq!(evidence.arms[1].ecpm_lift, report.differences[1].plain.map(|lift| lift.sequence));
         assert_eq!(evidence.arms[0].ecpm_lift, None);

@@ -1,0 +1,199 @@
+//! `crosstie abtest`.
+
+mod log;
+mod page;
+mod told;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use crosstie::data::Source;
+use crosstie::durable::NewFile;
+use crosstie::experiment::statistics::TUNING;
+use crosstie::experiment::{Contract, Correction, Settings, StudyReport};
+use crosstie::spelling;
+
+use crate::session::Session;
+use crate::{files, output, table};
+use log::{Log, Measures};
+
+/// Tell how two or more models compare, from what was shown and what came of it
+///
+/// LOG has one row for each candidate that was shown: the columns request, unit, time,
+/// arm and, if there are, experiment and scenario; a label for each action (1, 0, or
+/// nothing while it is not yet known); <action>_value, what it was worth; joint_<action>,
+/// the probability from the impression that was predicted. Of each action the rate is
+/// compared, and what it is worth; and eCPM, a thousand times what is earned by
+/// impression.
+///
+/// A unit is one observation, however many impressions it has. Lifts come with two
+/// intervals: the sequence holds the true lift at every look, so it may be looked at
+/// daily and acted on; the fixed one holds it at one look, at a time fixed before.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  crosstie abtest joined/*.parquet --html lift.html\n  \
+                        crosstie abtest joined/*.parquet --experiment transfer.toml --before october/*.parquet\n  \
+                        crosstie abtest log.csv --control old --value revenue --json figures.json")]
+pub struct Abtest {
+    /// Files or globs
+    #[arg(value_name = "LOG", required = true)]
+    pub data: Vec<String>,
+    /// The experiment's file, which says the arms and their shares [default: the arms of
+    /// the log, with equal shares]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "control"])]
+    pub experiment: Option<PathBuf>,
+    /// Which experiment, where the log has several
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The arm that the others are compared with [default: control]
+    #[arg(long, value_name = "ARM")]
+    pub control: Option<String>,
+    /// Actions to compare [default: those of which the log has a probability or a value]
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub action: Vec<String>,
+    /// The column of what is earned, for eCPM [default: the value of the only action that
+    /// has one]
+    #[arg(long, value_name = "COLUMN")]
+    pub value: Option<String>,
+    /// Files of the same units in the time before the experiment, which make intervals
+    /// narrower (CUPED); they need no arm
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub before: Vec<String>,
+    /// The column of whom the arm was chosen for
+    #[arg(long, value_name = "COLUMN", default_value = "unit")]
+    pub unit: String,
+    /// The column of when it was shown
+    #[arg(long, value_name = "COLUMN", default_value = "time")]
+    pub time: String,
+    /// The column of the arm
+    #[arg(long, value_name = "COLUMN", default_value = "arm")]
+    pub arm: String,
+    /// The column of the scenario [default: scenario, if there is one]
+    #[arg(long, value_name = "COLUMN")]
+    pub scenario: Option<String>,
+    /// Intervals leave out the truth with at most this probability
+    #[arg(long, value_name = "P", default_value_t = Settings::default().alpha)]
+    pub alpha: f64,
+    /// Units of both arms at which sequences are narrowest: about as many as the test
+    /// will have when it matters
+    #[arg(long, value_name = "N", default_value_t = TUNING)]
+    pub tuning: f64,
+    /// The probability with which the least detectable lift is found
+    #[arg(long, value_name = "P", default_value_t = Settings::default().power)]
+    pub power: f64,
+    /// Also tell how many units it takes to find this lift, such as 0.02
+    #[arg(long, value_name = "LIFT")]
+    pub lift: Option<f64>,
+    /// How p-values of several scenarios are corrected
+    #[arg(long, default_value = "holm")]
+    pub correction: Corrected,
+    /// Write all figures, those of each day too, into this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a page with the lifts over time into this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Corrected {
+    /// Any false alarm among them is as rare as --alpha says
+    Holm,
+    /// As many of the alarms are false as --alpha says
+    BenjaminiHochberg,
+    /// Not at all
+    None,
+}
+
+impl Abtest {
+    fn settings(&self) -> Result<Settings> {
+        let share = |name: &str, value: f64| match value > 0.0 && value < 1.0 {
+            true => Ok(value),
+            false => bail!("--{name}: found {value}, expected more than 0 and less than 1"),
+        };
+        if !(self.tuning > 0.0 && self.tuning.is_finite()) {
+            bail!("--tuning: found {}, expected a number of units", self.tuning);
+        }
+        if self.lift.is_some_and(|lift| lift == 0.0 || !lift.is_finite()) {
+            bail!("--lift: expected a share other than 0, such as 0.02");
+        }
+        let correction = match self.correction {
+            Corrected::Holm => Correction::Holm,
+            Corrected::BenjaminiHochberg => Correction::BenjaminiHochberg,
+            Corrected::None => Correction::None,
+        };
+        let (alpha, power) = (share("alpha", self.alpha)?, share("power", self.power)?);
+        Ok(Settings { alpha, tuning: self.tuning, power, correction })
+    }
+
+    /// The arms with their shares, the control first.
+    fn arms(&self, contract: Option<&Contract>, found: &[&str]) -> Result<Vec<(String, f64)>> {
+        if let Some(contract) = contract {
+            found.iter().try_for_each(|arm| contract.arm(arm).map(drop))?;
+            let shares = contract.arms.iter().zip(contract.shares());
+            return Ok(shares.map(|(arm, share)| (arm.name.clone(), share)).collect());
+        }
+        if found.len() < 2 {
+            bail!("the column `{}` has {} arm(s), expected two or more: {}", self.arm, found.len(), found.join(", "));
+        }
+        let control = self.control.as_deref().unwrap_or("control");
+        if !found.contains(&control) {
+            bail!("there is no arm `{control}`{}; --control names it", spelling::hint(control, found.iter().copied()));
+        }
+        let mut others: Vec<&str> = found.iter().copied().filter(|arm| *arm != control).collect();
+        others.sort_unstable();
+        let share = 1.0 / found.len() as f64;
+        Ok([control].into_iter().chain(others).map(|arm| (arm.to_string(), share)).collect())
+    }
+
+    fn report(&self, session: &Session) -> Result<(StudyReport, Log)> {
+        let settings = self.settings()?;
+        let contract = self.experiment.as_deref().map(Contract::read).transpose()?;
+        let source = Source::open(&self.data)?;
+        for out in self.json.iter().chain(&self.html) {
+            files::refuse_input(out, &source)?;
+        }
+        let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
+        let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
+        let mut log = Log::new(measures, settings);
+        let bar = session.spinner("reading the log");
+        log.read(&source, &self.columns(&source), name)?;
+        if !self.before.is_empty() {
+            bar.set_message("reading the time before");
+            log.read_before(&Source::open(&self.before)?, &self.unit)?;
+        }
+        bar.finish_and_clear();
+        let found: Vec<&str> = log.study.arms().collect();
+        let report = log.study.report(&self.arms(contract.as_ref(), &found)?);
+        Ok((report, log))
+    }
+
+    fn columns(&self, source: &Source) -> log::Columns {
+        let there = |name: &str| source.columns().iter().any(|column| column == name).then(|| name.to_string());
+        log::Columns {
+            unit: self.unit.clone(),
+            time: self.time.clone(),
+            arm: self.arm.clone(),
+            scenario: self.scenario.clone().or_else(|| there("scenario")),
+            experiment: there("experiment"),
+        }
+    }
+
+    pub fn execute(&self, session: &Session) -> Result<()> {
+        let json = self.json.as_deref().map(NewFile::create).transpose()?;
+        let html = self.html.as_deref().map(NewFile::create).transpose()?;
+        let (report, log) = self.report(session)?;
+        if let Some(json) = json {
+            json.write(serde_json::to_string_pretty(&report)? + "\n")?;
+        }
+        if let Some(html) = html {
+            html.write(page::page(&report, &log.name()))?;
+        }
+        let passed = log.took_no_part;
+        if passed > 0 {
+            tracing::info!("{} rows took no part in an experiment", table::count(passed));
+        }
+        told::warnings(&report).iter().for_each(|warning| tracing::warn!("{warning}"));
+        output::print(told::report(&report, self.lift))
+    }
+}

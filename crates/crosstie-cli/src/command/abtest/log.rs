@@ -1,0 +1,266 @@
+//! The rows of a log, as terms of the measures that are compared.
+
+use anyhow::{Result, bail};
+use crosstie::data::{Column, Rows, Source};
+use crosstie::experiment::{Settings, Shown, Study};
+use crosstie::spelling;
+
+/// Rows that are taken at a time.
+const ROWS: usize = 8192;
+
+const SECONDS_A_DAY: f64 = 86_400.0;
+
+/// What is compared, and by which columns.
+pub struct Measures {
+    /// Actions whose rate is compared.
+    actions: Vec<String>,
+    /// Actions whose value is compared: their columns.
+    values: Vec<Value>,
+    /// What is earned.
+    earned: Option<Value>,
+    /// Of each action the column of its probability from the impression.
+    probabilities: Vec<Option<String>>,
+}
+
+struct Value {
+    column: String,
+    /// The action without which there is none, if it is one's value.
+    action: Option<String>,
+}
+
+impl Measures {
+    /// What can be compared in a log.
+    pub fn new(source: &Source, asked: &[String], earned: Option<&str>) -> Result<Measures> {
+        let columns: Vec<&str> = source.columns().iter().map(String::as_str).collect();
+        let there = |name: &str| columns.contains(&name);
+        let known = |column: &&str| {
+            let action = ["joint_", "p_"].iter().find_map(|prefix| column.strip_prefix(prefix));
+            action.or_else(|| column.strip_suffix("_value")).filter(|action| there(action)).map(String::from)
+        };
+        let mut actions: Vec<String> = asked.to_vec();
+        if actions.is_empty() {
+            for action in columns.iter().filter_map(known) {
+                if !actions.contains(&action) {
+                    actions.push(action);
+                }
+            }
+        }
+        if let Some(action) = actions.iter().find(|action| !there(action)) {
+            bail!("there is no action `{action}`{}", spelling::hint(action, columns));
+        }
+        if actions.is_empty() && earned.is_none() {
+            bail!(
+                "the log has no probability and no value of an action; --action names actions: {}",
+                columns.join(", ")
+            );
+        }
+        let value = |column: String| {
+            let action = column.strip_suffix("_value").filter(|action| there(action)).map(String::from);
+            Value { column, action }
+        };
+        let named = actions.iter().map(|action| format!("{action}_value")).filter(|column| there(column));
+        let values: Vec<Value> = named.map(value).collect();
+        let earned = match (earned, &values[..]) {
+            (Some(column), _) if !there(column) => {
+                bail!("there is no column `{column}`{}", spelling::hint(column, columns))
+            }
+            (Some(column), _) => Some(value(column.to_string())),
+            (None, [only]) => Some(value(only.column.clone())),
+            (None, _) => None,
+        };
+        let probability =
+            |action: &String| [format!("joint_{action}"), format!("p_{action}")].into_iter().find(|name| there(name));
+        let probabilities = actions.iter().map(probability).collect();
+        Ok(Measures { actions, values, earned, probabilities })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let rates = self.actions.iter().map(|action| format!("{action} rate"));
+        let values = self.values.iter().filter_map(|value| Some(format!("{} value", value.action.as_ref()?)));
+        rates.chain(values).chain(self.earned.iter().map(|_| ECPM.to_string())).collect()
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &str> {
+        let values = self.values.iter().chain(&self.earned);
+        let values = values.flat_map(|value| value.action.iter().chain([&value.column]));
+        self.actions.iter().chain(values).map(String::as_str)
+    }
+
+    /// Of each row numerator and denominator of each measure.
+    fn terms(&self, rows: &Rows) -> Result<Vec<Vec<(f64, f64)>>> {
+        let mut terms = vec![Vec::new(); rows.len()];
+        for action in &self.actions {
+            for (term, label) in terms.iter_mut().zip(rows.column(action)?.labels()?) {
+                term.push(if label.is_nan() { (0.0, 0.0) } else { (f64::from(label), 1.0) });
+            }
+        }
+        for (value, factor) in
+            self.values.iter().map(|value| (value, 1.0)).chain(self.earned.iter().map(|value| (value, 1e3)))
+        {
+            // While nobody knows whether it happens, nobody knows what it is worth.
+            let labels = match &value.action {
+                Some(action) => rows.column(action)?.labels()?,
+                None => vec![0.0; rows.len()],
+            };
+            let worth = rows.column(&value.column)?.numbers()?;
+            for ((term, label), worth) in terms.iter_mut().zip(labels).zip(worth) {
+                term.push(if label.is_nan() { (0.0, 0.0) } else { (factor * worth.unwrap_or_default(), 1.0) });
+            }
+        }
+        Ok(terms)
+    }
+
+    /// Of each row the prediction and the label of each action, where both are known.
+    fn predicted(&self, rows: &Rows) -> Result<Vec<Vec<Option<(f64, bool)>>>> {
+        let mut predicted = vec![Vec::new(); rows.len()];
+        for (action, probability) in self.actions.iter().zip(&self.probabilities) {
+            let labels = rows.column(action)?.labels()?;
+            let numbers = match probability {
+                Some(column) => rows.column(column)?.numbers()?,
+                None => vec![None; rows.len()],
+            };
+            for ((row, label), number) in predicted.iter_mut().zip(labels).zip(numbers) {
+                row.push(number.filter(|_| !label.is_nan()).map(|number| (number, label == 1.0)));
+            }
+        }
+        Ok(predicted)
+    }
+}
+
+/// What eCPM is called.
+pub const ECPM: &str = "eCPM";
+
+/// The columns that say who was shown what, when, and by which arm.
+pub struct Columns {
+    pub unit: String,
+    pub time: String,
+    pub arm: String,
+    pub scenario: Option<String>,
+    pub experiment: Option<String>,
+}
+
+/// A log, read into a study.
+pub struct Log {
+    measures: Measures,
+    pub study: Study,
+    /// Rows without an arm, or of another experiment than the one asked for.
+    pub took_no_part: u64,
+    experiment: Option<String>,
+}
+
+impl Log {
+    pub fn new(measures: Measures, settings: Settings) -> Log {
+        let study = Study::new(&measures.names(), &measures.actions, settings);
+        Log { measures, study, took_no_part: 0, experiment: None }
+    }
+
+    /// The experiment's name, if the log has one.
+    pub fn name(&self) -> String {
+        self.experiment.clone().unwrap_or_else(|| "experiment".into())
+    }
+
+    /// Takes in the rows of one experiment: the one asked for, or the only one.
+    pub fn read(&mut self, source: &Source, columns: &Columns, asked: Option<&str>) -> Result<()> {
+        self.experiment = asked.map(String::from);
+        let placed = [Some(&columns.unit), Some(&columns.time), Some(&columns.arm), columns.scenario.as_ref()];
+        let placed = placed.into_iter().flatten().chain(columns.experiment.as_ref()).map(String::as_str);
+        let mut wanted: Vec<&str> = Vec::new();
+        let predicted = self.measures.probabilities.iter().flatten().map(String::as_str);
+        for column in placed.chain(self.measures.columns()).chain(predicted) {
+            if !wanted.contains(&column) {
+                wanted.push(column);
+            }
+        }
+        for rows in source.rows(&wanted, ROWS) {
+            let rows = rows?;
+            let if_there = |column: &Option<String>| column.as_ref().map(|name| texts(&rows.column(name)?)).transpose();
+            let (experiments, scenarios) = (if_there(&columns.experiment)?, if_there(&columns.scenario)?);
+            let unit_column = rows.column(&columns.unit)?;
+            let time_column = rows.column(&columns.time)?;
+            let (units, arms) = (texts(&unit_column)?, texts(&rows.column(&columns.arm)?)?);
+            let (times, terms, predicted) =
+                (time_column.numbers()?, self.measures.terms(&rows)?, self.measures.predicted(&rows)?);
+            for row in 0..rows.len() {
+                let Some(arm) = &arms[row] else {
+                    self.took_no_part += 1;
+                    continue;
+                };
+                if let Some(experiments) = &experiments
+                    && !self.is_of(experiments[row].as_deref(), asked)?
+                {
+                    self.took_no_part += 1;
+                    continue;
+                }
+                let Some(unit) = &units[row] else { return Err(unit_column.error(row, "a unit").into()) };
+                let Some(time) = times[row] else { return Err(time_column.error(row, "a time").into()) };
+                let scenario = scenarios.as_ref().and_then(|scenarios| scenarios[row].as_deref());
+                let (terms, predicted) = (&terms[row], &predicted[row]);
+                self.study.add(&Shown { unit, arm, day: day(time), scenario, terms, predicted });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a row's experiment is the one asked for, or the only one.
+    fn is_of(&mut self, found: Option<&str>, asked: Option<&str>) -> Result<bool> {
+        let Some(found) = found else { return Ok(false) };
+        match (&self.experiment, asked) {
+            (_, Some(asked)) => Ok(found == asked),
+            (None, None) => {
+                self.experiment = Some(found.into());
+                Ok(true)
+            }
+            (Some(first), None) if first == found => Ok(true),
+            (Some(first), None) => bail!("the log has the experiments `{first}` and `{found}`; --name says which"),
+        }
+    }
+
+    /// Takes in rows of the time before.
+    pub fn read_before(&mut self, source: &Source, unit: &str) -> Result<()> {
+        let mut wanted = vec![unit];
+        self.measures.columns().for_each(|column| {
+            if !wanted.contains(&column) {
+                wanted.push(column);
+            }
+        });
+        let wanted: Vec<String> = wanted.into_iter().map(String::from).collect();
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        for rows in source.rows(&wanted, ROWS) {
+            let rows = rows?;
+            for (unit, terms) in texts(&rows.column(unit)?)?.iter().zip(self.measures.terms(&rows)?) {
+                // Units that take no part need no memory.
+                if let Some(unit) = unit.as_deref().filter(|unit| self.study.knows(unit)) {
+                    self.study.add_before(unit, &terms);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The day of a time in seconds since 1970, or in milli-, micro- or nanoseconds, which
+/// no other time is so large as.
+fn day(time: f64) -> i64 {
+    let seconds = (0..3).fold(time, |time, _| if time.abs() >= 1e11 { time / 1e3 } else { time });
+    (seconds / SECONDS_A_DAY).floor() as i64
+}
+
+fn texts(column: &Column<'_>) -> Result<Vec<Option<String>>> {
+    let mut texts = Vec::with_capacity(column.len());
+    column.each_text(|_, text| texts.push(text.map(String::from)))?;
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_told_from_times_in_any_unit() {
+        // 2026-11-27T07:00:00Z is 1,795,762,800 seconds; its midnight is day 20,784.
+        for time in [1_795_762_800.0, 1_795_762_800e3, 1_795_762_800e6, 1_795_762_800e9] {
+            assert_eq!(day(time), 20_784, "{time}");
+        }
+        assert_eq!(day(-1.0), -1);
+    }
+}
