@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    demo, evaluate, inspect, join, models, predict, prepare, reference, serve, synth, train, trainabtest,
+    abtest, demo, evaluate, inspect, join, models, predict, prepare, reference, serve, simulate, synth, train,
+    trainabtest,
 };
 use crate::session::Session;
 
@@ -57,6 +58,7 @@ pub enum Command {
     Serve(serve::Serve),
     Join(join::Join),
     Abtest(abtest::Abtest),
+    Simulate(simulate::Simulate),
     Demo(demo::Demo),
 }
 
@@ -74,6 +76,7 @@ impl Command {
             Command::Serve(command) => command.execute(),
             Command::Join(command) => command.execute(session),
             Command::Abtest(command) => command.execute(session),
+            Command::Simulate(command) => command.execute(session),
             Command::Demo(command) => command.execute(session),
         }
     }

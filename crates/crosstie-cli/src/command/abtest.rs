@@ -2,7 +2,7 @@
 
 mod log;
 mod page;
-mod told;
+pub mod told;
 
 use std::path::PathBuf;
 

@@ -10,5 +10,6 @@ pub mod predict;
 pub mod prepare;
 pub mod reference;
 pub mod serve;
+pub mod simulate;
 pub mod synth;
 pub mod train;

@@ -16,6 +16,7 @@ mod resume;
 mod score;
 mod serve;
 mod settings;
+mod simulate;
 mod suspect;
 mod tables;
 mod train;

@@ -4,8 +4,19 @@ use std::process::Stdio;
 
 use crate::place::Place;
 
-const COMMANDS: [&str; 10] =
-    ["synth", "prepare", "inspect", "models", "reference", "train", "evaluate", "predict", "abtest", "demo"];
+const COMMANDS: [&str; 11] = [
+    "synth",
+    "prepare",
+    "inspect",
+    "models",
+    "reference",
+    "train",
+    "evaluate",
+    "predict",
+    "abtest",
+    "simulate",
+    "demo",
+];
 
 #[test]
 fn every_command_has_help_with_an_example() {

@@ -7,6 +7,7 @@
 //! size with their own behaviour, and selection bias: what makes people click
 //! also moves what they do next.
 
+mod crowd;
 mod world;
 
 use std::fmt;
@@ -21,7 +22,10 @@ use crate::error::{Error, Result};
 use crate::schema::Schema;
 use crate::spelling;
 
-use world::{DEVICES, Impression, TASKS, Truth, World};
+use world::{DEVICES, TASKS, Truth, World};
+
+pub use crowd::Crowd;
+pub use world::Impression;
 
 /// How the conversions' true preferences relate to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -355,6 +359,21 @@ fn piece(world: &World, columns: &SchemaRef, rows: std::ops::Range<u64>, tasks: 
         }
     }
 
+    let mut arrays = features(world, &shown);
+    for task in 0..TASKS.len() {
+        arrays.push(Arc::new(Int8Array::from_iter_values(labels.iter().map(|labels| i8::from(labels[task])))));
+    }
+    for task in 0..TASKS.len() {
+        let given_parent = truths.iter().map(|truth| truth.given_parent[task] as f32);
+        let from_impression = truths.iter().map(|truth| truth.joint()[task] as f32);
+        arrays.push(Arc::new(Float32Array::from_iter_values(given_parent)));
+        arrays.push(Arc::new(Float32Array::from_iter_values(from_impression)));
+    }
+    RecordBatch::try_new(columns.clone(), arrays).expect("every column has its type and one value per row")
+}
+
+/// The features of impressions, in the order of [`arrow_schema`].
+fn features(world: &World, shown: &[Impression]) -> Vec<ArrayRef> {
     let user = |impression: &Impression| &world.users[impression.user];
     let item = |impression: &Impression| &world.items[impression.item];
     let integers = |value: &dyn Fn(&Impression) -> usize| -> ArrayRef {
@@ -363,7 +382,7 @@ fn piece(world: &World, columns: &SchemaRef, rows: std::ops::Range<u64>, tasks: 
     let names = |prefix: &str, value: &dyn Fn(&Impression) -> usize| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(shown.iter().map(|row| format!("{prefix}{}", value(row)))))
     };
-    let mut arrays: Vec<ArrayRef> = vec![
+    vec![
         integers(&|row| row.user),
         names("segment-", &|row| user(row).segment),
         names("city-", &|row| user(row).city),
@@ -380,17 +399,7 @@ fn piece(world: &World, columns: &SchemaRef, rows: std::ops::Range<u64>, tasks: 
         Arc::new(StringArray::from_iter_values(shown.iter().map(|row| DEVICES[row.device]))),
         integers(&|row| row.position as usize),
         names("scenario-", &|row| row.scenario),
-    ];
-    for task in 0..TASKS.len() {
-        arrays.push(Arc::new(Int8Array::from_iter_values(labels.iter().map(|labels| i8::from(labels[task])))));
-    }
-    for task in 0..TASKS.len() {
-        let given_parent = truths.iter().map(|truth| truth.given_parent[task] as f32);
-        let from_impression = truths.iter().map(|truth| truth.joint()[task] as f32);
-        arrays.push(Arc::new(Float32Array::from_iter_values(given_parent)));
-        arrays.push(Arc::new(Float32Array::from_iter_values(from_impression)));
-    }
-    RecordBatch::try_new(columns.clone(), arrays).expect("every column has its type and one value per row")
+    ]
 }
 
 #[cfg(test)]

@@ -10,12 +10,14 @@
 
 mod assignment;
 mod contract;
+mod market;
 mod ramp;
 pub mod statistics;
 mod study;
 
 pub use assignment::{HashVersion, bucket, choose};
 pub use contract::{Arm, Contract, Guard, Place, Step};
+pub use market::{LogConfig, Market, MarketConfig, MarketDay, MarketReport};
 pub use ramp::{ArmEvidence, Count, Decision, Evidence, Ramp, State, Status};
 pub use study::{
     ArmFigures, Calibration, Correction, Difference, Lift, Scenario, Settings, Shown, Snapshot, Study, StudyReport,

@@ -33,17 +33,11 @@ impl Measures {
     pub fn new(source: &Source, asked: &[String], earned: Option<&str>) -> Result<Measures> {
         let columns: Vec<&str> = source.columns().iter().map(String::as_str).collect();
         let there = |name: &str| columns.contains(&name);
-        let known = |column: &&str| {
-            let action = ["joint_", "p_"].iter().find_map(|prefix| column.strip_prefix(prefix));
-            action.or_else(|| column.strip_suffix("_value")).filter(|action| there(action)).map(String::from)
-        };
         let mut actions: Vec<String> = asked.to_vec();
         if actions.is_empty() {
-            for action in columns.iter().filter_map(known) {
-                if !actions.contains(&action) {
-                    actions.push(action);
-                }
-            }
+            // In the order of the log's labels.
+            let found: Vec<&str> = columns.iter().filter_map(|column| action_of(column)).collect();
+            actions = columns.iter().filter(|column| found.contains(column)).map(|name| name.to_string()).collect();
         }
         if let Some(action) = actions.iter().find(|action| !there(action)) {
             bail!("there is no action `{action}`{}", spelling::hint(action, columns));
@@ -59,15 +53,17 @@ impl Measures {
             Value { column, action }
         };
         let named = actions.iter().map(|action| format!("{action}_value")).filter(|column| there(column));
-        let values: Vec<Value> = named.map(value).collect();
-        let earned = match (earned, &values[..]) {
-            (Some(column), _) if !there(column) => {
+        let mut values: Vec<Value> = named.map(value).collect();
+        let earned = match earned {
+            Some(column) if !there(column) => {
                 bail!("there is no column `{column}`{}", spelling::hint(column, columns))
             }
-            (Some(column), _) => Some(value(column.to_string())),
-            (None, [only]) => Some(value(only.column.clone())),
-            (None, _) => None,
+            Some(column) => Some(value(column.to_string())),
+            None if values.len() == 1 => values.pop(),
+            None => None,
         };
+        // What is earned is told once.
+        values.retain(|value| earned.as_ref().is_none_or(|earned| earned.column != value.column));
         let probability =
             |action: &String| [format!("joint_{action}"), format!("p_{action}")].into_iter().find(|name| there(name));
         let probabilities = actions.iter().map(probability).collect();
@@ -125,6 +121,12 @@ impl Measures {
         }
         Ok(predicted)
     }
+}
+
+/// The action that a column tells the probability or the value of.
+fn action_of(column: &str) -> Option<&str> {
+    let action = ["joint_", "p_"].iter().find_map(|prefix| column.strip_prefix(prefix));
+    action.or_else(|| column.strip_suffix("_value"))
 }
 
 /// What eCPM is called.

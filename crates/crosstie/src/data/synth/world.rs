@@ -84,13 +84,19 @@ pub(super) struct Item {
 }
 
 /// Who was shown what, where and when.
-pub(super) struct Impression {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Impression {
+    /// The user, from 0.
     pub user: usize,
+    /// The item, from 0.
     pub item: usize,
+    /// The scenario, from 0.
     pub scenario: usize,
     /// Place in the list, from 1.
     pub position: u64,
+    /// Hour of the day.
     pub hour: usize,
+    /// The device, from 0.
     pub device: usize,
 }
 
@@ -166,7 +172,11 @@ impl World {
 
     /// The impression of a row.
     pub fn impression(&self, row: u64) -> Impression {
-        let draw = self.impressions.part(row);
+        self.draw(&self.impressions.part(row))
+    }
+
+    /// An impression as they are in the log.
+    pub fn draw(&self, draw: &Stream) -> Impression {
         Impression {
             user: self.user_weights.find(draw.uniform(0)),
             item: self.item_weights.find(draw.uniform(1)),
