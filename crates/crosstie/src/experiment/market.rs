@@ -280,7 +280,7 @@ impl<'a> Market<'a> {
             }
         }
         let ecpm: Vec<f64> = self.expected.iter().map(|(earned, shown)| 1e3 * earned / shown).collect();
-        let truth = ecpm[1..].iter().map(|candidate| candidate / ecpm[0] - 1.0).collect();
+        let truth = lifts(&self.expected);
         Ok(MarketReport { days, measured: self.study.report(&shares), ecpm, truth, state })
     }
 
@@ -321,7 +321,7 @@ impl<'a> Market<'a> {
         let mut ledgers: Vec<Ledger> =
             shares.iter().map(|share| Ledger::new(self.config.budget * share * traffic)).collect();
         let mut whole: Vec<Ledger> = (0..arms).map(|_| Ledger::new(self.config.budget)).collect();
-        let before = self.expected.clone();
+        let mut today = vec![(0.0, 0.0); arms];
         let a_piece = (ROWS / self.config.candidates as usize).max(1);
         for visits in visits.chunks(a_piece) {
             let all: Vec<Impression> = visits.iter().flat_map(|visit| visit.candidates.iter().copied()).collect();
@@ -330,8 +330,9 @@ impl<'a> Market<'a> {
             for (place, visit) in visits.iter().enumerate() {
                 let from = place * visit.candidates.len();
                 let of = |arm: usize| &scores[arm][from..from + visit.candidates.len()];
-                for arm in 0..arms {
-                    self.expect(arm, visit, of(arm), &mut whole[arm], day);
+                for (arm, (today, ledger)) in today.iter_mut().zip(&mut whole).enumerate() {
+                    let (earned, shown) = self.expect(visit, of(arm), ledger);
+                    *today = (today.0 + earned, today.1 + shown);
                 }
                 let unit = format!("user-{}", visit.user);
                 let place = self.contract.place(state, &unit);
@@ -340,8 +341,11 @@ impl<'a> Market<'a> {
                 }
             }
         }
-        let ecpm = |arm: usize| (self.expected[arm].0 - before[arm].0) / (self.expected[arm].1 - before[arm].1);
-        Ok((1..arms).map(|arm| ecpm(arm) / ecpm(0) - 1.0).collect())
+        // Days whose rows are never known are not measured.
+        if day + self.config.window_days < self.config.days {
+            self.expected.iter_mut().zip(&today).for_each(|(sum, today)| *sum = (sum.0 + today.0, sum.1 + today.1));
+        }
+        Ok(lifts(&today))
     }
 
     /// The winners of an auction, best first, with their place in the list and in the
@@ -362,17 +366,16 @@ impl<'a> Market<'a> {
         1.0 - (-(self.config.window_days as f64) / self.config.delay_days).exp()
     }
 
-    /// What an arm would earn by a visit. Days whose rows are never known do not count.
-    fn expect(&mut self, arm: usize, visit: &Visit, probabilities: &[f64], ledger: &mut Ledger, day: u64) {
-        if day + self.config.window_days >= self.config.days {
-            return;
-        }
-        for (shown, _) in self.winners(visit, probabilities, ledger) {
-            let earned = self.bid(shown.item) * self.crowd.truth(&shown)[self.task] * self.in_time();
+    /// What an arm would earn by a visit, and to how many impressions.
+    fn expect(&self, visit: &Visit, probabilities: &[f64], ledger: &mut Ledger) -> (f64, f64) {
+        let winners = self.winners(visit, probabilities, ledger);
+        let mut sum = 0.0;
+        for (shown, _) in &winners {
+            let earned = self.bid(shown.item) * self.crowd.truth(shown)[self.task] * self.in_time();
             ledger.spend(self.crowd.brand(shown.item), earned);
-            self.expected[arm].0 += earned;
-            self.expected[arm].1 += 1.0;
+            sum += earned;
         }
+        (sum, winners.len() as f64)
     }
 
     /// Shows the winners, and draws what comes of it.
@@ -410,6 +413,12 @@ impl<'a> Market<'a> {
             });
         }
     }
+}
+
+/// Each candidate's lift of earnings by impression over the control.
+fn lifts(sums: &[(f64, f64)]) -> Vec<f64> {
+    let by_impression = |(earned, shown): &(f64, f64)| earned / shown;
+    sums[1..].iter().map(|candidate| by_impression(candidate) / by_impression(&sums[0]) - 1.0).collect()
 }
 
 /// What a ramp sees. No request fails in a market, and none takes long.
@@ -475,7 +484,7 @@ mod tests {
     #[test]
     fn equal_models_have_no_true_lift() {
         let report = run(&config(6, 0.0), [true, true]);
-        assert_eq!(report.truth, [0.0]);
+        assert_eq!((&report.truth[..], &report.days[5].truth[..]), (&[0.0][..], &[0.0][..]));
         assert_eq!(report, run(&config(6, 0.0), [true, true]), "a market is the same each time");
     }
 
