@@ -256,9 +256,8 @@ impl Guard {
     fn check(&self) -> Result<()> {
         let shares = [("error_rate", self.error_rate), ("unknown_share", self.unknown_share)];
         let share = |value: &f64| (0.0..=1.0).contains(value);
-        for (key, found) in
-            shares.into_iter().filter_map(|(key, value)| Some((key, value.filter(|value| !share(value))?)))
-        {
+        let beyond = |(key, value): (&'static str, Option<f64>)| Some((key, value.filter(|value| !share(value))?));
+        if let Some((key, found)) = shares.into_iter().find_map(beyond) {
             return Err(Error::Experiment(format!("guard.{key}: found {found}, expected a share from 0 to 1")));
         }
         if let Some(found) = self.p99_ms.filter(|ms| ms.is_nan() || *ms <= 0.0) {

@@ -78,6 +78,9 @@ struct Served {
     calibration: Vec<Calibration>,
 }
 
+/// Numerator and denominator of each measure.
+type Terms = Box<[(f64, f64)]>;
+
 #[derive(Default)]
 struct Unit {
     /// Index into the arms; `None`: known of the time before only.
@@ -90,7 +93,7 @@ struct Unit {
 struct Day {
     day: i64,
     scenario: Option<usize>,
-    terms: Box<[(f64, f64)]>,
+    terms: Terms,
 }
 
 /// Predicted and actual positives.
@@ -398,7 +401,7 @@ impl Study {
         entries.sort_by_key(|(day, place, _)| (*day, *place));
         let mut table = Table::new(self.measures.len(), asked.len());
         let mut ratio = SampleRatio::new(&asked.iter().map(|(_, share, _)| *share).collect::<Vec<f64>>());
-        let mut sums: Vec<Option<Box<[(f64, f64)]>>> = vec![None; units.len()];
+        let mut sums: Vec<Option<Terms>> = vec![None; units.len()];
         let mut snapshots: Vec<Snapshot> = Vec::new();
         let mut total = vec![0; asked.len()];
         for entries in entries.chunk_by(|one, other| one.0 == other.0) {
@@ -428,7 +431,7 @@ impl Study {
         let mut tables: Vec<Table> =
             self.scenarios.iter().map(|_| Table::new(self.measures.len(), asked.len())).collect();
         for (arm, unit) in self.counted(asked) {
-            let mut sums: IndexMap<usize, Box<[(f64, f64)]>> = IndexMap::new();
+            let mut sums: IndexMap<usize, Terms> = IndexMap::new();
             for day in &unit.days {
                 let Some(scenario) = day.scenario else { continue };
                 sums.entry(scenario).and_modify(|sum| add(sum, &day.terms)).or_insert_with(|| day.terms.clone());
