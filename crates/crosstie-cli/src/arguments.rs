@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    abtest, demo, evaluate, inspect, join, models, predict, prepare, reference, serve, simulate, synth, train,
+    abtest, demo, evaluate, init, inspect, join, models, predict, prepare, reference, serve, simulate, synth, train,
     trainabtest,
 };
 use crate::session::Session;
@@ -47,6 +47,7 @@ pub enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Init(init::Init),
     Synth(synth::Synth),
     Prepare(prepare::Prepare),
     Inspect(inspect::Inspect),
@@ -65,6 +66,7 @@ pub enum Command {
 impl Command {
     pub fn execute(&self, session: &Session) -> Result<()> {
         match self {
+            Command::Init(command) => command.execute(session),
             Command::Synth(command) => command.execute(session),
             Command::Prepare(command) => command.execute(session),
             Command::Inspect(command) => command.execute(session),

@@ -80,6 +80,7 @@ pub mod metric;
 pub mod model;
 pub mod objective;
 pub mod optim;
+pub mod proposal;
 pub mod random;
 pub mod reference;
 pub mod schema;

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use crosstie::config::Config;
+use crosstie::data::is_table;
+use crosstie::proposal::Asked;
 use crosstie::train::{self, Checkpoint};
 
+use super::init::Init;
 use crate::run::Run;
 use crate::session::Session;
 use crate::training::Finished;
@@ -31,13 +34,18 @@ use crate::{calibration, interrupt, output, table, training};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  crosstie train examples/kuairand-mmoe.toml\n  \
                         crosstie train ads.toml --set model.name=ple --set train.epochs=3 --out runs/ads-ple\n  \
+                        crosstie train log.csv --task click --task 'buy after click'\n  \
                         crosstie train ads.toml --print-config\n  \
                         crosstie train --resume runs/ads-mmoe\n  \
                         crosstie train --resume runs/ads-mmoe --set train.epochs=30")]
 pub struct Train {
-    /// The config: a TOML file with at least [data] dir and [model] name
+    /// The config: a TOML file with at least [data] dir and [model] name. Or a log, as
+    /// `crosstie init` takes it, which then proposes the config
     #[arg(value_name = "CONFIG.toml", required_unless_present = "resume")]
     pub config: Option<PathBuf>,
+    /// Of a log: an action to predict, as for `crosstie init`
+    #[arg(long = "task", value_name = "TASK", conflicts_with = "resume")]
+    pub tasks: Vec<Asked>,
     /// Go on with the training of this run directory
     #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "out", "overwrite"])]
     pub resume: Option<PathBuf>,
@@ -61,18 +69,34 @@ pub struct Train {
 impl Train {
     pub fn execute(&self, session: &Session) -> Result<()> {
         match (&self.config, &self.resume) {
-            (Some(path), _) => self.start(session, path),
+            (Some(log), _) if is_table(log) => self.propose(session, log),
+            (Some(config), _) if !self.tasks.is_empty() => {
+                bail!(
+                    "--task says what is to be predicted from a log; {} is a config, which has a schema",
+                    config.display()
+                )
+            }
+            (Some(path), _) => self.start(session, path, path),
             (None, Some(run)) => self.resume(session, run),
             (None, None) => bail!("name a config, or a run by --resume"),
         }
     }
 
-    fn start(&self, session: &Session, path: &Path) -> Result<()> {
+    /// Proposes a config for a log, and trains.
+    fn propose(&self, session: &Session, log: &Path) -> Result<()> {
+        let init = Init { logs: vec![log.to_path_buf()], tasks: self.tasks.clone(), out: None, seed: 1 };
+        let config = init.write(session)?;
+        // The run is called after the log.
+        let directory = config.parent().unwrap_or(&config);
+        self.start(session, &config, &directory.with_extension("toml"))
+    }
+
+    fn start(&self, session: &Session, path: &Path, called: &Path) -> Result<()> {
         let Some(config) = self.read(path)? else { return Ok(()) };
         interrupt::listen()?;
         let data = training::Data::open(&config)?;
         train::check(&config, data.schema())?;
-        let run = Run::create(self.out.as_deref(), path, config.model.name(), self.overwrite)?;
+        let run = Run::create(self.out.as_deref(), called, config.model.name(), self.overwrite)?;
         let finished = training::run(session, &config, &data, &run, None).inspect_err(|_| {
             if run.replaces() {
                 tracing::warn!("the run that was in {} is left as it was", run.path().display());

@@ -8,6 +8,7 @@ mod beforehand;
 mod calibration;
 mod directory;
 mod drift;
+mod init;
 mod inspect;
 mod join;
 mod place;

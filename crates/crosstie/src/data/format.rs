@@ -30,6 +30,11 @@ pub(super) enum Compression {
     Zstd,
 }
 
+/// Whether a path, or a glob, has the extension of a table that can be read.
+pub fn is_table(path: &Path) -> bool {
+    Format::of(path).is_ok()
+}
+
 const EXTENSIONS: [&str; 6] = ["parquet", "csv", "tsv", "arrow", "ipc", "feather"];
 
 impl Format {

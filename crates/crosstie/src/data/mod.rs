@@ -34,7 +34,9 @@ mod reading;
 pub mod recipe;
 mod rows;
 mod source;
+mod split;
 pub mod summary;
+pub mod survey;
 pub mod synth;
 mod text;
 mod time;
@@ -42,10 +44,11 @@ mod write;
 
 pub use ahead::ahead;
 pub use column::Column;
-pub use format::panics_are_errors;
+pub use format::{is_table, panics_are_errors};
 pub use reading::{Cells, Reading, TextColumn};
 pub use rows::{InOrder, Rows};
 pub use source::{Block, Source};
+pub use split::{FILES, Split, Splits};
 pub use time::{Moment, day};
 pub use write::Writer;
 

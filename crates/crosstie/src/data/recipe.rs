@@ -9,7 +9,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use super::Writer;
+use super::{FILES, Writer};
 use crate::error::{Error, Result};
 use crate::spelling;
 
@@ -85,7 +85,7 @@ pub fn prepare(recipe: &str, from: &Path, to: &Path, seed: u64) -> Result<Prepar
         return Err(Error::unfit(from, "is no directory; name the one that holds the downloaded files"));
     }
     std::fs::create_dir_all(to).map_err(Error::io(to))?;
-    table::FILES.iter().try_for_each(|file| Writer::check(&to.join(file)))?;
+    FILES.iter().try_for_each(|file| Writer::check(&to.join(file)))?;
     let mut report = PrepareReport::default();
     work(from, to, seed, &mut report)?;
     Ok(report)

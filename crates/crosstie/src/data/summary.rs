@@ -162,8 +162,9 @@ pub fn summarise(source: &Source, schema: Option<&Schema>) -> Result<Summary> {
     })
 }
 
+/// Counts what is in a column.
 #[derive(Default)]
-struct ColumnCounter {
+pub(super) struct ColumnCounter {
     kind: Option<&'static str>,
     present: u64,
     hashes: HashSet<u64>,
@@ -177,7 +178,7 @@ struct ColumnCounter {
 }
 
 impl ColumnCounter {
-    fn add(&mut self, rows: &Rows, name: &str) -> Result<()> {
+    pub fn add(&mut self, rows: &Rows, name: &str) -> Result<()> {
         let column = rows.column(name)?;
         let kind = *self.kind.get_or_insert(column.kind());
         if column.is_list() {
@@ -226,7 +227,7 @@ impl ColumnCounter {
         }
     }
 
-    fn finish(self, name: &str, rows: u64) -> ColumnSummary {
+    pub fn finish(self, name: &str, rows: u64) -> ColumnSummary {
         let kind = self.kind.unwrap_or("other");
         let distinct = if self.exceeded { MOST_DISTINCT } else { self.hashes.len() };
         let numbers = (!self.not_numbers && self.finite > 0).then(|| NumberSummary {

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::{Features, column_of};
 use crate::batch::{Batch, Ids};
 use crate::data::Rows;
+use crate::data::survey::SEPARATORS;
 use crate::error::Result;
 use crate::metric;
 use crate::schema::{Field, FieldKind, Multi};
@@ -22,7 +23,6 @@ const CELLS: usize = 20;
 const OFTEN: f64 = 0.2;
 /// Mean length from which on cells that all differ are suspected to be lists.
 const LONG: usize = 20;
-const SEPARATORS: [&str; 12] = [",", "|", ";", "\t", " ", "/", ":", "^", "&", "#", "\u{1}", "\u{2}"];
 
 /// All that is suspected, one sentence each.
 pub(super) fn suspicions(features: &Features, sample: &[(Rows, Batch)]) -> Result<Vec<String>> {

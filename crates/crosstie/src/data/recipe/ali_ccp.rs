@@ -4,10 +4,9 @@
 
 use std::path::Path;
 
-use super::table::{
-    Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, open, typed, write_schema,
-};
+use super::table::{Column, Kind, PIECE, arrow_schema, batch_of, columns, fields, finish, open, typed, write_schema};
 use super::{PrepareReport, find_all};
+use crate::data::{Split, Splits};
 use crate::error::Result;
 
 /// The user: id, attributes, and whom and what they dealt with before.
@@ -54,7 +53,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         report.say(format!("read {count} rows from {}", files.join(", ")));
     }
     report.say("split: as published, into training, validation and test files".into());
-    splits.finish(report)?;
+    finish(splits, report)?;
 
     let text = format!(
         "scenario = \"{SCENARIO}\"\ngroup = \"101\"\n\n[[task]]\nname = \"click\"\n\n\

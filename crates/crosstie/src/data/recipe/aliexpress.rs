@@ -5,10 +5,9 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::table::{
-    Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, open, typed, write_schema,
-};
+use super::table::{Column, Kind, PIECE, arrow_schema, batch_of, columns, fields, finish, open, typed, write_schema};
 use super::{PrepareReport, find_all};
+use crate::data::{Split, Splits};
 use crate::error::Result;
 use crate::random::Stream;
 
@@ -54,7 +53,7 @@ pub(super) fn prepare(from: &Path, to: &Path, seed: u64, report: &mut PrepareRep
         report.say(format!("read {count} rows from {}", files.join(", ")));
     }
     report.say(format!("split: a tenth of the training file's searches, drawn with seed {seed}, validate"));
-    splits.finish(report)?;
+    finish(splits, report)?;
 
     let text = format!(
         "group = \"search_id\"\n\n[[task]]\nname = \"click\"\n\n[[task]]\nname = \"conversion\"\nafter = \"click\"\n{}{}",

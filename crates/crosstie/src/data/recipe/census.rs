@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::table::{Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, write_schema};
+use super::table::{Column, Kind, PIECE, arrow_schema, batch_of, columns, fields, finish, write_schema};
 use super::{PrepareReport, find, need};
 use crate::arrow::array::{ArrayRef, Float64Array, Int8Array, Int64Array, StringArray};
 use crate::data::format::Compression;
+use crate::data::{Split, Splits};
 use crate::error::{Error, Result};
 use crate::random::Stream;
 
@@ -100,7 +101,7 @@ pub(super) fn prepare(from: &Path, to: &Path, seed: u64, report: &mut PrepareRep
              a tenth of the first part validates"
         ));
     }
-    splits.finish(report)?;
+    finish(splits, report)?;
     write_schema(to, "schema.toml", &schema_text(), report)
 }
 

@@ -9,13 +9,13 @@ use arrow_select::take::take;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::table::{
-    Column, Kind, PIECE, Split, Splits, arrow_schema, batch_of, columns, fields, open, read_all, typed, write_schema,
-    wrong,
+    Column, Kind, PIECE, arrow_schema, batch_of, columns, fields, finish, open, read_all, typed, write_schema, wrong,
 };
 use super::{PrepareReport, find, need};
 use crate::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use crate::arrow::datatypes::{DataType, Field, Int64Type};
 use crate::data::{Rows, Source};
+use crate::data::{Split, Splits};
 use crate::error::{Error, Result};
 
 /// The log as published in two files, or a later excerpt of it in one.
@@ -151,7 +151,7 @@ pub(super) fn prepare(from: &Path, to: &Path, _: u64, report: &mut PrepareReport
         report.say(format!("{count} rows have a {what} without features, which are left missing"));
     }
     report.say(days.sentence());
-    splits.finish(report)?;
+    finish(splits, report)?;
     write_schema(to, "schema.toml", &schema_text(true), report)?;
     write_schema(to, "schema-ids.toml", &schema_text(false), report)
 }

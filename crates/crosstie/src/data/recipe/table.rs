@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_select::concat::concat_batches;
-use arrow_select::filter::filter_record_batch;
 
 use super::PrepareReport;
-use crate::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int64Array, RecordBatch, StringBuilder};
+use crate::arrow::array::{ArrayRef, Float64Array, Int8Array, Int64Array, RecordBatch, StringBuilder};
 use crate::arrow::datatypes::{DataType, Field, SchemaRef};
 use crate::arrow::error::ArrowError;
-use crate::data::{Rows, Source, Writer};
+use crate::data::{Rows, Source, Splits};
 use crate::error::{Error, Result};
 use crate::schema::Schema;
 
@@ -84,60 +83,11 @@ fn one_typed(rows: &Rows, name: &str, kind: Kind) -> Result<ArrayRef> {
     })
 }
 
-/// Which file a row goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Split {
-    Train,
-    Valid,
-    Test,
-}
-
-/// The files of the three.
-pub(super) const FILES: [&str; 3] = ["train.parquet", "valid.parquet", "test.parquet"];
-
-/// The three files while they are written.
-pub(super) struct Splits {
-    to: PathBuf,
-    writers: Vec<Writer>,
-    rows: [u64; 3],
-}
-
-impl Splits {
-    /// Begins `train.parquet`, `valid.parquet` and `test.parquet`.
-    pub fn create(to: &Path, schema: &SchemaRef) -> Result<Splits> {
-        let writers = FILES.iter().map(|name| Writer::create(&to.join(name), schema.clone())).collect::<Result<_>>()?;
-        Ok(Splits { to: to.to_path_buf(), writers, rows: [0; 3] })
-    }
-
-    /// Deals rows to the files; those without a split are left out.
-    pub fn write(&mut self, batch: &RecordBatch, splits: &[Option<Split>]) -> Result<()> {
-        for (index, split) in [Split::Train, Split::Valid, Split::Test].into_iter().enumerate() {
-            let chosen: BooleanArray = splits.iter().map(|other| Some(*other == Some(split))).collect();
-            if chosen.true_count() > 0 {
-                let rows = filter_record_batch(batch, &chosen).map_err(|error| wrong(&self.to, error))?;
-                self.rows[index] += rows.num_rows() as u64;
-                self.writers[index].write(&rows)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Completes the files and tells their sizes.
-    ///
-    /// # Errors
-    /// [`Error::Unfit`] where one of them would have no rows.
-    pub fn finish(self, report: &mut PrepareReport) -> Result<()> {
-        let [train, valid, test] = self.rows;
-        if self.rows.contains(&0) {
-            let sizes = format!("train {train}, valid {valid}, test {test} rows");
-            return Err(Error::unfit(&self.to, format!("the input has too few rows for three files: {sizes}")));
-        }
-        self.writers.into_iter().try_for_each(Writer::finish)?;
-        report.say(format!(
-            "wrote train.parquet with {train} rows, valid.parquet with {valid}, test.parquet with {test}"
-        ));
-        Ok(())
-    }
+/// Completes the files and tells their sizes.
+pub(super) fn finish(splits: Splits, report: &mut PrepareReport) -> Result<()> {
+    let [train, valid, test] = splits.finish()?;
+    report.say(format!("wrote train.parquet with {train} rows, valid.parquet with {valid}, test.parquet with {test}"));
+    Ok(())
 }
 
 /// Writes a schema under the given name, once it is sure to be a valid one.

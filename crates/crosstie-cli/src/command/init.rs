@@ -1,0 +1,165 @@
+//! `crosstie init`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use crosstie::data::survey::{Survey, survey};
+use crosstie::data::{FILES, Source};
+use crosstie::durable;
+use crosstie::proposal::{Asked, Cut, Proposal, Told, deal, propose};
+use crosstie::schema::{Field, FieldKind, Side};
+
+use crate::session::Session;
+use crate::{output, table};
+
+/// Propose a schema and a config for a log of your own, and cut it into three files
+///
+/// Reads the log once, says what it takes the columns for and why, and what it is
+/// unsure of, and writes schema.toml, config.toml, train.parquet, valid.parquet and
+/// test.parquet. These train as they are; look the schema through first.
+///
+/// The rows are cut by time where the log has one: the last tenth is the test, the
+/// tenth before validates. Else by group, such as the user, or at random.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  crosstie init log.csv\n  \
+                        crosstie init 'logs/day-*.parquet' --task click --task 'buy after click' --out ads")]
+pub struct Init {
+    /// The log: CSV, TSV (also .gz and .zst), Parquet or Arrow IPC files, or globs
+    #[arg(value_name = "LOG", required = true)]
+    pub logs: Vec<PathBuf>,
+    /// An action to predict: a column of 0 and 1, as in `click` or `buy after click`
+    /// [default: the columns that look like actions]
+    #[arg(long = "task", value_name = "TASK")]
+    pub tasks: Vec<Asked>,
+    /// Directory for the files, made if need be; must not hold them yet [default: the
+    /// name of the log without its extension]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Decides the cuts that are random
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Init {
+    pub fn execute(&self, session: &Session) -> Result<()> {
+        let config = self.write(session)?;
+        let name = config.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        output::print(format!("\nTrain it: crosstie train {} --out runs/{name}", config.display()))
+    }
+
+    /// Does it all but for the last line; gives the config's path.
+    pub fn write(&self, session: &Session) -> Result<PathBuf> {
+        let source = Source::open(&self.logs.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>())?;
+        let out = self.out.clone().unwrap_or_else(|| directory_of(&source));
+        refuse_to_replace(&out)?;
+        let bar = session.spinner("reading the log");
+        let survey = survey(&source)?;
+        bar.finish_and_clear();
+        let proposal = propose(&survey, &self.tasks)?;
+        let (schema, text) = (proposal.schema()?, proposal.config(&out.to_string_lossy()));
+        std::fs::create_dir_all(&out).map_err(crosstie::Error::io(&out))?;
+        let bar = session.spinner("writing the three files");
+        let rows = deal(&source, &proposal.cut.what, &out, self.seed)?;
+        bar.finish_and_clear();
+        durable::write_file(&out.join("schema.toml"), schema)?;
+        let config = out.join("config.toml");
+        durable::write_file(&config, text)?;
+        output::print(story(&source, &survey, &proposal, rows))?;
+        tracing::info!("written to {}: config.toml, schema.toml, {}", out.display(), FILES.join(", "));
+        Ok(config)
+    }
+}
+
+/// The log's name without what tells its format.
+fn directory_of(source: &Source) -> PathBuf {
+    let called = source.called("log");
+    let stem = called.split('.').find(|part| !part.is_empty()).unwrap_or("log");
+    PathBuf::from(stem)
+}
+
+fn refuse_to_replace(out: &Path) -> Result<()> {
+    let names = FILES.into_iter().chain(["schema.toml", "config.toml"]);
+    if let Some(name) = names.into_iter().find(|name| out.join(name).exists()) {
+        bail!("{} is there already; `crosstie init --out` names another directory", out.join(name).display());
+    }
+    if out.is_file() {
+        bail!("{} is a file; name a directory with --out", out.display());
+    }
+    Ok(())
+}
+
+/// What was decided, in one screen.
+fn story(source: &Source, survey: &Survey, proposal: &Proposal, rows: [u64; 3]) -> String {
+    let mut lines = vec![format!(
+        "{}: {} rows, {} columns\n",
+        source.called("the log"),
+        table::count(survey.rows),
+        survey.columns.len()
+    )];
+    let mut say = |what: &str, text: String| {
+        let text = table::wrapped(&text, LONGEST + 4);
+        lines.push(format!("  {what:<LONGEST$}  {}", text.trim_start()));
+    };
+    for task in &proposal.tasks {
+        let name = match &task.what.after {
+            Some(after) => format!("{} after {after}", task.what.name),
+            None => task.what.name.clone(),
+        };
+        say("task", format!("{name}: {}", task.why));
+    }
+    let [train, valid, test] = rows.map(table::count);
+    let by = match &proposal.cut.what {
+        Cut::Time { column, .. } => format!("by the time `{column}`, {}", proposal.cut.why),
+        Cut::Group { column } => format!("at random by `{column}`: {}", proposal.cut.why),
+        Cut::Rows => format!("at random: {}", proposal.cut.why),
+    };
+    say("cut", format!("{by}; {train} rows to learn from, {valid} to stop by, {test} to judge by"));
+    for (what, told) in [("group", &proposal.group), ("scenario", &proposal.scenario)] {
+        if let Some(told) = told {
+            say(what, format!("{}: {}", told.what, told.why));
+        }
+    }
+    for (kind, side) in KINDS.into_iter().flat_map(|kind| SIDES.map(|side| (kind, side))) {
+        let is = |field: &&Told<Field>| kind_of(&field.what) == kind && field.what.side == side.0;
+        let names: Vec<&str> = proposal.fields.iter().filter(is).map(|field| field.what.name.as_str()).collect();
+        if !names.is_empty() {
+            say(kind, format!("of the {}: {}", side.1, few(&names)));
+        }
+    }
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for left in &proposal.left_out {
+        match reasons.iter_mut().find(|(why, _)| *why == left.why) {
+            Some((_, names)) => names.push(&left.what),
+            None => reasons.push((&left.why, vec![&left.what])),
+        }
+    }
+    for (why, names) in reasons {
+        say("left out", format!("{}: {why}", few(&names)));
+    }
+    for unsure in &proposal.unsure {
+        say("unsure", unsure.clone());
+    }
+    lines.join("\n")
+}
+
+const LONGEST: usize = "categorical".len();
+const KINDS: [&str; 3] = ["categorical", "numeric", "multi"];
+const SIDES: [(Side, &str); 3] = [(Side::User, "user"), (Side::Item, "item"), (Side::Context, "context")];
+/// Names told one by one.
+const MOST_NAMES: usize = 24;
+
+fn kind_of(field: &Field) -> &'static str {
+    match field.kind {
+        FieldKind::Categorical(_) => KINDS[0],
+        FieldKind::Numeric(_) | FieldKind::Rate(_) => KINDS[1],
+        FieldKind::Multi(_) => KINDS[2],
+    }
+}
+
+fn few(names: &[&str]) -> String {
+    match names.len().saturating_sub(MOST_NAMES) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..MOST_NAMES].join(", ")),
+    }
+}

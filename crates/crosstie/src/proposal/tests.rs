@@ -1,0 +1,227 @@
+//! Small logs, and what is made of them.
+
+use std::path::Path;
+
+use super::*;
+use crate::data::survey::survey;
+use crate::data::{FILES, Source};
+use crate::random::Stream;
+use crate::schema::{FieldKind, Side, Transform};
+
+fn open(path: &Path) -> Result<Source> {
+    Source::open(&[path.to_str().unwrap()])
+}
+
+/// A log of so many rows, each a function of its number; the header in front.
+fn log(header: &str, rows: u64, row: impl Fn(u64) -> String) -> (tempfile::TempDir, Source) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.csv");
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    std::fs::write(&path, format!("{header}\n{}\n", rows.join("\n"))).unwrap();
+    let source = open(&path).unwrap();
+    (directory, source)
+}
+
+fn of(header: &str, rows: u64, row: impl Fn(u64) -> String, tasks: &[&str]) -> Result<Proposal> {
+    let (_directory, source) = log(header, rows, row);
+    let asked: Vec<Asked> = tasks.iter().map(|task| task.parse().unwrap()).collect();
+    propose(&survey(&source).unwrap(), &asked)
+}
+
+fn draw(name: &str, row: u64) -> f64 {
+    Stream::new(3, name).uniform(row)
+}
+
+fn click(row: u64) -> bool {
+    draw("click", row) < 0.3
+}
+
+fn buy(row: u64) -> bool {
+    click(row) && draw("buy", row) < 0.4
+}
+
+/// A log of one column beside a click, `value`.
+fn beside(name: &str, value: impl Fn(u64) -> String) -> Proposal {
+    of(&format!("{name},noise,click"), 3000, |row| format!("{},{},{}", value(row), row % 7, u8::from(click(row))), &[])
+        .unwrap()
+}
+
+fn field<'a>(proposal: &'a Proposal, name: &str) -> &'a FieldKind {
+    &proposal.fields.iter().find(|field| field.what.name == name).unwrap_or_else(|| panic!("{proposal:#?}")).what.kind
+}
+
+fn left<'a>(proposal: &'a Proposal, name: &str) -> &'a str {
+    &proposal.left_out.iter().find(|left| left.what == name).unwrap_or_else(|| panic!("{proposal:#?}")).why
+}
+
+#[test]
+fn numbers_codes_texts_and_lists_are_told_apart() {
+    let numeric =
+        |name: &str, value: &dyn Fn(u64) -> String| matches!(field(&beside(name, value), name), FieldKind::Numeric(_));
+    assert!(numeric("price", &|row| format!("{:.2}", 100.0 * draw("price", row))));
+    assert!(numeric("age", &|row| (18 + row % 50).to_string()));
+    assert!(!numeric("level_code", &|row| (row % 50).to_string()), "a code by its name");
+    assert!(!numeric("anything", &|row| (row % 5).to_string()), "few whole numbers");
+    assert!(!numeric("anything", &|row| (row % 900).to_string()), "dense, and large ones as frequent as small");
+    let thinning = |row: u64| (1.0 / draw("size", row)).floor().to_string();
+    assert!(numeric("anything", &thinning), "counts thin out");
+    assert!(!numeric("zip", &|row| format!("0{}", row % 90)), "leading zeros");
+    let tags = beside("tags", |row| format!("a{}|b{}", row % 9, row % 11));
+    let FieldKind::Multi(multi) = field(&tags, "tags") else { panic!("{tags:#?}") };
+    assert_eq!(multi.separator, "|");
+    let city = beside("city", |row| format!("Town {}, ST{}", row % 40, row % 3));
+    assert!(matches!(field(&city, "city"), FieldKind::Categorical(_)), "whole names, which differ in all their parts");
+}
+
+#[test]
+fn a_long_tail_enters_as_a_logarithm_and_by_buckets() {
+    let proposal = beside("amount", |row| (1e4 / draw("amount", row)).floor().to_string());
+    assert_eq!(*field(&proposal, "amount"), FieldKind::Numeric(Transform::Log1p));
+    assert!(matches!(field(&proposal, "amount bucket"), FieldKind::Numeric(Transform::Quantile(_))));
+    proposal.schema().unwrap();
+}
+
+#[test]
+fn what_says_nothing_or_does_not_come_back_is_left_out() {
+    assert_eq!(left(&beside("one", |_| "x".into()), "one"), "the same in every row");
+    assert_eq!(left(&beside("none", |_| String::new()), "none"), "empty");
+    assert!(left(&beside("row_id", |row| row.to_string()), "row_id").starts_with("an id"));
+    assert!(left(&beside("anything", |row| row.to_string()), "anything").starts_with("an id"), "it counts the rows");
+    assert!(left(&beside("hash", |row| format!("x{row}")), "hash").starts_with("a text or an id"));
+    // As many values, but measured.
+    let weight = beside("weight", |row| Stream::new(1, "weight").below(row, 1_000_000).to_string());
+    assert!(matches!(field(&weight, "weight"), FieldKind::Numeric(_)));
+}
+
+#[test]
+fn actions_are_recognised_and_ordered_by_what_they_need() {
+    let row = |row: u64| {
+        let like = draw("like", row) < 0.1;
+        format!("{},{},{},{},{}", row % 3, u8::from(buy(row)), u8::from(like), u8::from(click(row)), row % 2)
+    };
+    let header = "device,buy,is_like,click,newbie";
+    let proposal = of(header, 3000, row, &[]).unwrap();
+    let tasks: Vec<_> = proposal.tasks.iter().map(|task| (&task.what.name[..], task.what.after.as_deref())).collect();
+    assert_eq!(tasks, [("click", None), ("buy", Some("click")), ("like", None)]);
+    assert_eq!(proposal.tasks[2].what.label.as_deref(), Some("is_like"));
+    assert!(proposal.tasks[1].why.contains("and only there"), "{}", proposal.tasks[1].why);
+    // What is asked for is what is predicted; other actions are no features.
+    let proposal = of(header, 3000, row, &["newbie", "is_like after newbie"]).unwrap();
+    let like = &proposal.tasks[1].what;
+    assert_eq!((&like.name[..], like.after.as_deref(), like.direct), ("like", Some("newbie"), true));
+    assert_eq!(proposal.never, ["buy", "click"]);
+}
+
+#[test]
+fn a_task_that_is_none_is_refused_with_what_was_meant() {
+    let row = |row: u64| format!("{},{},{}", row % 3, if row % 2 == 0 { "yes" } else { "no" }, row / 2 % 2);
+    let said = |tasks: &[&str]| of("device,answer,returned", 100, row, tasks).unwrap_err().to_string();
+    assert!(said(&[]).contains("Columns of 0 and 1: `returned`; with two other values"), "{}", said(&[]));
+    assert!(said(&[]).contains("`answer`"), "{}", said(&[]));
+    assert!(said(&["retuned"]).contains("did you mean `returned`?"), "{}", said(&["retuned"]));
+    assert!(said(&["device"]).contains("is no label: it has 3 values from 0 to 2"), "{}", said(&["device"]));
+    assert!(said(&["returned after click"]).contains("`click` is no task"), "{}", said(&["returned after click"]));
+}
+
+#[test]
+fn what_gives_a_label_away_is_left_out() {
+    let row = |row: u64| {
+        let spend = if buy(row) { format!("{:.2}", draw("spend", row)) } else { "0".into() };
+        let when = if buy(row) { format!("2024-01-0{}", 1 + row % 9) } else { String::new() };
+        let page = if click(row) { "thanks" } else { "list" };
+        let price = 100.0 * draw("price", row);
+        format!("{price:.2},{spend},{when},{page}{},{},{}", row % 4, u8::from(click(row)), u8::from(buy(row)))
+    };
+    let proposal = of("price,spend,bought_at,page,click,buy", 3000, row, &[]).unwrap();
+    assert_eq!(proposal.never, ["spend", "bought_at", "page"]);
+    assert!(left(&proposal, "spend").contains("only where `click` is 1"), "{}", left(&proposal, "spend"));
+    assert!(left(&proposal, "bought_at").contains("it is filled only where"), "{}", left(&proposal, "bought_at"));
+    assert!(left(&proposal, "page").contains("it alone tells `click` (AUC 1.0000)"), "{}", left(&proposal, "page"));
+    assert_eq!(proposal.fields.len(), 1);
+}
+
+#[test]
+fn rows_are_cut_between_moments_and_every_row_is_dealt() {
+    let row = |row: u64| format!("2024-01-{:02},{},{}", 1 + row / 300, row % 9, u8::from(click(row)));
+    let (directory, source) = log("date,device,click", 3000, row);
+    let proposal = propose(&survey(&source).unwrap(), &[]).unwrap();
+    let Cut::Time { ref column, valid, test } = proposal.cut.what else { panic!("{:?}", proposal.cut) };
+    assert_eq!((&column[..], test - valid), ("date", 86_400.0));
+    assert!(
+        proposal.cut.why.contains("validation from 2024-01-09 on, test from 2024-01-10 on"),
+        "{}",
+        proposal.cut.why
+    );
+    assert_eq!(deal(&source, &proposal.cut.what, directory.path(), 1).unwrap(), [2400, 300, 300]);
+    let part = open(&directory.path().join(FILES[2]));
+    let rows = part.unwrap().rows(&["date"], 1000).next().unwrap().unwrap();
+    assert_eq!(rows.column("date").unwrap().to_text().unwrap().value(0), "2024-01-10");
+    assert!(left(&proposal, "date").starts_with("the time"));
+}
+
+#[test]
+fn times_are_known_by_their_numbers_or_their_names() {
+    let cut = |name: &str, value: &dyn Fn(u64) -> String| beside(name, value).cut.what;
+    let is_time = |cut: Cut| matches!(cut, Cut::Time { .. });
+    assert!(is_time(cut("anything", &|row| (1_700_000_000_000 + 7_000 * row).to_string())), "milliseconds");
+    assert!(is_time(cut("anything", &|row| (20_240_100 + 1 + row % 28).to_string())), "days");
+    assert!(is_time(cut("day", &|row| (1 + row / 300).to_string())), "a counter that goes on");
+    assert!(!is_time(cut("day", &|row| (1 + row % 31).to_string())), "days of a month in any order");
+    assert!(!is_time(cut("birth_date", &|row| format!("19{}-01-01", 50 + row % 50))));
+    assert!(!is_time(cut("amount", &|row| (1 + row / 300).to_string())));
+}
+
+#[test]
+fn without_a_time_rows_of_one_user_stay_together() {
+    let row = |row: u64| format!("u{},{},{}", row % 300, row % 9, u8::from(click(row)));
+    let (directory, source) = log("user_id,device,click", 3000, row);
+    let proposal = propose(&survey(&source).unwrap(), &[]).unwrap();
+    assert_eq!(proposal.cut.what, Cut::Group { column: "user_id".into() });
+    assert_eq!(proposal.group.as_ref().map(|group| &group.what[..]), Some("user_id"));
+    assert!(left(&proposal, "user_id").starts_with("the rows are cut by it"));
+    assert_eq!(deal(&source, &proposal.cut.what, directory.path(), 1).unwrap().iter().sum::<u64>(), 3000);
+    let users = |file: &str| {
+        let rows = open(&directory.path().join(file)).unwrap().rows(&["user_id"], 5000).next().unwrap().unwrap();
+        let users = rows.column("user_id").unwrap().to_text().unwrap();
+        users.iter().flatten().map(String::from).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(users(FILES[0]).is_disjoint(&users(FILES[2])) && !users(FILES[1]).is_empty());
+}
+
+#[test]
+fn sides_follow_what_stays_the_same_within_a_user() {
+    let row = |row: u64| {
+        let (user, item) = (Stream::new(1, "user").below(row, 200), Stream::new(1, "item").below(row, 50));
+        // `mood` sounds like nothing; `user_city` changes within the user.
+        format!("{row},{user},{item},{},{},c{},{}", user % 5, item % 6, row % 4, u8::from(click(row)))
+    };
+    let proposal = of("time,user_id,item_id,mood,shape,user_city,click", 3000, row, &[]).unwrap();
+    let side = |name: &str| proposal.fields.iter().find(|field| field.what.name == name).map(|field| field.what.side);
+    let sides = ["user_id", "item_id", "mood", "shape", "user_city"].map(|name| side(name).unwrap());
+    assert_eq!(sides, [Side::User, Side::Item, Side::User, Side::Item, Side::Context]);
+}
+
+#[test]
+fn scenarios_are_slices_of_another_rate() {
+    let scenario = |most: f64| {
+        let row = |row: u64| {
+            let tab = row % 3;
+            format!("t{tab},{},{}", row % 7, u8::from(draw("click", row) < if tab == 0 { most } else { 0.2 }))
+        };
+        of("tab,device,click", 3000, row, &[]).unwrap().scenario.map(|scenario| scenario.what)
+    };
+    assert_eq!(scenario(0.5).as_deref(), Some("tab"));
+    assert_eq!(scenario(0.22), None);
+}
+
+#[test]
+fn the_schema_that_is_written_is_the_one_that_was_proposed() {
+    let row = |row: u64| format!("{},\"a \"\"b\"\"|c{}\",{},{}", row % 40, row % 12, row % 30, u8::from(click(row)));
+    let proposal = of("user age,\"ta.gs\",Tags,click", 3000, row, &[]).unwrap();
+    let schema = Schema::parse(&proposal.schema().unwrap()).unwrap();
+    let fields: Vec<Field> = proposal.fields.iter().map(|field| field.what.clone()).collect();
+    assert_eq!(schema.fields, fields);
+    assert_eq!(schema.tasks, proposal.tasks.iter().map(|task| task.what.clone()).collect::<Vec<_>>());
+    let config = crate::config::Config::parse(&proposal.config("a \"b\""), &[]).unwrap();
+    assert_eq!((config.model.name(), &config.data.train[0][..]), ("single-task", "a \"b\"/train.parquet"));
+}
