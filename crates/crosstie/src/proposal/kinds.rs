@@ -15,7 +15,9 @@ const TAIL: f64 = 20.0;
 /// Rows per value from which on the values of a text or an id come back.
 const COMES_BACK: f64 = 1.5;
 /// Share of the cells of a list that have several values.
-const SEVERAL: f64 = 0.2;
+const SEVERAL: f64 = 0.05;
+/// Separators that stand within single values, too, such as names.
+const WEAK: [&str; 5] = [" ", "/", ":", "&", "#"];
 /// Rows from which on it says something that all values differ.
 const ENOUGH: u64 = 50;
 
@@ -54,7 +56,10 @@ pub(super) fn kind(draft: &mut Draft<'_>, index: usize) -> Option<Kind> {
         return Some(Told::new(What::Multi(None), format!("lists of {values}")));
     }
     if let Some(lists) = column.lists.as_ref().filter(|lists| lists.share >= SEVERAL && lists.cells > lists.values) {
-        if column.counts.numbers.is_none() && !column.is_time && distinct > FEW {
+        // Of texts that come back whole, blanks part the words of a name.
+        let weak = lists.separator.is_some_and(|separator| WEAK.contains(&separator));
+        let whole = weak && column.rows_per_value(rows) >= COMES_BACK;
+        if column.counts.numbers.is_none() && !column.is_time && distinct > FEW && !whole {
             let why = format!("{} values, several in {:.0} % of the cells", lists.values, 100.0 * lists.share);
             return Some(Told::new(What::Multi(lists.separator), why));
         }
@@ -71,7 +76,7 @@ pub(super) fn kind(draft: &mut Draft<'_>, index: usize) -> Option<Kind> {
         .counts
         .numbers
         .map_or(String::new(), |numbers| format!("{values} from {} to {}", short(numbers.min), short(numbers.max)));
-    let is_id = name_words.last().is_some_and(|word| ["id", "index", "row", "key", "hash"].contains(&word.as_str()));
+    let is_id = words::ends(&name_words, "id index row key hash");
     let comes_back = column.rows_per_value(rows) >= COMES_BACK && !column.counts.distinct_exceeded
         || rows < ENOUGH
         || column.counts.distinct_exceeded && sample_comes_back(column);

@@ -8,59 +8,76 @@ use super::labels::Label;
 use super::{Draft, Told, words};
 use crate::data::survey::Sample;
 use crate::metric;
+use crate::random::Stream;
 
 /// From this AUC on a column alone tells a label. What people do is not so sure.
 const TWIN: f64 = 0.995;
+/// From this AUC on a person should look at it.
+const SUSPECT: f64 = 0.9;
 /// From this distance of the AUC from chance on a name such as `play_time` counts.
-const TELLS: f64 = 0.2;
+const TELLS: f64 = 0.05;
 /// Rows that it takes to say so, with the action and, by chance, without.
 const ENOUGH: usize = 20;
 /// Share of the rows that stand out which may lack the action.
 const MOST_WITHOUT: f64 = 0.005;
 
+/// What a column tells of a label.
+enum Leak {
+    /// It is left out.
+    Known(String),
+    /// It stays, and is told.
+    Suspect(String),
+}
+
 /// Leaves out what leaks, as far as the sample shows.
 pub(super) fn leaks(draft: &mut Draft<'_>, labels: &[Told<Label>]) {
     let survey = draft.survey;
-    let found: Vec<(usize, String)> = draft
-        .open()
-        .into_par_iter()
-        .filter_map(|index| {
-            let column = &survey.columns[index];
-            let afterwards = words::is_afterwards(column.name());
-            let leak = labels.iter().find_map(|label| {
-                let truth = &survey.columns[label.what.column].sample.numbers;
-                leak(&column.sample, truth, &label.what.task.name, afterwards)
-            });
-            leak.map(|leak| (index, leak))
-        })
-        .collect();
+    let of_column = |index: usize| {
+        let column = &survey.columns[index];
+        let afterwards = words::is_afterwards(column.name());
+        let leak = |label: &Told<Label>| {
+            let truth = &survey.columns[label.what.column].sample.numbers;
+            leak(&column.sample, truth, &label.what.task.name, afterwards)
+        };
+        let mut found: Vec<Leak> = labels.iter().filter_map(leak).collect();
+        found.sort_by_key(|leak| matches!(leak, Leak::Suspect(_)));
+        Some((index, found.into_iter().next()?))
+    };
+    let found: Vec<(usize, Leak)> = draft.open().into_par_iter().filter_map(of_column).collect();
     for (index, leak) in found {
-        draft.never(index, leak);
+        match leak {
+            Leak::Known(why) => draft.never(index, why),
+            Leak::Suspect(what) => draft.unsure.push(format!("`{}` {what}", survey.columns[index].name())),
+        }
     }
 }
 
-/// How a column gives a label away.
-fn leak(sample: &Sample, truth: &[f64], task: &str, afterwards: bool) -> Option<String> {
+/// Whether a column gives a label away.
+fn leak(sample: &Sample, truth: &[f64], task: &str, afterwards: bool) -> Option<Leak> {
     if let Some(what) = stands_out(sample, truth) {
-        return Some(format!("known only afterwards: it {what} only where `{task}` is 1"));
+        return Some(Leak::Known(format!("known only afterwards: it {what} only where `{task}` is 1")));
     }
     let auc = by_value(sample, truth).into_iter().chain(by_size(sample, truth)).fold(0.5, f64::max);
+    let tells = format!("alone tells `{task}` (AUC {auc:.4})");
     match () {
-        () if auc >= TWIN => Some(format!("it alone tells `{task}` (AUC {auc:.4})")),
+        () if auc >= TWIN => Some(Leak::Known(format!("it {tells}"))),
         () if afterwards && auc >= 0.5 + TELLS => {
-            Some(format!("its name sounds as if known only afterwards, and it tells `{task}` (AUC {auc:.2})"))
+            Some(Leak::Known(format!("its name sounds as if known only afterwards, and it {tells}")))
+        }
+        () if auc >= SUSPECT => {
+            Some(Leak::Suspect(format!("{tells}; if it is not known beforehand, list it under `never`")))
         }
         () => None,
     }
 }
 
-/// Whether a column is filled, or has another value than its usual one, only where
-/// the label is 1.
+/// Whether a column is filled, or other than 0, only where the label is 1.
 fn stands_out(sample: &Sample, truth: &[f64]) -> Option<&'static str> {
     let mut counts: HashMap<u64, usize> = HashMap::new();
     sample.values.iter().for_each(|value| *counts.entry(*value).or_default() += 1);
     let (usual, count) = counts.into_iter().max_by_key(|(value, count)| (*count, *value))?;
-    if 2 * count < sample.values.len() {
+    let is_zero = sample.values.iter().zip(&sample.numbers).any(|(value, number)| *value == usual && *number == 0.0);
+    if 2 * count < sample.values.len() || !is_zero && usual != 0 {
         return None;
     }
     let mut with = [0usize; 2];
@@ -73,19 +90,21 @@ fn stands_out(sample: &Sample, truth: &[f64]) -> Option<&'static str> {
     let rows = with[0] + with[1];
     let by_chance = rows as f64 * all[0] as f64 / (all[0] + all[1]).max(1) as f64;
     let only = with[1] >= ENOUGH && with[0] as f64 <= MOST_WITHOUT * rows as f64 && by_chance >= ENOUGH as f64;
-    only.then_some(if usual == 0 { "is filled" } else { "has another value than its usual one" })
+    only.then_some(if is_zero { "is other than 0" } else { "is filled" })
 }
 
 /// AUC of the label's rate by value, each half of the rows judged by the other.
 fn by_value(sample: &Sample, truth: &[f64]) -> Option<f64> {
     let mut counts: HashMap<u64, [[f64; 2]; 2]> = HashMap::new();
+    let halves = Stream::new(0, "halves");
+    let half = |row: usize| (halves.bits(row as u64) & 1) as usize;
     let known = || sample.values.iter().zip(truth).enumerate().filter(|(_, (_, truth))| !truth.is_nan());
     for (row, (value, truth)) in known() {
-        let [rows, positives] = &mut counts.entry(*value).or_default()[row % 2];
+        let [rows, positives] = &mut counts.entry(*value).or_default()[half(row)];
         (*rows, *positives) = (*rows + 1.0, *positives + truth);
     }
     let score = |(row, (value, truth)): (usize, (&u64, &f64))| {
-        let [rows, positives] = counts[value][1 - row % 2];
+        let [rows, positives] = counts[value][1 - half(row)];
         ((positives + 0.5) / (rows + 1.0), *truth == 1.0)
     };
     auc(known().map(score))

@@ -79,13 +79,12 @@ pub fn propose(survey: &Survey, asked: &[Asked]) -> Result<Proposal> {
     }
     let weight = sides::weight(&mut draft);
     let time = time::time(&mut draft);
-    leaks::leaks(&mut draft, &labels);
-    let user = sides::user(&draft);
-    let sessions = sides::sessions(&draft);
+    let (user, sessions) = (sides::user(&draft), sides::sessions(&draft));
     let group = sides::group(&draft, user, &sessions);
     for session in sessions {
         draft.leave(session, "the number of a visit, a query or an order: its values do not come back");
     }
+    leaks::leaks(&mut draft, &labels);
     let cut = split::cut(&mut draft, time, group.as_ref().map(|group| group.what.as_str()));
     if let (Cut::Group { column, .. }, Some(user)) = (&cut.what, user) {
         if survey.columns[user].name() == column {

@@ -30,7 +30,7 @@ pub(super) fn user(draft: &Draft<'_>) -> Option<usize> {
     entity(draft, words::USERS)
 }
 
-fn entity(draft: &Draft<'_>, entities: &[&str]) -> Option<usize> {
+fn entity(draft: &Draft<'_>, entities: &str) -> Option<usize> {
     let is = |index: &usize| {
         let column = draft.column(*index);
         let number = column.counts.numbers.is_some() && !column.whole;
@@ -64,10 +64,9 @@ pub(super) fn weight(draft: &mut Draft<'_>) -> Option<String> {
     let is = |index: &usize| {
         let column = draft.column(*index);
         let words = words::words(column.name());
-        let weighs = ["sample", "instance", "row", "case", "importance", "observation"];
         words.len() == 2
             && words[1] == "weight"
-            && words::has(&words, &weighs)
+            && words::has(&words, "sample instance row case importance observation")
             && column.counts.numbers.is_some_and(|numbers| numbers.min >= 0.0)
     };
     let index = draft.open().into_iter().find(is)?;
@@ -81,7 +80,7 @@ pub(super) fn weight(draft: &mut Draft<'_>) -> Option<String> {
 pub(super) fn scenario(draft: &Draft<'_>, kinds: &[(usize, Kind)], labels: &[Told<Label>]) -> Option<Told<String>> {
     let of = |(index, kind): &(usize, Kind)| {
         let column = draft.column(*index);
-        let named = words::words(column.name()).last().is_some_and(|word| words::SCENARIOS.contains(&word.as_str()));
+        let named = words::ends(&words::words(column.name()), words::SCENARIOS);
         if !named || kind.what != What::Categorical || !(2..=MOST_SCENARIOS).contains(&column.distinct()) {
             return None;
         }

@@ -69,7 +69,9 @@ fn numbers_codes_texts_and_lists_are_told_apart() {
     let tags = beside("tags", |row| format!("a{}|b{}", row % 9, row % 11));
     let FieldKind::Multi(multi) = field(&tags, "tags") else { panic!("{tags:#?}") };
     assert_eq!(multi.separator, "|");
-    let city = beside("city", |row| format!("Town {}, ST{}", row % 40, row % 3));
+    let size = beside("package", |row| format!("{} {}", row % 30, ["oz", "lb"][row as usize / 30 % 2]));
+    assert!(matches!(field(&size, "package"), FieldKind::Categorical(_)), "blanks part the words of a name");
+    let city = beside("city", |row| format!("\"Town {}, ST{}\"", row % 40, row % 40 / 14));
     assert!(matches!(field(&city, "city"), FieldKind::Categorical(_)), "whole names, which differ in all their parts");
 }
 
@@ -138,6 +140,12 @@ fn what_gives_a_label_away_is_left_out() {
     assert!(left(&proposal, "bought_at").contains("it is filled only where"), "{}", left(&proposal, "bought_at"));
     assert!(left(&proposal, "page").contains("it alone tells `click` (AUC 1.0000)"), "{}", left(&proposal, "page"));
     assert_eq!(proposal.fields.len(), 1);
+    // A state that goes with a label, as being a child with having no spouse, is none of its consequences.
+    let row = |row: u64| {
+        let child = click(row) && draw("child", row) < 0.3;
+        format!("{},{},{}", if child { "child" } else { "no" }, row % 5, u8::from(click(row)))
+    };
+    assert_eq!(of("family,noise,click", 3000, row, &[]).unwrap().never, [""; 0]);
 }
 
 #[test]

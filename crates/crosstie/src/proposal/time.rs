@@ -7,10 +7,12 @@ use crate::data::survey::{self, ColumnSurvey};
 const MOST_MISSING: f64 = 0.05;
 /// Seconds from 1970 to the years 2000 and 2040.
 const SECONDS: (f64, f64) = (946_684_800.0, 2_208_988_800.0);
+/// To 1990: of a column that is called a time.
+const EARLIER: f64 = 631_152_000.0;
 /// Words that name the time of a row.
-const TIMES: [&str; 7] = ["timestamp", "time", "date", "datetime", "ts", "dt", "when"];
+const TIMES: &str = "timestamp time date datetime ts dt when";
 /// Words that count on where a log is written day by day.
-const COUNTERS: [&str; 5] = ["day", "week", "period", "step", "month"];
+const COUNTERS: &str = "day week period month";
 
 /// The time of the rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,29 +72,29 @@ fn unit(draft: &mut Draft<'_>, index: usize) -> Option<Unit> {
     let (survey, column) = (draft.survey, draft.column(index));
     let words = words::words(column.name());
     let missing = column.counts.missing as f64 / survey.rows as f64;
-    if words::has(&words, &words::OTHER_TIMES) || missing > MOST_MISSING || column.distinct() < 3 {
+    if words::has(&words, words::OTHER_TIMES) || missing > MOST_MISSING || column.distinct() < 3 {
         return None;
     }
     if column.is_time || column.counts.kind == "time" {
         return Some(Unit::PerSecond(1.0));
     }
     let numbers = column.counts.numbers.filter(|_| column.whole || column.counts.kind == "number")?;
-    let within = |per_second: f64| numbers.min >= SECONDS.0 * per_second && numbers.max <= SECONDS.1 * per_second;
-    let id = words.last().is_some_and(|word| word == "id");
+    let from = if words::ends(&words, TIMES) { EARLIER } else { SECONDS.0 };
+    let within = |per_second: f64| numbers.min >= from * per_second && numbers.max <= SECONDS.1 * per_second;
+    let id = words::ends(&words, "id");
     if let Some(per_second) = [1.0, 1e3, 1e6, 1e9].into_iter().find(|per_second| within(*per_second)) {
         return (!id).then_some(Unit::PerSecond(per_second));
     }
     if is_days(column) {
         return Some(Unit::Days);
     }
-    let is = |list: &[&str]| words.last().is_some_and(|word| list.contains(&word.as_str()));
-    if !is(&TIMES) && !is(&COUNTERS) {
+    if !words::ends(&words, TIMES) && !words::ends(&words, COUNTERS) {
         return None;
     }
     if words.len() > 1 && !column.ascending {
         return None;
     }
-    if is(&TIMES) || column.ascending {
+    if words::ends(&words, TIMES) || column.ascending {
         return Some(Unit::Counter);
     }
     let name = column.name();
