@@ -1,44 +1,54 @@
 //! The words in the names of columns, and what they hint at.
 
 /// Actions that somebody may want to predict.
-pub(super) const ACTIONS: &str = "click clicks clicked clk view viewed open opened visit visited watch watched finish finished cart addtocart \
-    atc buy bought purchase purchased order ordered pay paid payment conversion convert converted cvr ctr \
-    install installed subscribe subscribed signup register registered book booked booking apply applied like \
-    liked dislike disliked hate hated love loved favorite favourite follow followed comment commented share \
-    shared forward forwarded reply replied save saved download downloaded recommended response responded label \
-    target churn churned default defaulted renewed survived enter outcome y";
+pub(super) const ACTIONS: &str = "\
+    click clicks clicked clk view viewed open opened visit visited watch watched finish finished cart \
+    addtocart atc buy bought purchase purchased order ordered pay paid payment conversion convert converted \
+    cvr ctr install installed subscribe subscribed signup register registered book booked booking apply \
+    applied like liked dislike disliked hate hated love loved favorite favourite follow followed comment \
+    commented share shared forward forwarded reply replied save saved download downloaded recommended \
+    response responded label target churn churned default defaulted renewed survived enter outcome y";
 /// In front of or behind an action they make it one of long ago.
 const EARLIER: &str = "before previous previously prior prev past last ever history hist old ago";
 /// They only say that a name is an action's.
 const AUXILIARIES: &str = "is has did was label target flag";
 
-pub(super) const USERS: &str = "user uid member customer client household visitor viewer reader person student patient account buyer \
+pub(super) const USERS: &str = "\
+    user uid member customer client household visitor viewer reader person student patient account buyer \
     consumer passenger guest player subscriber cookie employee";
 /// What describes a person.
-const OF_USERS: &str = "age gender sex occupation profession income marital married education race ethnicity citizenship \
+const OF_USERS: &str = "\
+    age gender sex occupation profession income marital married education race ethnicity citizenship \
     nationality kids children register registered signup fans friend friends";
-pub(super) const ITEMS: &str = "item iid product video movie film song track article news doc document ad advert adgroup creative campaign \
-    book game hotel restaurant clothing sku photo post lecturer recipe course";
+pub(super) const ITEMS: &str = "\
+    item iid product video movie film song track article news doc document ad advert adgroup creative \
+    campaign book game hotel restaurant clothing sku photo post lecturer recipe course";
 /// What describes a thing.
-const OF_ITEMS: &str = "author seller merchant shop brand category genre genres tag tags music publisher price title manufacturer \
-    department division released release upload package";
+const OF_ITEMS: &str = "\
+    author seller merchant shop brand category genre genres tag tags music publisher price title \
+    manufacturer department division released release upload package";
 /// What belongs to the moment, even where it seems to be a person's or a thing's.
-const OF_THE_MOMENT: &str = "hour minute weekday dow day week month season position pos rank slot page tab channel device os platform \
-    browser network store query weather placement surface";
-pub(super) const SESSIONS: &str = "session sess search request req query basket impression pageview order transaction receipt trace visit trip \
-    rowid";
+const OF_THE_MOMENT: &str = "\
+    hour minute weekday dow day week month season position pos rank slot page tab channel device os \
+    platform browser network store query weather placement surface";
+pub(super) const SESSIONS: &str = "\
+    session sess search request req query basket impression pageview order transaction receipt trace visit \
+    trip rowid";
 pub(super) const SCENARIOS: &str = "scenario scene tab page channel placement surface domain site slot feed";
 /// Numbers by which something is known.
-pub(super) const CODES: &str = "id code type category categorical cat class kind group segment zip zipcode postcode region state city \
+pub(super) const CODES: &str = "\
+    id code type category categorical cat class kind group segment zip zipcode postcode region state city \
     country dept department channel gender sex flag level bucket cluster lang language version status hour \
     weekday dow month onehot feat hash key model tab store brand";
 /// Numbers that measure something.
-pub(super) const AMOUNTS: &str = "age price amount count cnt num number total sum avg mean duration seconds minutes hours days weeks months \
-    years ms length width height size score rate ratio share distance quantity qty views cost value gain loss \
-    balance income temp numerical numeric wage salary per fee";
+pub(super) const AMOUNTS: &str = "\
+    age price amount count cnt num number total sum avg mean duration seconds minutes hours days weeks \
+    months years ms length width height size score rate ratio share distance quantity qty views cost value \
+    gain loss balance income temp numerical numeric wage salary per fee";
 /// Times of something else than the row.
-pub(super) const OTHER_TIMES: &str = "birth birthday born signup register registered registration join joined created creation release released \
-    upload uploaded publish published built expire expires last first since prev previous";
+pub(super) const OTHER_TIMES: &str = "\
+    birth birthday born signup register registered registration join joined created creation release \
+    released upload uploaded publish published built expire expires last first since prev previous";
 /// What is measured while or after something happened.
 const AFTERWARDS: &str = "dwell stay spend spent revenue playtime watchtime gmv refund payout";
 
