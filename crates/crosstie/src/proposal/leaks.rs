@@ -47,6 +47,8 @@ pub(super) fn leaks(draft: &mut Draft<'_>, labels: &[Told<Label>]) {
     for (index, leak) in found {
         match leak {
             Leak::Known(why) => draft.never(index, why),
+            // A person's habits are known beforehand.
+            Leak::Suspect(_) if words::is_id_of(survey.columns[index].name(), words::USERS) => {}
             Leak::Suspect(what) => draft.unsure.push(format!("`{}` {what}", survey.columns[index].name())),
         }
     }
@@ -63,6 +65,9 @@ fn leak(sample: &Sample, truth: &[f64], task: &str, afterwards: bool) -> Option<
         () if auc >= TWIN => Some(Leak::Known(format!("it {tells}"))),
         () if afterwards && auc >= 0.5 + TELLS => {
             Some(Leak::Known(format!("its name sounds as if known only afterwards, and it {tells}")))
+        }
+        () if afterwards => {
+            Some(Leak::Suspect("sounds as if known only afterwards; if so, list it under `never`".into()))
         }
         () if auc >= SUSPECT => {
             Some(Leak::Suspect(format!("{tells}; if it is not known beforehand, list it under `never`")))
