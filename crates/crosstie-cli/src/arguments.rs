@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    abtest, demo, evaluate, init, inspect, join, models, predict, prepare, reference, serve, simulate, synth, train,
-    trainabtest,
+    abtest, demo, evaluate, experiment, init, inspect, join, models, predict, prepare, reference, serve, simulate,
+    synth, train,
 };
 use crate::session::Session;
 
@@ -58,6 +58,7 @@ pub enum Command {
     Predict(predict::Predict),
     Serve(serve::Serve),
     Join(join::Join),
+    Experiment(experiment::Experiment),
     Abtest(abtest::Abtest),
     Simulate(simulate::Simulate),
     Demo(demo::Demo),
@@ -77,6 +78,7 @@ impl Command {
             Command::Predict(command) => command.execute(session),
             Command::Serve(command) => command.execute(),
             Command::Join(command) => command.execute(session),
+            Command::Experiment(command) => command.execute(),
             Command::Abtest(command) => command.execute(session),
             Command::Simulate(command) => command.execute(session),
             Command::Demo(command) => command.execute(session),

@@ -22,6 +22,7 @@
 
 pub mod edge;
 pub mod engine;
+pub mod experiments;
 pub mod failure;
 pub mod grpc;
 pub mod http;

@@ -32,6 +32,7 @@ fn all() -> Vec<About> {
     let post = |path, summary, body, answer| About { method: Method::POST, path, summary, body, answer: Some(answer) };
     vec![
         post("/v1/rank", "Scores and sorts candidates", Some(("RankRequest", true)), "RankAnswer"),
+        post("/v1/feedback", "Takes what was done with what was shown", Some(("Feedback", true)), "Accepted"),
         get("/openapi.json", "This description", Some("Object")),
         get("/v2", "Name, version and extensions of the server", Some("Server")),
         get("/v2/health", "What is ready and what is wrong", Some("Health")),
@@ -130,10 +131,34 @@ fn schemas() -> Value {
         .schema_from::<rank::Probability>()
         .build();
     let mut schemas = serde_json::to_value(ours.schemas).unwrap_or_default();
-    if let (Some(schemas), Value::Object(protocol)) = (schemas.as_object_mut(), protocol()) {
-        schemas.extend(protocol);
+    if let Some(schemas) = schemas.as_object_mut() {
+        schemas.extend([feedback(), protocol()].into_iter().filter_map(|more| more.as_object().cloned()).flatten());
     }
     schemas
+}
+
+/// What `POST /v1/feedback` takes and gives, as [`feedback`](crate::http) reads it.
+fn feedback() -> Value {
+    let text = json!({ "type": "string", "maxLength": 256 });
+    let whole = json!({ "type": "integer", "minimum": 0 });
+    let event = json!({
+        "type": "object",
+        "required": ["request", "candidate", "action"],
+        "additionalProperties": false,
+        "properties": {
+            "request": text, "candidate": { "oneOf": [whole, text] }, "action": text,
+            "value": { "type": ["number", "null"] }, "time": { "type": ["string", "number", "null"] },
+            "event": { "type": ["string", "null"], "maxLength": 256 },
+        },
+    });
+    json!({
+        "Feedback": { "oneOf": [event, { "type": "array", "items": event }] },
+        "Accepted": {
+            "type": "object",
+            "required": ["accepted", "repeated"],
+            "properties": { "accepted": whole, "repeated": whole },
+        },
+    })
 }
 
 /// The types of the Open Inference Protocol.

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::edge::keys::Keys;
 use crate::edge::{EdgeError, Limits, Listener, Tls};
 use crate::engine::Engine;
+use crate::experiments::Experiments;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::observe::{Observe, Observers};
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The log cannot be written.
     #[error("log: {0}")]
     Log(crosstie::Error),
+    /// A file is no experiment, or its state cannot be kept.
+    #[error("experiments: {0}")]
+    Experiments(crosstie::Error),
     /// There are no threads to be had.
     #[error("cannot start threads: {0}")]
     Threads(#[from] io::Error),
@@ -95,7 +99,9 @@ impl Server {
         let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
         let log = settings.log.directory.as_ref().map(|directory| Log::open(directory, &settings.log));
         let log = log.transpose().map_err(StartError::Log)?;
-        let state = Arc::new(State::new(settings, repository, engine, log, observers));
+        let experiments = Experiments::start(&settings.experiments, settings.log.directory.clone());
+        let experiments = experiments.map_err(StartError::Experiments)?;
+        let state = Arc::new(State::new(settings, repository, engine, log, experiments, observers));
         let (ending, _) = watch::channel(false);
         let close = Timeouts::of(state.settings.timeouts.close_seconds);
         let shared = Arc::clone(&state);

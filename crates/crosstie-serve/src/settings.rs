@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::experiments::ExperimentSettings;
 use crate::log::LogSettings;
 
 /// All settings. Times are in seconds.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// What was shown and what came of it, on the disk.
     pub log: LogSettings,
+    /// Models that are compared on live traffic.
+    pub experiments: ExperimentSettings,
     /// Encryption.
     pub tls: Tls,
     /// Who may ask.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Done, Engine, Turn};
+use crate::experiments::Experiments;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::observe::{Answered, Observers, Protocol};
@@ -25,6 +26,8 @@ pub struct State {
     pub engine: Engine,
     /// What was shown and what came of it, if the settings name a place.
     pub log: Option<Log>,
+    /// Models that are compared on live traffic.
+    pub experiments: Experiments,
     observers: Observers,
     requests: Arc<Semaphore>,
     looked: AtomicBool,
@@ -50,6 +53,7 @@ impl State {
         repository: Repository,
         engine: Engine,
         log: Option<Log>,
+        experiments: Experiments,
         observers: Observers,
     ) -> State {
         let requests = Arc::new(Semaphore::new(settings.limits.concurrency.min(Semaphore::MAX_PERMITS)));
@@ -58,6 +62,7 @@ impl State {
             repository,
             engine,
             log,
+            experiments,
             observers,
             requests,
             looked: AtomicBool::new(false),

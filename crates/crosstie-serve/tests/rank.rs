@@ -20,7 +20,7 @@ use crosstie_serve::engine::Engine;
 use crosstie_serve::failure::Failure;
 use crosstie_serve::metrics::Metrics;
 use crosstie_serve::observe::{Observe, Observers};
-use crosstie_serve::rank::{Request, rank};
+use crosstie_serve::rank::{Request, Terms, rank};
 use crosstie_serve::repository::Version;
 use crosstie_serve::server::Server;
 use crosstie_serve::settings::Settings;
@@ -117,7 +117,9 @@ impl Served {
     fn rank_with(&self, request: &Value, formula: Option<&'static str>) -> Result<Value, Failure> {
         let request = Request::parse(request.to_string().as_bytes())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let work = move |turn: &mut _| rank(turn, &request, "r1", 100, formula);
+        let formula = formula.map(String::from);
+        let terms = Terms { id: "r1".into(), most: 100, formula, ..Terms::default() };
+        let work = move |turn: &mut _| rank(turn, &request, &terms).map(|ranking| ranking.json);
         let deadline = Instant::now() + Duration::from_secs(60);
         let done = runtime.block_on(self.engine.run(Arc::clone(&self.version), deadline, work))?;
         Ok(serde_json::from_slice(&done.value).unwrap())

@@ -1,7 +1,7 @@
 //! Ranking: from a body to an answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::Body;
@@ -12,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::body;
 use super::traced::RequestId;
+use crate::experiments::Placed;
 use crate::failure::Failure;
 use crate::observe::Protocol;
-use crate::rank;
+use crate::rank::{self, Terms};
 use crate::state::{self, Target};
 
 /// `POST /v1/rank`.
@@ -32,18 +33,45 @@ pub async fn rank(
         Some(model) => model.clone(),
         None => only_model(&state).inspect_err(|failure| state.refused(Protocol::Rank, failure))?,
     };
-    let formula = state.settings.rank.formulas.get(&model).cloned();
-    let target = Target {
-        protocol: Protocol::Rank,
-        model,
-        version: request.version.clone(),
-        timeout: request.timeout_ms.map(Duration::from_millis),
+    let timeout = request.timeout_ms.map(Duration::from_millis);
+    let placed = place(&state, &model, &request);
+    let (arm, version) = match &placed {
+        Some(placed) => (placed.model.clone(), placed.version.clone()),
+        None => (model.clone(), request.version.clone()),
     };
-    let id = request.request.clone().unwrap_or(given);
-    let most = state.settings.limits.candidates;
-    let (_, done) =
-        state.answer(&target, move |turn| rank::rank(turn, &request, &id, most, formula.as_deref())).await?;
-    Ok(([(CONTENT_TYPE, "application/json")], done.value).into_response())
+    let formulas = &state.settings.rank.formulas;
+    let terms = Terms {
+        id: request.request.clone().unwrap_or(given),
+        most: state.settings.limits.candidates,
+        formula: formulas.get(&arm).or_else(|| formulas.get(&model)).cloned(),
+        placed: placed.clone(),
+        logged: state.log.is_some(),
+    };
+    let target = Target { protocol: Protocol::Rank, model: arm, version, timeout };
+    let start = Instant::now();
+    let answered = state.answer(&target, move |turn| rank::rank(turn, &request, &terms)).await;
+    if let Some(placed) = &placed {
+        let failed = answered.as_ref().is_err_and(|failure| failure.status().is_server_error());
+        let counts = answered.as_ref().map_or((0, 0), |(_, done)| (done.value.unknown, done.value.values));
+        placed.count(start.elapsed(), failed, counts.0, counts.1);
+    }
+    let (_, done) = answered?;
+    if let (Some(log), Some(exposure)) = (&state.log, done.value.exposure) {
+        log.exposure(exposure).await?;
+    }
+    Ok(([(CONTENT_TYPE, "application/json")], done.value.json).into_response())
+}
+
+/// The arm of an experiment that answers, unless the request names a version. An arm whose
+/// model is not served has failed; then the model that was asked for answers, and the unit
+/// takes no part.
+fn place(state: &state::State, model: &str, request: &rank::Request) -> Option<Placed> {
+    let placed = state.experiments.place(model, |field| request.common(field)).filter(|_| request.version.is_none())?;
+    if state.repository.version(&placed.model, placed.version.as_deref()).is_ok() {
+        return Some(placed);
+    }
+    placed.count(Duration::ZERO, true, 0, 0);
+    None
 }
 
 /// The model that is meant where a request names none.

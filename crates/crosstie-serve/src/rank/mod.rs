@@ -2,6 +2,7 @@
 
 mod cell;
 mod columns;
+mod exposure;
 mod formula;
 mod notes;
 mod request;
@@ -19,46 +20,81 @@ pub use formula::{Formula, FormulaError, Named, Values};
 pub use request::{Answer, Probability, Ranked, Request};
 
 use crate::engine::{Stage, Turn};
+use crate::experiments::Placed;
 use crate::failure::{Failure, Fault};
+use crate::log::Exposure;
 use columns::Plan;
 
 /// What errors of the library call the rows of a request.
 const ROWS: &str = "candidates";
 
-/// Answers a request in its turn, as JSON. `id` is the request's, `most` how many
-/// candidates it may have, and `formula` the model's own, for requests without one.
+/// What an answer depends on besides the request.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// The request's id.
+    pub id: String,
+    /// How many candidates it may have.
+    pub most: usize,
+    /// The model's own formula, for a request without one.
+    pub formula: Option<String>,
+    /// The experiment's arm that answers.
+    pub placed: Option<Placed>,
+    /// Whether what is shown is logged.
+    pub logged: bool,
+}
+
+/// A request that was answered.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    /// The answer, as JSON.
+    pub json: Vec<u8>,
+    /// What to log, if it is to be.
+    pub exposure: Option<Exposure>,
+    /// Values that training did not know.
+    pub unknown: u64,
+    /// All values that are there, of embedded fields.
+    pub values: u64,
+}
+
+/// Answers a request in its turn.
 ///
 /// # Errors
 /// The candidate and field, what was found and what was expected.
-pub fn rank(
-    turn: &mut Turn,
-    request: &Request,
-    id: &str,
-    most: usize,
-    formula: Option<&str>,
-) -> Result<Vec<u8>, Failure> {
+pub fn rank(turn: &mut Turn, request: &Request, terms: &Terms) -> Result<Ranking, Failure> {
     let version = Arc::clone(turn.version());
     let (tasks, features) = (version.scorer().tasks(), version.scorer().features());
     let plan = Plan::new(version.inputs());
-    let prepared = turn.stage(Stage::Decode, |_| Prepared::new(&plan, tasks, request, most, formula))?;
+    let formula = terms.formula.as_deref();
+    let prepared = turn.stage(Stage::Decode, |_| Prepared::new(&plan, tasks, request, terms.most, formula))?;
     let batch = turn.encode(&prepared.rows).map_err(|failure| prepared.located(failure))?;
     let scores = turn.score(&batch)?;
     turn.stage(Stage::Encode, |_| {
         let mut unknown = Unknown::new(features);
         unknown.add(&batch);
         let values = prepared.values(&scores);
-        let mut notes = notes::columns(&plan, &prepared.candidates);
+        let placed = terms.placed.as_ref();
+        let mut notes: Vec<String> = placed.and_then(|placed| placed.note.clone()).into_iter().collect();
+        notes.extend(notes::columns(&plan, &prepared.candidates));
         notes.extend(notes::unknown(features, &unknown));
         notes.extend(values.as_deref().and_then(notes::not_finite));
+        let arm = placed.and_then(|placed| placed.arm.as_deref());
         let answer = Answer {
-            request: id,
+            request: &terms.id,
             model: version.model(),
             version: &version.number().to_string(),
             artifact: version.artifact(),
+            experiment: arm.and(placed).map(|placed| placed.experiment.as_str()),
+            arm,
             candidates: prepared.ranked(tasks, &scores, values.as_deref(), request.top),
             notes,
         };
-        serde_json::to_vec(&answer).map_err(|error| Failure::Internal(format!("the answer is no JSON: {error}")))
+        let json = serde_json::to_vec(&answer);
+        let json = json.map_err(|error| Failure::Internal(format!("the answer is no JSON: {error}")))?;
+        let exposure = terms.logged.then(|| exposure::of(request, &answer, placed)).transpose()?;
+        let counts = unknown.counts().iter();
+        let (unknown, values) =
+            counts.fold((0, 0), |(unknown, values), field| (unknown + field.unknown, values + field.values));
+        Ok(Ranking { json, exposure, unknown, values })
     })
 }
 

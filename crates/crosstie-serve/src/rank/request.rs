@@ -72,6 +72,22 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The value of a field that all candidates have in common, as text.
+    pub fn common(&self, field: &str) -> Option<String> {
+        let of = |object: &Option<Box<RawValue>>| {
+            let fields: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(object.as_ref()?.get()).ok()?;
+            match fields.get(field)? {
+                serde_json::Value::String(text) => Some(text.clone()),
+                value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Some(value.to_string()),
+                _ => None,
+            }
+        };
+        of(&self.user).or_else(|| of(&self.context))
+    }
+}
+
 /// Candidates with what the model predicts of them.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = RankAnswer)]
@@ -84,6 +100,12 @@ pub struct Answer<'a> {
     pub version: &'a str,
     /// The artifact's checksum.
     pub artifact: &'a str,
+    /// The experiment that the request takes part in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<&'a str>,
+    /// The arm that answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arm: Option<&'a str>,
     /// The highest score first, or in the order of the request if there is no formula.
     pub candidates: Vec<Ranked<'a>>,
     /// What was found odd in the request: missing and unknown fields and values.

@@ -1,0 +1,281 @@
+//! Experiments: which arm a request goes to, and what becomes of the ramp.
+//!
+//! A directory holds an experiment's file `<name>.toml`
+//! ([`Contract`](crosstie::experiment::Contract)) and beside it where it stands,
+//! `<name>.state.json` ([`kept`]). [`Experiments::place`] finds the arm of a request: of one
+//! that asks for the control's model and names no version. A thread looks at the directory
+//! every second and, in longer intervals, at the evidence ([`evidence`]): what requests came
+//! to is counted here; units, calibration and eCPM are read from the log, so they survive
+//! this process. The rules are the library's ([`Ramp`](crosstie::experiment::Ramp)).
+
+pub mod evidence;
+pub mod kept;
+mod live;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crosstie::experiment::{Decision, Ramp, State, Status};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::log::Time;
+use kept::Kept;
+pub use live::Live;
+
+/// Experiments with models, each in a file of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExperimentSettings {
+    /// A directory with files `<name>.toml`; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// How often guard rails are looked at, and the ramp moves on or rolls back.
+    pub check_seconds: f64,
+    /// An action counts if it is done within so many hours; what was shown later than that
+    /// is not judged yet.
+    pub window_hours: f64,
+}
+
+impl Default for ExperimentSettings {
+    fn default() -> ExperimentSettings {
+        ExperimentSettings { directory: None, check_seconds: 60.0, window_hours: 24.0 }
+    }
+}
+
+/// One experiment as it stands.
+#[derive(Debug)]
+pub struct Experiment {
+    kept: Kept,
+    state: State,
+    live: Arc<Live>,
+}
+
+/// The arm that answers a request.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The experiment.
+    pub experiment: String,
+    /// Whom the arm was chosen for, if the request says.
+    pub unit: Option<String>,
+    /// The arm's name, if the unit takes part.
+    pub arm: Option<String>,
+    /// The arm's model.
+    pub model: String,
+    /// The version, if the arm names one.
+    pub version: Option<String>,
+    /// What the request should be told.
+    pub note: Option<String>,
+    live: Option<(usize, Arc<Live>)>,
+}
+
+impl Placed {
+    /// Counts what became of the request.
+    pub fn count(&self, took: Duration, failed: bool, unknown: u64, values: u64) {
+        if let Some((arm, live)) = &self.live {
+            live.count(*arm, took, failed, unknown, values);
+        }
+    }
+}
+
+/// All experiments of a server.
+#[derive(Debug)]
+pub struct Experiments {
+    running: Arc<ArcSwap<BTreeMap<String, Arc<Experiment>>>>,
+    end: Mutex<Option<mpsc::Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Experiments {
+    /// Reads the directory and starts to watch it. `log` is where the server logs what it
+    /// shows.
+    ///
+    /// # Errors
+    /// A file that is no experiment, a state that cannot be written.
+    pub fn start(settings: &ExperimentSettings, log: Option<PathBuf>) -> crosstie::Result<Experiments> {
+        let running = Arc::new(ArcSwap::from_pointee(BTreeMap::new()));
+        let (end, ended) = mpsc::channel();
+        let Some(directory) = settings.directory.clone() else {
+            return Ok(Experiments { running, end: Mutex::new(None), thread: Mutex::new(None) });
+        };
+        let mut watch = Watch {
+            directory,
+            log,
+            check: Duration::from_secs_f64(settings.check_seconds.max(1.0)),
+            window: Duration::from_secs_f64(settings.window_hours.max(0.0) * 3600.0),
+            running: Arc::clone(&running),
+            told: BTreeMap::new(),
+        };
+        watch.look().map_err(|(_, error)| error)?;
+        let thread = std::thread::Builder::new().name("experiments".into()).spawn(move || watch.run(&ended));
+        let thread =
+            thread.map_err(|error| crosstie::Error::Experiment(format!("no thread to watch them: {error}")))?;
+        Ok(Experiments { running, end: Mutex::new(Some(end)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The arm for a request that asks for `model`; `unit` gives a field of its user or
+    /// context as text. `None` where no experiment is about the model.
+    pub fn place(&self, model: &str, unit: impl FnOnce(&str) -> Option<String>) -> Option<Placed> {
+        let running = self.running.load();
+        let found = running.values().find(|experiment| experiment.kept.contract.arms[0].model().0 == model)?;
+        let (contract, name) = (&found.kept.contract, found.kept.contract.name.clone());
+        let unit = unit(&contract.unit);
+        let (arm, takes_part, note) = match &unit {
+            Some(unit) => {
+                let place = contract.place(&found.state, unit);
+                (place.arm, place.takes_part, None)
+            }
+            None => {
+                let note = format!("experiment `{name}`: `{}` is not given, so the control answers", contract.unit);
+                (0, false, Some(note))
+            }
+        };
+        let (model, version) = contract.arms[arm].model();
+        Some(Placed {
+            experiment: name,
+            unit,
+            arm: takes_part.then(|| contract.arms[arm].name.clone()),
+            model: model.into(),
+            version: version.map(String::from),
+            note,
+            live: takes_part.then(|| (arm, Arc::clone(&found.live))),
+        })
+    }
+
+    /// The experiments and where they stand, by name.
+    pub fn states(&self) -> Vec<(String, State)> {
+        self.running.load().iter().map(|(name, found)| (name.clone(), found.state.clone())).collect()
+    }
+
+    /// Ends the watching.
+    pub fn stop(&self) {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // A thread that panicked has ended, too.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Experiments {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Looks at files and evidence, on a thread of its own.
+struct Watch {
+    directory: PathBuf,
+    log: Option<PathBuf>,
+    check: Duration,
+    window: Duration,
+    running: Arc<ArcSwap<BTreeMap<String, Arc<Experiment>>>>,
+    /// What was last said of a file or an experiment, so that it is said once.
+    told: BTreeMap<String, String>,
+}
+
+impl Watch {
+    fn run(mut self, ended: &mpsc::Receiver<()>) {
+        let mut next = Instant::now() + self.check;
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(1)) {
+            if let Err((file, error)) = self.look() {
+                self.tell(file, format!("{error}; the experiment goes on as it was"));
+            }
+            if Instant::now() >= next {
+                self.ramp();
+                next = Instant::now() + self.check;
+            }
+        }
+    }
+
+    fn tell(&mut self, about: String, message: String) {
+        if self.told.get(&about) != Some(&message) {
+            tracing::warn!("{message}");
+            self.told.insert(about, message);
+        }
+    }
+
+    /// Reads all files anew. What cannot be read leaves its experiment as it was.
+    fn look(&mut self) -> Result<(), (String, crosstie::Error)> {
+        let before = self.running.load_full();
+        let mut now: BTreeMap<String, Arc<Experiment>> = BTreeMap::new();
+        let mut failed = None;
+        for path in kept::files(&self.directory).map_err(|error| (self.directory.display().to_string(), error))? {
+            let file = path.display().to_string();
+            let old = before.values().find(|experiment| experiment.kept.path == path);
+            match Kept::read(&path).and_then(|kept| Ok((kept.state_or_start(seconds())?, kept))) {
+                Ok((_, kept)) if now.values().any(|other| other.kept.is_about(&kept.contract)) => {
+                    let message =
+                        format!("{file}: another experiment is about model `{}`", kept.contract.arms[0].model().0);
+                    failed.get_or_insert((file, crosstie::Error::Experiment(message)));
+                }
+                Ok((state, kept)) => {
+                    let same = old.filter(|old| old.state == state && old.kept.contract == kept.contract);
+                    let experiment = match same {
+                        Some(old) => Arc::clone(old),
+                        None => {
+                            tracing::info!("experiment `{}`: {}", kept.contract.name, state.reason);
+                            let live = Arc::new(Live::new(kept.contract.arms.len()));
+                            Arc::new(Experiment { kept, state, live })
+                        }
+                    };
+                    now.insert(experiment.kept.contract.name.clone(), experiment);
+                }
+                Err(error) => {
+                    old.iter().for_each(|old| {
+                        now.insert(old.kept.contract.name.clone(), Arc::clone(old));
+                    });
+                    failed.get_or_insert((file, error));
+                }
+            }
+        }
+        self.running.store(Arc::new(now));
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Moves each ramp on, or back, or leaves it and says why.
+    fn ramp(&mut self) {
+        let running = self.running.load_full();
+        for (name, experiment) in running.iter().filter(|(_, experiment)| experiment.state.status == Status::Running) {
+            let contract = &experiment.kept.contract;
+            let evidence = evidence::read(contract, self.log.as_deref(), self.window).map(|mut evidence| {
+                experiment.live.add_to(&mut evidence);
+                evidence
+            });
+            let evidence = match evidence {
+                Ok(evidence) => evidence,
+                Err(error) => {
+                    self.tell(name.clone(), format!("experiment `{name}`: no evidence: {error}"));
+                    continue;
+                }
+            };
+            match Ramp::next(contract, &experiment.state, &evidence, seconds()) {
+                Decision::Stay(why) => self.tell(name.clone(), format!("experiment `{name}` stays: {why}")),
+                decision => {
+                    // Somebody may have changed it by hand in the meantime; that counts more.
+                    let change = |state: &State| match *state == experiment.state {
+                        true => Ramp::apply(contract, state, &decision, seconds()),
+                        false => state.clone(),
+                    };
+                    match experiment.kept.change(seconds(), change) {
+                        Ok(state) => tracing::warn!("experiment `{name}`: {:?}: {}", state.status, state.reason),
+                        Err(error) => self.tell(name.clone(), format!("experiment `{name}`: {error}")),
+                    }
+                }
+            }
+        }
+        if let Err((file, error)) = self.look() {
+            self.tell(file, error.to_string());
+        }
+    }
+}
+
+/// Seconds since the beginning of 1970.
+fn seconds() -> u64 {
+    u64::try_from(Time::now().0 / 1_000_000).unwrap_or(0)
+}
