@@ -152,7 +152,10 @@ fn feedback() -> Value {
         },
     });
     json!({
-        "Feedback": { "oneOf": [event, { "type": "array", "items": event }] },
+        "Feedback": {
+            "oneOf": [event, { "type": "array", "items": event }],
+            "example": { "request": "9f2c", "candidate": "a", "action": "buy", "value": 9.5 },
+        },
         "Accepted": {
             "type": "object",
             "required": ["accepted", "repeated"],

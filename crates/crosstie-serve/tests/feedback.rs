@@ -2,23 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
 use crosstie_serve::log::{Event, LogSettings, segments};
 use crosstie_serve::server::{Server, StartError};
-use crosstie_serve::settings::{Http, RepositorySettings, Settings, Timeouts};
+use crosstie_serve::settings::{RepositorySettings, Settings};
 use serde_json::{Value, json};
 
 /// A server without any model, which takes feedback all the same.
 fn settings(place: &Path, log: Option<&Path>) -> Settings {
     Settings {
         repository: RepositorySettings { directory: Some(place.into()), ..RepositorySettings::default() },
-        http: Http { address: ([127, 0, 0, 1], 0).into() },
         log: LogSettings { directory: log.map(Path::to_path_buf), ..LogSettings::default() },
-        timeouts: Timeouts { drain_seconds: 0.0, ..Timeouts::default() },
-        ..Settings::default()
+        ..common::settings()
     }
 }
 

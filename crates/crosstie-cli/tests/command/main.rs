@@ -8,6 +8,7 @@ mod beforehand;
 mod calibration;
 mod directory;
 mod drift;
+mod experiment;
 mod init;
 mod inspect;
 mod join;

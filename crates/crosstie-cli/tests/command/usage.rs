@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::place::Place;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 15] = [
     "synth",
     "prepare",
     "inspect",
@@ -13,6 +13,10 @@ const COMMANDS: [&str; 11] = [
     "train",
     "evaluate",
     "predict",
+    "init",
+    "serve",
+    "join",
+    "experiment",
     "abtest",
     "simulate",
     "demo",

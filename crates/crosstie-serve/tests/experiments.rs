@@ -1,0 +1,234 @@
+//! Experiments on a server: who answers whom, what is logged of it, what the log says.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crosstie::experiment::{Contract, Decision, Ramp, Status};
+use crosstie_serve::experiments::evidence;
+use crosstie_serve::experiments::kept::Kept;
+use crosstie_serve::log::{Candidate, CandidateName, Event, Exposure, Feedback, Log, LogSettings, Time, segments};
+use crosstie_serve::server::{Server, StartError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use common::{Client, Models};
+
+const EXPERIMENT: &str = r#"
+    name = "trial"
+    unit = "user_id"
+    [[arm]]
+    name = "before"
+    model = "control"
+    share = 50
+    [[arm]]
+    name = "after"
+    model = "candidate:2"
+    share = 50
+    [[step]]
+    traffic = 100
+    [guard]
+    calibration = { click = [0.5, 2.0] }
+"#;
+
+/// Two models, an experiment between them, and a log.
+struct Trial {
+    models: Models,
+    place: TempDir,
+}
+
+impl Trial {
+    fn new(text: &str) -> Trial {
+        let trial = Trial { models: Models::new(), place: tempfile::tempdir().unwrap() };
+        trial.models.put(1, "control", 1);
+        trial.models.put(2, "candidate", 2);
+        fs::write(trial.file(), text).unwrap();
+        trial
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.place.path().join("trial.toml")
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.place.path().join("log")
+    }
+
+    fn start(&self) -> Result<Server, StartError> {
+        let mut settings = self.models.settings();
+        settings.experiments.directory = Some(self.place.path().to_path_buf());
+        settings.log.directory = Some(self.log());
+        Server::start(settings)
+    }
+}
+
+fn request(user: Value) -> Value {
+    json!({"model": "control", "user": {"user_id": user}, "candidates": [{"id": "a", "item_id": "i1"}, {"id": 7, "item_id": "i2"}]})
+}
+
+#[test]
+fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
+    let trial = Trial::new(EXPERIMENT);
+    let server = trial.start().unwrap();
+    let mut client = Client::new(server.http());
+    let mut arms: BTreeMap<String, String> = BTreeMap::new();
+    for round in 0..2 {
+        for user in 0..30 {
+            let answer = client.post("/v1/rank", &request(json!(user)));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let answer = answer.json();
+            let arm = answer["arm"].as_str().unwrap().to_string();
+            let model = if arm == "before" { ("control", "1") } else { ("candidate", "2") };
+            assert_eq!((answer["model"].as_str().unwrap(), answer["version"].as_str().unwrap()), model);
+            assert_eq!(answer["experiment"], "trial");
+            assert_eq!(*arms.entry(user.to_string()).or_insert_with(|| arm.clone()), arm, "round {round}");
+        }
+    }
+    // 30 units of two equal arms: fewer than 5 in one of them has a chance of 6e-5, and
+    // the units are always the same.
+    let after = arms.values().filter(|arm| *arm == "after").count();
+    assert!((5..=25).contains(&after), "{after} of 30");
+
+    let nobody = client.post("/v1/rank", &request(Value::Null)).json();
+    assert_eq!((&nobody["model"], nobody.get("arm")), (&json!("control"), None));
+    assert!(
+        nobody["notes"][0].as_str().unwrap().contains("`user_id` is not given, so the control answers"),
+        "{nobody}"
+    );
+    let mut named = request(json!(1));
+    named["version"] = json!("1");
+    assert_eq!(client.post("/v1/rank", &named).json().get("experiment"), None);
+    server.stop();
+
+    let mut logged = Vec::new();
+    for segment in segments(&trial.log()).unwrap() {
+        let each = |record: crosstie_serve::log::Record| {
+            if let Event::Exposure(exposure) = record.event {
+                logged.push(exposure);
+            }
+            Ok(())
+        };
+        segment.read(each).unwrap();
+    }
+    assert_eq!(logged.len(), 62);
+    for exposure in logged.iter().filter(|exposure| exposure.arm.is_some()) {
+        assert_eq!(exposure.arm.as_ref(), arms.get(exposure.unit.as_ref().unwrap()), "{exposure:?}");
+        assert_eq!(exposure.candidates[1].id.as_deref(), Some("7"));
+        assert_eq!(exposure.candidates[1].features.values()["item_id"], "i2");
+        assert_eq!(exposure.user.as_ref().unwrap().values()["user_id"].to_string(), *exposure.unit.as_ref().unwrap());
+    }
+}
+
+#[test]
+fn where_an_experiment_stands_survives_the_process_and_what_is_decided_by_hand_counts() {
+    let trial = Trial::new(EXPERIMENT);
+    let server = trial.start().unwrap();
+    let kept = Kept::read(&trial.file()).unwrap();
+    assert_eq!(kept.state().unwrap().unwrap().status, Status::Running);
+    let rolled_back =
+        kept.change(5, |state| Ramp::apply(&kept.contract, state, &Decision::RollBack("by hand".into()), 5));
+    assert_eq!(rolled_back.unwrap().status, Status::RolledBack);
+    // The server looks every second; nobody waits for longer than it takes.
+    let mut client = Client::new(server.http());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while client.post("/v1/rank", &request(json!(1))).json().get("arm").is_some() {
+        assert!(Instant::now() < deadline, "the server has not taken notice");
+        std::thread::yield_now();
+    }
+    drop(server);
+    let server = trial.start().unwrap();
+    let answer = Client::new(server.http()).post("/v1/rank", &request(json!(1))).json();
+    assert_eq!((&answer["model"], answer.get("arm")), (&json!("control"), None));
+    assert_eq!(kept.state().unwrap().unwrap().reason, "by hand");
+    server.stop();
+}
+
+#[test]
+fn an_arm_that_is_not_served_leaves_its_units_to_the_control() {
+    let trial = Trial::new(&EXPERIMENT.replace("candidate:2", "candidate:9"));
+    let server = trial.start().unwrap();
+    let mut client = Client::new(server.http());
+    for user in 0..20 {
+        let answer = client.post("/v1/rank", &request(json!(user)));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["model"], "control");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_file_that_is_no_experiment_ends_the_start() {
+    let trial = Trial::new(&EXPERIMENT.replace("share = 50", "share = 60"));
+    let said = trial.start().expect_err("the shares make 120").to_string();
+    assert!(said.contains("trial.toml") && said.contains("add up to 120"), "{said}");
+    fs::write(trial.file(), EXPERIMENT).unwrap();
+    fs::write(trial.place.path().join("other.toml"), EXPERIMENT.replace("trial", "other")).unwrap();
+    let said = trial.start().expect_err("both are about one model").to_string();
+    assert!(said.contains("another experiment is about model `control`"), "{said}");
+}
+
+/// Logs what was shown to a unit, so many days ago, and what it was worth if it clicked.
+fn show(log: &Log, runtime: &tokio::runtime::Runtime, unit: &str, arm: &str, days: i64, clicked: Option<f64>) {
+    let time = Time::now().after(-days * 86_400_000_000);
+    let candidate =
+        Candidate { given_parent: vec![Some(0.25)], from_impression: vec![Some(0.25)], ..Candidate::default() };
+    let exposure = Exposure {
+        request: unit.into(),
+        time,
+        unit: Some(unit.into()),
+        experiment: Some("trial".into()),
+        arm: Some(arm.into()),
+        tasks: vec!["click".into()],
+        candidates: vec![candidate],
+        ..Exposure::default()
+    };
+    runtime.block_on(log.exposure(exposure)).unwrap();
+    if let Some(value) = clicked {
+        let time = time.after(1_000_000);
+        let feedback = Feedback {
+            request: unit.into(),
+            candidate: CandidateName::Index(0),
+            action: "click".into(),
+            value: Some(value),
+            time,
+            received: time,
+            event: None,
+        };
+        runtime.block_on(log.feedback(vec![feedback])).unwrap();
+    }
+}
+
+fn evidence_of(log: &Path) -> crosstie::experiment::Evidence {
+    let contract = Contract::parse(EXPERIMENT).unwrap();
+    evidence::read(&contract, Some(log), Duration::from_secs(86_400)).unwrap()
+}
+
+#[test]
+fn the_log_tells_units_calibration_and_what_was_earned() {
+    let place = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let log = Log::open(place.path(), &LogSettings::default()).unwrap();
+    for unit in 0..100 {
+        let (arm, worth) = if unit % 2 == 0 { ("before", 1.0) } else { ("after", 2.0) };
+        show(&log, &runtime, &format!("u{unit}"), arm, 3, (unit % 4 < 2).then_some(worth + f64::from(unit % 3)));
+    }
+    // Its window has not passed: it counts as a unit and no more.
+    show(&log, &runtime, "new", "after", 0, Some(1_000.0));
+    runtime.block_on(log.flush()).unwrap();
+    let evidence = evidence_of(place.path());
+    assert_eq!(evidence.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [50, 51]);
+    for arm in &evidence.arms {
+        let (predicted, happened) = arm.calibration["click"];
+        assert!((predicted - 12.5).abs() < 1e-9 && happened == 25, "{predicted} {happened}");
+    }
+    assert!(evidence.sample_ratio.unwrap() > 0.05, "{:?}", evidence.sample_ratio);
+    // 2 + 1 on average against 1 + 1.
+    let lift = evidence.arms[1].ecpm_lift.unwrap();
+    assert!(lift.contains(0.5), "{lift:?}");
+    assert_eq!(evidence::read(&Contract::parse(EXPERIMENT).unwrap(), None, Duration::ZERO).unwrap().arms.len(), 0);
+}
