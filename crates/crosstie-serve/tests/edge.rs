@@ -1,5 +1,7 @@
 //! Connections: slow ones, idle ones, many, with TLS, and at the end.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +135,8 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off() {
     }
     let tell = dropped.clone();
     let large = move || async move { bytes::Bytes::from_owner(Tell(tell, vec![0; 1 << 26])) };
-    let limits = Limits { idle: Duration::from_millis(100), ..Limits::default() };
+    let short = Duration::from_millis(100);
+    let limits = Limits { idle: short, header: short, ..Limits::default() };
     let served = Served::new(Router::new().route("/large", get(large)), None, limits, HANGS).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET /large HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();

@@ -1,5 +1,7 @@
 //! The generated code is what its protocol file says.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use prost::Message;

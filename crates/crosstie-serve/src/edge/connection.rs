@@ -106,6 +106,9 @@ async fn drive<S>(
                     asked_to_leave = true;
                     connection.as_mut().graceful_shutdown();
                     check.as_mut().reset(now + limits.header);
+                } else if asked_to_leave && activity.last_moved() + limits.header > now {
+                    // An answer has been handed on whole, and is still being read.
+                    check.as_mut().reset(activity.last_moved() + limits.header);
                 } else {
                     tracing::debug!(%peer, "connection cut off: nothing heard in time");
                     return;
@@ -144,6 +147,11 @@ impl Activity {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// When a byte last moved.
+    fn last_moved(&self) -> Instant {
+        self.start + Duration::from_millis(self.moved.load(Ordering::Relaxed))
+    }
+
     /// Whether there were requests, and all have been answered.
     fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0 && self.ended.load(Ordering::Relaxed) > 0
@@ -151,11 +159,10 @@ impl Activity {
 
     /// When the connection has to go unless something is heard of it.
     fn due(&self, limits: &Limits) -> Instant {
-        let after = |at: &AtomicU64| self.start + Duration::from_millis(at.load(Ordering::Relaxed)) + limits.idle;
         if self.open.load(Ordering::Relaxed) > 0 {
-            after(&self.moved)
+            self.last_moved() + limits.idle
         } else if self.is_idle() {
-            after(&self.ended)
+            self.start + Duration::from_millis(self.ended.load(Ordering::Relaxed)) + limits.idle
         } else {
             self.start + limits.header
         }
