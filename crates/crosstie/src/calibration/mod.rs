@@ -130,6 +130,11 @@ impl Calibration {
         &self.maps[scenario as usize]
     }
 
+    /// The tasks' maps, by scenario.
+    pub fn by_scenario(&self) -> &[Vec<Maps>] {
+        &self.maps
+    }
+
     /// A task's map, and in how many scenarios it has another one; `None` where it has
     /// none that is so conditioned.
     pub fn map(&self, task: usize, condition: Condition) -> Option<(Map, usize)> {

@@ -7,6 +7,7 @@ use super::graph::Graph;
 use super::node::Node;
 use super::op::{BackwardPass, ForwardPass, Op};
 use super::parameters::Parameters;
+use super::portable::Portable;
 use super::program::Program;
 use super::workspace::Workspace;
 use crate::random::Stream;
@@ -84,6 +85,32 @@ impl Point<'_> {
             let set = |point: &mut Self, values: &[f32]| point.sources[index].copy_from_slice(values);
             let found = self.compare(&mut workspace, gradient, set, &base);
             report(&format!("source {index}"), found, gradient, least, tolerance);
+        }
+    }
+
+    /// Compares an output in scoring with what other engines are told of it; what only
+    /// trains tells nothing. Sources are called by their numbers.
+    ///
+    /// # Panics
+    /// If any number differs by more than rounding.
+    fn check_portable(&self, output: Node) {
+        let mut told = Portable::default();
+        let Ok(value) = self.program.portable(&mut told, &self.parameters, output) else { return };
+        let mut workspace = self.program.workspace(self.rows, false);
+        let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| {
+            let width = self.sources[source].len() / self.rows;
+            into.copy_from_slice(&self.sources[source][rows.start * width..rows.end * width]);
+        };
+        self.program.score(&mut workspace, &self.parameters, self.rows, &self.segments, &fill);
+        let scenarios = self.segments.iter().enumerate();
+        let scenarios: Vec<usize> =
+            scenarios.flat_map(|(scenario, rows)| rows.clone().map(move |_| scenario)).collect();
+        let source = |name: &str| self.sources[name.parse::<usize>().expect("a number")].clone();
+        let found = told.compute(self.rows, &source, &scenarios, &[value]).remove(0);
+        let expected: Vec<f32> = workspace.values(self.program, output).flatten().copied().collect();
+        assert_eq!(found.len(), expected.len());
+        for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{place}: {found}, not {expected}");
         }
     }
 
@@ -173,10 +200,12 @@ pub fn check_op_at(
 ) {
     let rows = CHUNK + 3;
     let mut graph = Graph::new(3);
-    let inputs: Vec<Node> = widths.iter().map(|width| graph.source("input", *width, true)).collect();
+    let inputs: Vec<Node> =
+        widths.iter().enumerate().map(|(index, width)| graph.source(&index.to_string(), *width, true)).collect();
     let output = declare(&mut graph, &inputs);
     let loss = graph.push("probe", Probe, &[output], &[], 1);
     graph.loss("probe", loss);
+    graph.output(output);
     let program = graph.compile().expect("a graph with a loss");
     let sources = widths.iter().enumerate().map(|(index, width)| {
         let stream = Stream::new(index as u64, "source");
@@ -184,7 +213,7 @@ pub fn check_op_at(
     });
     let mut parameters = program.initial(3).expect("memory");
     change(&program, &mut parameters);
-    Point {
+    let point = Point {
         parameters,
         sources: sources.collect(),
         learns: inputs.into_iter().map(Some).collect(),
@@ -193,6 +222,7 @@ pub fn check_op_at(
         seeds: vec![1.0],
         mode: Mode::Train { seed: 1, step: 1 },
         program: &program,
-    }
-    .check(5e-3);
+    };
+    point.check_portable(output);
+    point.check(5e-3);
 }

@@ -29,6 +29,7 @@ mod node;
 pub mod op;
 mod parameters;
 mod pass;
+pub mod portable;
 mod program;
 mod threads;
 mod weights;

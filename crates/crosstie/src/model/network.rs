@@ -4,11 +4,12 @@ use super::declare::Model;
 use super::diagnostic::Diagnostic;
 use super::inputs::{Input, Inputs, LossTerm, Masks};
 use crate::batch::Layout;
+use crate::compute::portable::Portable;
 use crate::compute::{Graph, Node, ParameterId, Program};
 use crate::embedding::Columns;
 use crate::error::{Error, Result};
 use crate::layer::{Net, Style};
-use crate::objective::Objective;
+use crate::objective::{Maps, Objective, Probabilities};
 
 /// A model, its heads and its losses, ready to run.
 #[derive(Debug)]
@@ -86,6 +87,26 @@ impl Network {
         task: usize,
     ) -> Result<Network> {
         Network::build(model, style, layout, objective, Question::Task(task))
+    }
+
+    /// Tells how the tasks' probabilities are computed, in words that other engines
+    /// know, given the numbers of the parameters and the tasks' maps by scenario, if
+    /// there are any.
+    ///
+    /// # Errors
+    /// As of [`Program::portable`].
+    pub fn portable<'a>(
+        &'a self,
+        parameters: &'a [f32],
+        maps: &[Vec<Maps>],
+    ) -> Result<(Portable<'a>, Vec<Probabilities>)> {
+        let mut to = Portable::default();
+        to.least_scenario(usize::from(self.other_as_largest));
+        let logits = self.program.portable(&mut to, parameters, self.logits)?;
+        to.least_scenario(0);
+        to.name("objective");
+        let tasks = self.objective.portable(&mut to, logits, maps);
+        Ok((to, tasks))
     }
 
     fn build(

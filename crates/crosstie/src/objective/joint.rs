@@ -1,7 +1,7 @@
 //! The tasks' probabilities from the impression, as a node to build losses on.
 
 use super::{Objective, Room};
-use crate::compute::op::{BackwardPass, ForwardPass, Op};
+use crate::compute::op::{BackwardPass, ForwardPass, Op, Portable, PortableStep, Value};
 
 /// p(action and its ancestors | impression) of every task.
 ///
@@ -16,6 +16,12 @@ pub struct Joint {
 impl Op for Joint {
     fn name(&self) -> &'static str {
         "joint probability"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let tasks = self.objective.portable(to, step.inputs[0], &[]);
+        let joint: Vec<Value> = tasks.iter().map(|task| task.from_impression).collect();
+        Some(to.concat(&joint))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

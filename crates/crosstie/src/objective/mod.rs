@@ -12,6 +12,7 @@ mod hard_example;
 mod joint;
 mod loss;
 mod map;
+mod portable;
 mod triplet;
 mod weights;
 
@@ -25,6 +26,7 @@ pub use hard_example::HardExample;
 pub use joint::Joint;
 pub use loss::FunnelLoss;
 pub use map::{Map, Maps, Told};
+pub use portable::Probabilities;
 pub(crate) use triplet::LEVELS;
 pub use triplet::{Triplet, TripletConfig};
 pub use weights::LossWeights;

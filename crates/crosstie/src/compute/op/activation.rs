@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 use crate::compute::kernel::{sigmoid, vectorised};
 
 /// A function of one number whose derivative is known from its value.
@@ -44,6 +44,17 @@ impl Activation {
             Activation::LeakyRelu => apply_to_sum(rows, terms, |x| if x > 0.0 { x } else { LEAK * x }),
             Activation::Sigmoid => apply_to_sum(rows, terms, sigmoid),
             Activation::Tanh => apply_to_sum(rows, terms, f32::tanh),
+        }
+    }
+
+    /// The function in words that other engines know.
+    pub(super) fn portable(self, to: &mut Portable<'_>, x: Value) -> Value {
+        match self {
+            Activation::None => x,
+            Activation::Relu => to.apply(Function::Relu, &[x]),
+            Activation::LeakyRelu => to.apply(Function::LeakyRelu(LEAK), &[x]),
+            Activation::Sigmoid => to.apply(Function::Sigmoid, &[x]),
+            Activation::Tanh => to.apply(Function::Tanh, &[x]),
         }
     }
 
@@ -100,6 +111,11 @@ pub struct Activate {
 impl Op for Activate {
     fn name(&self) -> &'static str {
         "activate"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let y = self.activation.portable(to, step.inputs[0]);
+        Some(to.scale(y, self.scale))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

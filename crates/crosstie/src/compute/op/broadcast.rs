@@ -1,6 +1,6 @@
 //! A parameter as a node.
 
-use super::{BackwardPass, BatchView, ForwardPass, Job, Op};
+use super::{BackwardPass, BatchView, ForwardPass, Function, Job, Op, Portable, PortableStep, Value};
 use crate::compute::kernel;
 
 /// Every row of the output is the parameter; no inputs.
@@ -10,6 +10,11 @@ pub struct Broadcast;
 impl Op for Broadcast {
     fn name(&self) -> &'static str {
         "broadcast"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let values = to.constant(&[step.width], step.parameters[0]);
+        Some(to.apply(Function::EachRow, &[values]))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! Several nodes side by side.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Op, Portable, PortableStep, Value};
 use crate::compute::kernel;
 
 /// `y = [x0 ; x1 ; ...]`.
@@ -13,6 +13,10 @@ pub struct Concat {
 impl Op for Concat {
     fn name(&self) -> &'static str {
         "concat"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        Some(to.concat(step.inputs))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! Cosines between the parts of two nodes.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 use crate::compute::kernel;
 
 /// `y_ij = <a_i, b_j> / (‖a_i‖ ‖b_j‖)` for all pairs of parts, with
@@ -15,13 +15,31 @@ pub struct Cosine {
     pub width: usize,
 }
 
+/// Keeps the norm of zeros above 0.
+const LEAST: f32 = 1e-8;
+
 fn norm(x: &[f32]) -> f32 {
-    (kernel::dot(x, x) + 1e-8).sqrt()
+    (kernel::dot(x, x) + LEAST).sqrt()
 }
 
 impl Op for Cosine {
     fn name(&self) -> &'static str {
         "cosine"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let [a, b] = [0, 1].map(|side| {
+            let x = step.inputs[side];
+            let x = to.parts(x, to.width(x) / self.width);
+            let squares = to.multiply(x, x);
+            let (sum, least) = (to.apply(Function::Sum, &[squares]), to.number(LEAST));
+            let sum = to.add(sum, least);
+            [x, to.apply(Function::Sqrt, &[sum])]
+        });
+        let [b, b_norms] = b.map(|x| to.apply(Function::Transpose, &[x]));
+        let (products, norms) = (to.matmul(a[0], b), to.multiply(a[1], b_norms));
+        let cosines = to.apply(Function::Divide, &[products, norms]);
+        Some(to.flat(cosines))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! Scaled products of the parts of two nodes.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 use crate::compute::kernel;
 
 /// `y_g = scale · <a_g, b_g>` for each of `groups` equal parts.
@@ -18,6 +18,14 @@ pub struct Dot {
 impl Op for Dot {
     fn name(&self) -> &'static str {
         "dot"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let [a, b] = [0, 1].map(|side| to.parts(step.inputs[side], self.groups));
+        let products = to.multiply(a, b);
+        let sums = to.apply(Function::Sum, &[products]);
+        let sums = to.flat(sums);
+        Some(to.scale(sums, self.scale))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! What one node has above another.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 
 /// `y = max(a - b, 0)`, element by element; two inputs of one width.
 #[derive(Debug)]
@@ -9,6 +9,11 @@ pub struct Hinge;
 impl Op for Hinge {
     fn name(&self) -> &'static str {
         "hinge"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let above = to.apply(Function::Subtract, step.inputs);
+        Some(to.apply(Function::Relu, &[above]))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

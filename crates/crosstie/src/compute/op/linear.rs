@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Lead, Op, View};
+use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Lead, Op, Portable, PortableStep, Value, View};
 use crate::compute::kernel::{self, vectorised};
 use crate::compute::matmul::{Products, Right, product};
 use crate::compute::matrix::{Matrix, MatrixMut};
@@ -119,6 +119,40 @@ impl Op for Linear {
 
     fn weights(&self) -> Option<[usize; 2]> {
         Some([self.inputs, self.outputs])
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let Linear { groups, inputs, outputs, activation, bias, routed } = *self;
+        let (numbers, size) = (step.parameters[0], inputs * outputs);
+        let scenarios = numbers.len() / (groups * size);
+        let products: Vec<Value> = (0..groups)
+            .map(|group| {
+                let x = to.columns(step.inputs[0], group * inputs, inputs);
+                if !routed {
+                    let weight = to.constant(&[inputs, outputs], &numbers[group * size..][..size]);
+                    return to.matmul(x, weight);
+                }
+                // Of all scenarios, side by side: engines have no rows sorted by scenario.
+                let row = |input: usize, scenario: usize| {
+                    &numbers[(scenario * groups + group) * size + input * outputs..][..outputs]
+                };
+                let rows = (0..inputs).flat_map(|input| (0..scenarios).flat_map(move |scenario| row(input, scenario)));
+                let weight = to.constant(&[inputs, scenarios * outputs], rows.copied().collect::<Vec<f32>>());
+                let all = to.matmul(x, weight);
+                let all = to.parts(all, scenarios);
+                to.of_scenario(all)
+            })
+            .collect();
+        let mut sum = to.concat(&products);
+        if bias && routed {
+            let all = to.constant(&[scenarios, step.width], step.parameters[1]);
+            let own = to.of_scenario(all);
+            sum = to.add(sum, own);
+        } else if bias {
+            let bias = to.constant(&[step.width], step.parameters[1]);
+            sum = to.add(sum, bias);
+        }
+        Some(activation.portable(to, sum))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Op};
+use super::{Activation, BackwardPass, BatchView, ForwardPass, Job, Op, Portable, PortableStep, Value};
 use crate::compute::kernel::{self, vectorised};
 use crate::compute::matmul::product;
 use crate::compute::matrix::{Matrix, MatrixMut};
@@ -57,6 +57,16 @@ impl Masked {
 impl Op for Masked {
     fn name(&self) -> &'static str {
         "masked linear"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let kept: Vec<f32> =
+            step.parameters[0].iter().zip(step.parameters[1]).map(|(weight, mask)| weight * mask).collect();
+        let (kept, bias) =
+            (to.constant(&[self.inputs, self.outputs], kept), to.constant(&[self.outputs], step.parameters[2]));
+        let product = to.matmul(step.inputs[0], kept);
+        let sum = to.add(product, bias);
+        Some(self.activation.portable(to, sum))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! Weighted sums of experts.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Op, Portable, PortableStep, Value};
 use crate::compute::kernel::{self, vectorised};
 
 /// `y_o = Σ_k w_ok · expert_ok`: each output mixes the experts it may choose.
@@ -88,6 +88,23 @@ fn weighted_sums<'a>(
 impl Op for Mix {
     fn name(&self) -> &'static str {
         "mix"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let mut column = 0;
+        let outputs = self.choices.iter().map(|experts| {
+            let weights = to.columns(step.inputs[0], column, experts.len());
+            column += experts.len();
+            let expert =
+                |(node, place): &(usize, usize)| to.columns(step.inputs[1 + node], place * self.width, self.width);
+            let experts: Vec<Value> = experts.iter().map(expert).collect();
+            let side_by_side = to.concat(&experts);
+            let (weights, experts) = (to.parts(weights, 1), to.parts(side_by_side, experts.len()));
+            let mixed = to.matmul(weights, experts);
+            to.flat(mixed)
+        });
+        let outputs: Vec<Value> = outputs.collect();
+        Some(to.concat(&outputs))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -41,6 +41,7 @@ pub use zeros::Zeros;
 
 pub use super::buffer::{View, ViewMut};
 pub use super::pass::{BackwardPass, BatchView, ChunkView, ForwardPass, Lead};
+pub use super::portable::{Function, Portable, PortableStep, Value};
 
 /// One operation. All work is row by row: output row i depends on row i of
 /// the inputs alone (batch normalisation during training is the exception,
@@ -56,6 +57,12 @@ pub trait Op: Debug + Send + Sync {
     /// use the output's gradient as scratch: what it leaves there is what
     /// [`Op::parameter_gradient`] sees.
     fn backward(&self, pass: &mut BackwardPass<'_>);
+
+    /// Tells what it computes in scoring in words that other engines know; `None` of
+    /// what is there for training alone.
+    fn portable<'a>(&self, _to: &mut Portable<'a>, _step: PortableStep<'_, 'a>) -> Option<Value> {
+        None
+    }
 
     /// Whether it treats the rows of different scenarios differently.
     fn routed(&self) -> bool {

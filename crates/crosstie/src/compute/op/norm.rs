@@ -1,6 +1,6 @@
 //! Normalisation of a layer's values, by row or by batch.
 
-use super::{BackwardPass, BatchView, ForwardPass, Job, Op};
+use super::{BackwardPass, BatchView, ForwardPass, Function, Job, Op, Portable, PortableStep, Value};
 use crate::compute::Mode;
 
 const EPSILON: f32 = 1e-5;
@@ -25,6 +25,21 @@ fn mean_and_scale(values: &[f32]) -> (f32, f32) {
 impl Op for LayerNorm {
     fn name(&self) -> &'static str {
         "layer norm"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let x = to.parts(step.inputs[0], self.groups);
+        let mean = to.apply(Function::Mean, &[x]);
+        let distance = to.apply(Function::Subtract, &[x, mean]);
+        let squares = to.multiply(distance, distance);
+        let (variance, least) = (to.apply(Function::Mean, &[squares]), to.number(EPSILON));
+        let variance = to.add(variance, least);
+        let deviation = to.apply(Function::Sqrt, &[variance]);
+        let normal = to.apply(Function::Divide, &[distance, deviation]);
+        let normal = to.flat(normal);
+        let [gamma, beta] = [0, 1].map(|slot| to.constant(&[step.width], step.parameters[slot]));
+        let scaled = to.multiply(normal, gamma);
+        Some(to.add(scaled, beta))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {
@@ -115,6 +130,16 @@ impl BatchNorm {
 impl Op for BatchNorm {
     fn name(&self) -> &'static str {
         "batch norm"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|slot| step.parameters[slot]);
+        let scale: Vec<f32> = gamma.iter().zip(variance).map(|(gamma, x)| gamma / (x + EPSILON).sqrt()).collect();
+        let shift = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale);
+        let shift = to.constant(&[self.width], shift.collect::<Vec<f32>>());
+        let scale = to.constant(&[self.width], scale);
+        let scaled = to.multiply(step.inputs[0], scale);
+        Some(to.add(scaled, shift))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! How alike the parts of a node are, pair by pair.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 use crate::compute::kernel::{self, vectorised};
 
 /// `y_ij = <x_i, x_j>` for all parts i ≤ j of the input, row by row of the
@@ -31,6 +31,18 @@ impl Pairs {
 impl Op for Pairs {
     fn name(&self) -> &'static str {
         "pairs"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let (count, starts) = (self.starts.len(), self.starts.iter());
+        let places = starts.flat_map(|start| *start..start + self.width).collect();
+        let x = to.apply(Function::Take(places), step.inputs);
+        let x = to.parts(x, count);
+        let transposed = to.apply(Function::Transpose, &[x]);
+        let all = to.matmul(x, transposed);
+        let all = to.flat(all);
+        let upper = (0..count).flat_map(|i| (i..count).map(move |j| i * count + j)).collect();
+        Some(to.apply(Function::Take(upper), &[all]))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

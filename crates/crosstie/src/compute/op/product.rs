@@ -1,6 +1,6 @@
 //! Element-wise products and weighted sums of nodes.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Op, Portable, PortableStep, Value};
 use crate::compute::kernel;
 
 /// `y = a ⊙ b`; a `b` of one column scales whole rows of `a`.
@@ -10,6 +10,10 @@ pub struct Multiply;
 impl Op for Multiply {
     fn name(&self) -> &'static str {
         "multiply"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        Some(to.multiply(step.inputs[0], step.inputs[1]))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {
@@ -59,6 +63,11 @@ pub struct Sum {
 impl Op for Sum {
     fn name(&self) -> &'static str {
         "sum"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let terms: Vec<Value> = step.inputs.iter().zip(&self.scales).map(|(x, scale)| to.scale(*x, *scale)).collect();
+        terms.into_iter().reduce(|sum, term| to.add(sum, term))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

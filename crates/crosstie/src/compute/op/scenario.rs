@@ -1,6 +1,6 @@
 //! What is known of a row by its scenario alone.
 
-use super::{BackwardPass, BatchView, ForwardPass, Job, Op};
+use super::{BackwardPass, BatchView, ForwardPass, Job, Op, Portable, PortableStep, Value};
 use crate::compute::kernel;
 use crate::compute::matrix::MatrixMut;
 
@@ -21,6 +21,12 @@ impl Op for ScenarioVector {
 
     fn routed(&self) -> bool {
         true
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let vectors = step.parameters[0];
+        let vectors = to.constant(&[vectors.len() / self.width, self.width], vectors);
+        Some(to.of_scenario(vectors))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {

@@ -1,6 +1,6 @@
 //! Softmax over groups of columns.
 
-use super::{BackwardPass, ForwardPass, Op};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 
 /// `y = softmax(x)` over each group of columns for itself.
 #[derive(Debug)]
@@ -22,6 +22,15 @@ impl Softmax {
 impl Op for Softmax {
     fn name(&self) -> &'static str {
         "softmax"
+    }
+
+    fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
+        let softmax = self.ranges().map(|range| {
+            let group = to.columns(step.inputs[0], range.start, range.len());
+            to.apply(Function::Softmax, &[group])
+        });
+        let groups: Vec<Value> = softmax.collect();
+        Some(to.concat(&groups))
     }
 
     fn forward(&self, pass: &mut ForwardPass<'_>) {
