@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    abtest, demo, evaluate, experiment, init, inspect, join, models, predict, prepare, reference, serve, simulate,
-    synth, train,
+    abtest, demo, evaluate, experiment, export, init, inspect, join, models, predict, prepare, reference, serve,
+    simulate, synth, train,
 };
 use crate::session::Session;
 
@@ -61,6 +61,7 @@ pub enum Command {
     Experiment(experiment::Experiment),
     Abtest(abtest::Abtest),
     Simulate(simulate::Simulate),
+    Export(export::Export),
     Demo(demo::Demo),
 }
 
@@ -81,6 +82,7 @@ impl Command {
             Command::Experiment(command) => command.execute(),
             Command::Abtest(command) => command.execute(session),
             Command::Simulate(command) => command.execute(session),
+            Command::Export(command) => command.execute(),
             Command::Demo(command) => command.execute(session),
         }
     }

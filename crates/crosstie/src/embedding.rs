@@ -30,15 +30,26 @@ pub struct Part {
     pub name: String,
     /// Its columns of the input.
     pub columns: Range<usize>,
-    from: From,
+    pub(crate) from: From,
 }
 
+/// Where the numbers of a field come from.
 #[derive(Clone, Debug, PartialEq)]
-enum From {
+pub(crate) enum From {
     /// `Batch::ids[index]`, rows of a table.
     Table { index: usize, table: usize, pooling: Pooling },
     /// Columns of `Batch::dense`.
     Dense { column: usize },
+}
+
+impl Part {
+    /// Its first column among the batch's numbers, if it is made of these.
+    pub(crate) fn dense_column(&self) -> Option<usize> {
+        match self.from {
+            From::Dense { column } => Some(column),
+            From::Table { .. } => None,
+        }
+    }
 }
 
 impl Columns {

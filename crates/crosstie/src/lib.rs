@@ -73,6 +73,7 @@ pub mod durable;
 pub mod embedding;
 pub mod error;
 pub mod experiment;
+pub mod export;
 pub mod feature;
 pub mod layer;
 pub mod learned;

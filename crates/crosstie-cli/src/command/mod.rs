@@ -4,6 +4,7 @@ pub mod abtest;
 pub mod demo;
 pub mod evaluate;
 pub mod experiment;
+pub mod export;
 pub mod init;
 pub mod inspect;
 pub mod join;

@@ -9,6 +9,7 @@ mod calibration;
 mod directory;
 mod drift;
 mod experiment;
+mod export;
 mod init;
 mod inspect;
 mod join;

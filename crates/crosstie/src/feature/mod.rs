@@ -21,6 +21,7 @@
 mod check;
 mod drift;
 mod encode;
+mod encoding;
 mod key;
 mod learn;
 mod numeric;
@@ -53,6 +54,7 @@ use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Pooling, Sch
 
 pub use check::{check, check_training};
 pub use drift::{Drift, Kind, Quantity, Shift, Tally};
+pub(crate) use encoding::{FieldEncoding, Finder, RateEncoding};
 pub use numeric::Scale;
 pub use summary::{FieldSummary, Summary};
 pub(crate) use warning::BaseRates;
@@ -73,7 +75,7 @@ pub(crate) const UNKNOWN: u32 = 0;
 /// Table row of missing values.
 pub(crate) const MISSING: u32 = 1;
 /// First table row of known values.
-const KNOWN: u32 = 2;
+pub(crate) const KNOWN: u32 = 2;
 
 /// What rows are encoded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,15 +226,15 @@ enum Encoder {
 /// How a number enters as such: perhaps its logarithm, perhaps standardised, and
 /// perhaps with a second column that tells whether it is missing.
 #[derive(Clone, Copy, Debug)]
-struct Number {
-    log: bool,
-    scale: Option<Scale>,
-    indicator: bool,
+pub(crate) struct Number {
+    pub log: bool,
+    pub scale: Option<Scale>,
+    pub indicator: bool,
 }
 
 impl Number {
     /// Number of columns.
-    fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         1 + usize::from(self.indicator)
     }
 }
@@ -437,6 +439,16 @@ impl Features {
             (Lookup::Hashed { buckets }, Value::Bucket { bucket, of }) => (of == *buckets).then_some(KNOWN + bucket),
             _ => None,
         }
+    }
+
+    /// How each field is encoded, for those who encode it elsewhere.
+    pub(crate) fn encodings(&self) -> impl Iterator<Item = FieldEncoding<'_>> {
+        encoding::encodings(self)
+    }
+
+    /// How the text of columns is read, if it is.
+    pub(crate) fn reading(&self) -> Option<&Reading> {
+        self.reading.as_deref()
     }
 
     /// What was learned, for people.

@@ -206,6 +206,11 @@ impl Rates {
         self.keys.iter().map(text).zip(self.totals.rows.iter().map(|rows| u64::from(*rows))).take(most).collect()
     }
 
+    /// The columns of each key, and last those of a key never seen.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Number of columns.
     pub fn width(&self) -> usize {
         self.width

@@ -73,6 +73,11 @@ impl Fields {
     }
 }
 
+/// Name of the graph's source of a feature set.
+pub(super) fn source_of(set: usize) -> String {
+    format!("features {set}")
+}
+
 /// What a model may build upon.
 pub struct Inputs<'a> {
     pub(super) objective: &'a Objective,
@@ -137,7 +142,7 @@ impl Inputs<'_> {
     /// whose towers read another set.
     pub fn further_fields(&mut self, net: &mut Net<'_>) -> Fields {
         let (set, columns) = (self.sets.len(), self.columns);
-        let node = net.graph().source(&format!("features {set}"), columns.width(), true);
+        let node = net.graph().source(&source_of(set), columns.width(), true);
         net.graph().lead(node, columns.side(Side::User).end);
         self.sources.push(Input::Fields { set });
         self.sets.push(node);

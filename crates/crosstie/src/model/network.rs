@@ -2,7 +2,7 @@
 
 use super::declare::Model;
 use super::diagnostic::Diagnostic;
-use super::inputs::{Input, Inputs, LossTerm, Masks};
+use super::inputs::{Input, Inputs, LossTerm, Masks, source_of};
 use crate::batch::Layout;
 use crate::compute::portable::Portable;
 use crate::compute::{Graph, Node, ParameterId, Program};
@@ -87,6 +87,11 @@ impl Network {
         task: usize,
     ) -> Result<Network> {
         Network::build(model, style, layout, objective, Question::Task(task))
+    }
+
+    /// Name of the program's source of a feature set.
+    pub(crate) fn source_of(&self, set: usize) -> String {
+        source_of(set)
     }
 
     /// Tells how the tasks' probabilities are computed, in words that other engines

@@ -2,6 +2,8 @@
 //! whatever labels are missing.
 
 use crosstie::batch::Batch;
+use crosstie::compute::portable::Value;
+use crosstie::model::Input;
 use crosstie::objective::Space;
 use crosstie::optim::{Kind, OptimizerConfig, Rule};
 
@@ -93,6 +95,36 @@ fn on_every_forest_a_score_is_a_probability_that_depends_on_its_row_alone() {
         let reversed = trial.logits(&batch.select(&order));
         for (logits, row) in reversed.chunks_exact(heads).zip(order) {
             assert_eq!(logits, &whole[row * heads..][..heads], "{what}: row {row} in reverse");
+        }
+    });
+}
+
+#[test]
+fn on_every_forest_other_engines_are_told_of_the_same_probabilities() {
+    each(|what, instance, mut trial| {
+        let batch = instance.random_batch(40);
+        trial.train(&batch, 2, &OptimizerConfig::default());
+        let (network, passes) = (trial.network(), trial.learned.passes());
+        let (told, tasks) = network.portable(trial.learned.parameters(), &[]).unwrap();
+        let source = |name: &str| {
+            let set = name.strip_prefix("features ").and_then(|set| set.parse().ok()).expect("a feature set");
+            let source = network.sources.iter().position(|source| *source == Input::Fields { set }).unwrap();
+            let mut values = vec![0.0; batch.rows * network.sets[set].width()];
+            passes.fill(&batch, source, 0..batch.rows, &mut values);
+            values
+        };
+        let scenarios: Vec<usize> = batch.scenarios.iter().map(|scenario| *scenario as usize).collect();
+        let scores = passes.score(&mut trial.learned.workspace(batch.rows), &batch);
+        for (task, probabilities) in tasks.iter().enumerate() {
+            let wanted: Vec<Value> =
+                [Some(probabilities.from_impression), probabilities.given_parent].into_iter().flatten().collect();
+            let found = told.compute(batch.rows, &source, &scenarios, &wanted);
+            let expected = [scores.from_impression(task).collect::<Vec<_>>(), scores.given_parent(task).collect()];
+            for (found, expected) in found.iter().zip(&expected) {
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!((f64::from(*found) / expected).ln().abs() < 1e-4, "{what}: {found}, not {expected}");
+                }
+            }
         }
     });
 }
