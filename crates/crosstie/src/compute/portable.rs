@@ -46,6 +46,8 @@ pub enum Function {
     Log,
     /// √x.
     Sqrt,
+    /// 1 / x.
+    Reciprocal,
     /// Softmax over the last axis.
     Softmax,
     /// Sum over the last axis, which stays with length 1.
@@ -202,7 +204,7 @@ impl<'a> Portable<'a> {
         let with_last = |shape: &[usize], last: usize| [&shape[..shape.len() - 1], &[last]].concat();
         match function {
             Add | Subtract | Multiply | Divide | Minimum | Maximum => broadcast(of(0), of(1)),
-            Relu | LeakyRelu(_) | Sigmoid | Tanh | Exp | Log | Sqrt | Softmax | EachRow => of(0).clone(),
+            Relu | LeakyRelu(_) | Sigmoid | Tanh | Exp | Log | Sqrt | Reciprocal | Softmax | EachRow => of(0).clone(),
             Sum | Mean => with_last(of(0), 1),
             Columns { from, width } => {
                 assert!(from + width <= self.width(inputs[0]), "{width} columns from {from} on of {:?}", of(0));

@@ -78,6 +78,7 @@ fn of_function(
         Exp => graph.node(of, "Exp", inputs, vec![]),
         Log => graph.node(of, "Log", inputs, vec![]),
         Sqrt => graph.node(of, "Sqrt", inputs, vec![]),
+        Reciprocal => graph.node(of, "Reciprocal", inputs, vec![]),
         Softmax => graph.node(of, "Softmax", inputs, vec![Attribute::int("axis", last)]),
         Sum => {
             let axes = graph.ints(of, vec![last]);

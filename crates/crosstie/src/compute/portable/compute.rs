@@ -74,6 +74,7 @@ fn of_row(function: &Function, terms: &[&Term<'_>], inputs: &[&[f32]], shape: &[
         Exp => each(&f32::exp),
         Log => each(&f32::ln),
         Sqrt => each(&f32::sqrt),
+        Reciprocal => each(&f32::recip),
         Softmax => lines(&|line| {
             let highest = line.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let powers: Vec<f32> = line.iter().map(|x| (x - highest).exp()).collect();
