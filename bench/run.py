@@ -220,7 +220,7 @@ def models(options):
 
 
 def products(options):
-    """A training step beside its matrix products alone, by the crate gemm."""
+    """A training step beside its matrix products alone, by the vector kernel."""
     data = step_log()
     cases = [(batch, threads) for batch in (4096, 512) for threads in (2, 1)]
     commands = {
@@ -232,7 +232,7 @@ def products(options):
     for (batch, threads), some in zip(cases, runs.values()):
         figures = [number(median(some, key), 1) for key in ("step_ms", "products_ms", "products_gflop_per_s")]
         rows.append([str(batch), str(threads), *figures, number(median(some, "share"), 3)])
-    header = ["batch", "threads", "step, ms", "its products alone by `gemm`, ms", "these, GFLOP/s", "products / step"]
+    header = ["batch", "threads", "step, ms", "its products alone by vectors, ms", "these, GFLOP/s", "products / step"]
     write("products", "A training step of MMoE and its matrix products alone", asked(options, "products"), runs, header, rows)
 
 

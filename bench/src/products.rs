@@ -1,11 +1,12 @@
-//! A training step of MMoE beside its matrix products alone, in the same crate.
+//! A training step of MMoE beside its matrix products alone, by the same vector
+//! kernel; and each of these products by itself.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use crosstie::compute::{CHUNK, Matrix, MatrixMut, by_vectors};
+use crosstie::compute::{CHUNK, Line, Matrix, MatrixMut, Right, by_vectors, laid_for_vectors, vector_kernel};
 use crosstie::train::Trainer;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -32,6 +33,28 @@ pub struct Products {
 /// A layer: how many side by side, inputs, outputs.
 const LAYERS: [(usize, usize, usize); 5] = [(1, 320, 8 * 256), (8, 256, 128), (1, 320, 16), (2, 128, 64), (2, 64, 1)];
 
+/// A layer's products.
+#[derive(Clone, Copy, Debug)]
+enum Pass {
+    Forward,
+    /// The gradient of the input.
+    Inputs,
+    /// The gradient of the weights.
+    Weights,
+}
+
+const PASSES: [Pass; 3] = [Pass::Forward, Pass::Inputs, Pass::Weights];
+
+/// The weights of one layer.
+struct Weights {
+    numbers: Vec<f32>,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// A group's weights, and transposed.
+type Sides<'a> = [Right<'a>; 2];
+
 /// A chunk's matrices of one layer.
 struct Layer {
     input: Vec<f32>,
@@ -46,8 +69,10 @@ impl Products {
         let encoded = workload::encode(&self.data, &schema, self.steps * self.batch, self.batch)?;
         let config = Model::Mmoe.config(self.batch, self.threads, "float32")?;
         let mut trainer = Trainer::new(&config, encoded.features.schema(), encoded.features.layout())?;
-        let weights: Vec<Vec<f32>> =
-            LAYERS.iter().map(|(groups, inputs, outputs)| vec![0.01; groups * inputs * outputs]).collect();
+        let weights = LAYERS.map(Weights::new);
+        let mut lines = LAYERS.map(|(groups, ..)| vec![[Vec::new(), Vec::new()]; groups]);
+        let laid: Vec<Vec<Sides<'_>>> =
+            weights.iter().zip(&mut lines).map(|(weights, lines)| weights.lay_out(lines)).collect();
         let chunks = self.batch.div_ceil(CHUNK);
         let rows = self.batch / chunks;
         let mut state: Vec<Vec<Layer>> =
@@ -60,8 +85,8 @@ impl Products {
                 let step = start.elapsed().as_secs_f64();
                 let start = Instant::now();
                 state.par_iter_mut().with_max_len(1).for_each(|layers| {
-                    for ((layer, weights), shape) in layers.iter_mut().zip(&weights).zip(LAYERS) {
-                        layer.passes(weights, shape, rows);
+                    for ((layer, weights), shape) in layers.iter_mut().zip(&laid).zip(LAYERS) {
+                        PASSES.into_iter().for_each(|pass| layer.pass(pass, weights, shape, rows));
                     }
                 });
                 let products = start.elapsed().as_secs_f64();
@@ -73,7 +98,22 @@ impl Products {
         })?;
         let multiplications: usize = LAYERS.iter().map(|(groups, inputs, outputs)| groups * inputs * outputs * 3).sum();
         let median = percentile(&alone, 0.5);
+        let shapes: Vec<Value> = (LAYERS.iter().zip(&laid).enumerate())
+            .flat_map(|(index, (shape, weights))| PASSES.map(|pass| (index, *shape, weights, pass)))
+            .map(|(index, shape, weights, pass)| {
+                let gflop = 2e-9 * (shape.0 * shape.1 * shape.2 * rows * chunks) as f64;
+                let mut times = || {
+                    let start = Instant::now();
+                    state.iter_mut().for_each(|layers| layers[index].pass(pass, weights, shape, rows));
+                    start.elapsed().as_secs_f64()
+                };
+                let best = (0..20).map(|_| times()).fold(f64::INFINITY, f64::min);
+                json!({ "shape": [rows, shape.0, shape.1, shape.2], "pass": format!("{pass:?}"), "gflop_per_s": gflop / best })
+            })
+            .collect();
         Ok(json!({
+            "kernel": vector_kernel(),
+            "shapes_on_one_thread": shapes,
             "batch": self.batch,
             "threads": self.threads,
             "step_ms": percentile(&whole, 0.5) * 1e3,
@@ -96,21 +136,51 @@ impl Layer {
         }
     }
 
-    /// Forward, gradient of the input, gradient of the weights. `product` is
-    /// the crate's own, behind one function; none of these sums is so long that
-    /// it would be cut.
-    fn passes(&mut self, weights: &[f32], (groups, inputs, outputs): (usize, usize, usize), rows: usize) {
+    fn pass(
+        &mut self,
+        pass: Pass,
+        weights: &[Sides<'_>],
+        (groups, inputs, outputs): (usize, usize, usize),
+        rows: usize,
+    ) {
         let (wide_in, wide_out) = (groups * inputs, groups * outputs);
-        for group in 0..groups {
+        for (group, [forward, backward]) in weights.iter().enumerate() {
             let (from, to, at) = (group * inputs, group * outputs, group * inputs * outputs);
-            let weights = Matrix::new(&weights[at..], inputs, outputs, outputs);
-            let input = Matrix::new(&self.input[from..], rows, inputs, wide_in);
-            by_vectors(&mut MatrixMut::new(&mut self.output[to..], rows, outputs, wide_out), false, input, weights);
-            let output = Matrix::new(&self.output[to..], rows, outputs, wide_out);
-            let into = &mut self.input_gradient[from..];
-            by_vectors(&mut MatrixMut::new(into, rows, inputs, wide_in), false, output, weights.transposed());
-            let into = &mut self.weight_gradient[at..];
-            by_vectors(&mut MatrixMut::new(into, inputs, outputs, outputs), false, input.transposed(), output);
+            match pass {
+                Pass::Forward => {
+                    let input = Matrix::new(&self.input[from..], rows, inputs, wide_in);
+                    let into = &mut MatrixMut::new(&mut self.output[to..], rows, outputs, wide_out);
+                    by_vectors(into, false, input, *forward);
+                }
+                Pass::Inputs => {
+                    let output = Matrix::new(&self.output[to..], rows, outputs, wide_out);
+                    let into = &mut MatrixMut::new(&mut self.input_gradient[from..], rows, inputs, wide_in);
+                    by_vectors(into, false, output, *backward);
+                }
+                Pass::Weights => {
+                    let input = Matrix::new(&self.input[from..], rows, inputs, wide_in).transposed();
+                    let output = Matrix::new(&self.output[to..], rows, outputs, wide_out);
+                    let into = &mut MatrixMut::new(&mut self.weight_gradient[at..], inputs, outputs, outputs);
+                    by_vectors(into, false, input, output);
+                }
+            }
         }
+    }
+}
+
+impl Weights {
+    fn new((groups, inputs, outputs): (usize, usize, usize)) -> Weights {
+        Weights { numbers: vec![0.01; groups * inputs * outputs], inputs, outputs }
+    }
+
+    /// As a step does it once.
+    fn lay_out<'a>(&'a self, lines: &'a mut [[Vec<Line>; 2]]) -> Vec<Sides<'a>> {
+        let groups = self.numbers.chunks_exact(self.inputs * self.outputs).zip(lines);
+        groups
+            .map(|(numbers, [forward, backward])| {
+                let weights = Matrix::new(numbers, self.inputs, self.outputs, self.outputs);
+                [laid_for_vectors(weights, forward), laid_for_vectors(weights.transposed(), backward)]
+            })
+            .collect()
     }
 }

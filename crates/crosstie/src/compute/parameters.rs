@@ -4,12 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use rayon::prelude::*;
 
-use super::amx::{EMPTY, Line};
+use super::line::{EMPTY, Line};
 use super::weights::{Lines, Span, Weights, WeightsView};
 
 /// The dense parameters of a program, in one flat vector; use it as a slice.
 ///
-/// Beside them stand the weights as the processor's matrix unit wants them, once
+/// Beside them stand the weights as the processor's products want them, once
 /// [`Program::prepare`](super::Program::prepare) has laid them out; whatever
 /// changes a number forgets them. They save time and change no bit.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ impl Parameters {
         for (matrix, Span { layout, .. }) in weights.matrices(numbers, training) {
             let (own, after) = rest.split_at_mut(layout.lines());
             rest = after;
-            jobs.extend(own.chunks_exact_mut(layout.strip()).enumerate().map(|strip| (layout, matrix, strip)));
+            jobs.extend(own.chunks_exact_mut(layout.strip().max(1)).enumerate().map(|strip| (layout, matrix, strip)));
         }
         jobs.into_par_iter().for_each(|(layout, matrix, (strip, into))| layout.lay(matrix, strip, into));
         (*ready, *of) = (wanted, Some(weights.clone()));

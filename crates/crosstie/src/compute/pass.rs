@@ -126,7 +126,7 @@ impl<'a> BackwardPass<'a> {
 
     /// The output's gradient and where the gradient of input `index` goes;
     /// `None` if none flows there.
-    pub fn gradients(&mut self, index: usize) -> Option<(&[f32], ViewMut<'_>)> {
+    pub fn gradients(&mut self, index: usize) -> Option<(&mut [f32], ViewMut<'_>)> {
         let node = self.inputs[index];
         let accumulate = match self.writes[index] {
             Write::Skip => return None,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::amx::Line;
+use super::line::Line;
 use super::matmul::{Products, Right, RightLayout};
 use super::matrix::Matrix;
 
@@ -26,9 +26,9 @@ pub(super) struct StepWeights {
     count: usize,
     /// The rows of a lead ([`Graph::lead`](super::Graph::lead)); 0 for none.
     cut: usize,
-    forward: Option<Span>,
+    forward: Span,
     /// Transposed.
-    backward: Option<Span>,
+    backward: Span,
 }
 
 /// How matrices are laid out, and from which line on.
@@ -38,7 +38,7 @@ pub(super) struct Span {
     from: usize,
 }
 
-/// The lines of a program's weights, where they are laid out.
+/// The lines of a program's weights, if they are laid out.
 #[derive(Clone, Copy)]
 pub(super) struct Lines<'a> {
     pub forward: Option<&'a [Line]>,
@@ -61,10 +61,8 @@ impl Weights {
         let lines = [false, true].map(|backward| {
             for weights in of_step.iter_mut().flatten() {
                 let span = if backward { &mut weights.backward } else { &mut weights.forward };
-                if let Some(span) = span {
-                    span.from = at;
-                    at += weights.count * span.layout.lines();
-                }
+                span.from = at;
+                at += weights.count * span.layout.lines();
             }
             at
         });
@@ -97,7 +95,7 @@ impl Weights {
                 let matrix = weights.matrix(numbers, index);
                 if backward { matrix.transposed() } else { matrix }
             };
-            span.into_iter().flat_map(move |span| (0..weights.count).map(move |index| (matrix(index), span)))
+            (0..weights.count).map(move |index| (matrix(index), span))
         })
     }
 }
@@ -106,8 +104,8 @@ impl StepWeights {
     /// The matrices of `rows × columns` in a part of the flat vector.
     pub fn new(part: Range<usize>, [rows, columns]: [usize; 2], cut: usize, products: Products) -> StepWeights {
         let span = |layout| Span { layout, from: 0 };
-        let forward = products.layout(rows, columns, cut).map(span);
-        let backward = products.layout(columns, rows, 0).map(span);
+        let forward = span(products.layout(rows, columns, cut));
+        let backward = span(products.layout(columns, rows, 0));
         let count = part.len() / (rows * columns).max(1);
         StepWeights { offset: part.start, rows, columns, count, cut, forward, backward }
     }
@@ -127,21 +125,21 @@ impl<'a> WeightsView<'a> {
     /// Matrix `index`.
     pub fn forward(&self, index: usize) -> Right<'a> {
         let StepWeights { cut, forward, .. } = self.weights;
-        right(self.weights.matrix(self.numbers, index), cut, forward.zip(self.laid.forward), index)
+        right(self.weights.matrix(self.numbers, index), cut, (forward, self.laid.forward), index)
     }
 
     /// Matrix `index`, transposed.
     pub fn backward(&self, index: usize) -> Right<'a> {
-        let backward = self.weights.backward.zip(self.laid.backward);
-        right(self.weights.matrix(self.numbers, index).transposed(), 0, backward, index)
+        let backward = self.weights.backward;
+        right(self.weights.matrix(self.numbers, index).transposed(), 0, (backward, self.laid.backward), index)
     }
 }
 
-/// A matrix with its lines, if it has any.
-fn right<'a>(matrix: Matrix<'a>, cut: usize, laid: Option<(Span, &'a [Line])>, index: usize) -> Right<'a> {
-    let laid = laid.map(|(Span { layout, from }, lines)| {
-        let count = layout.lines();
-        layout.laid(&lines[from + index * count..][..count])
+/// A matrix with its lines, if they are there.
+fn right<'a>(matrix: Matrix<'a>, cut: usize, (span, lines): (Span, Option<&'a [Line]>), index: usize) -> Right<'a> {
+    let laid = lines.map(|lines| {
+        let count = span.layout.lines();
+        span.layout.laid(&lines[span.from + index * count..][..count])
     });
     Right::new(matrix, cut, laid)
 }

@@ -13,7 +13,7 @@
 //!   rounding errors are smaller than those of a float32 product that adds one
 //!   by one (matmul.rs, float32_on_the_matrix_unit_is_as_exact_as_by_vectors).
 //!
-//! Operands are laid out in **lines** of 64 bytes, sixteen lines to a tile. A
+//! Operands are laid out in **lines** of 16 pairs of bfloat16 numbers, sixteen lines to a tile. A
 //! **strip** is 32 rows of the left side, or 32 columns of the right; a
 //! **block** is 32 terms of the inner width. Per strip and block there are two
 //! tiles for each part. Whatever is missing to a whole block is zero.
@@ -25,6 +25,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use super::line::{EMPTY, Line};
 use super::matrix::{Matrix, MatrixMut};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -32,14 +33,6 @@ use super::matrix::{Matrix, MatrixMut};
 mod kernel;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod kernel;
-
-/// 64 bytes of an operand: 16 pairs of bfloat16 numbers.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
-pub struct Line([u32; 16]);
-
-/// No numbers.
-pub const EMPTY: Line = Line([0; 16]);
 
 /// Lines of a tile; rows and columns of what an instruction adds to.
 const TILE: usize = 16;

@@ -108,6 +108,12 @@ impl Linear {
     }
 }
 
+/// Rows cut so that what a product has written is still near when it is read again.
+fn parts(rows: Range<usize>, products: Products) -> impl Iterator<Item = Range<usize>> {
+    let near = products.rows_near();
+    rows.clone().step_by(near).map(move |start| start..rows.end.min(start.saturating_add(near)))
+}
+
 impl Op for Linear {
     fn name(&self) -> &'static str {
         if self.routed { "linear per scenario" } else { "linear" }
@@ -167,25 +173,30 @@ impl Op for Linear {
                 self.by_lead(products, input, lead, Route { rows, weight: weight(route), bias }, output);
                 continue;
             }
-            for group in 0..self.groups {
-                let part = &mut output[group * self.outputs..];
-                let mut part = MatrixMut::new(part, rows.len(), self.outputs, width);
-                let input = input.matrix(rows.clone(), group * self.inputs, self.inputs);
-                product(products, &mut part, false, input, weight(route * self.groups + group));
+            for (rows, output) in parts(rows, products).zip(output.chunks_mut(products.rows_near() * width)) {
+                for group in 0..self.groups {
+                    let part = &mut output[group * self.outputs..];
+                    let mut part = MatrixMut::new(part, rows.len(), self.outputs, width);
+                    let input = input.matrix(rows.clone(), group * self.inputs, self.inputs);
+                    product(products, &mut part, false, input, weight(route * self.groups + group));
+                }
+                self.finish(output, bias);
             }
-            self.finish(output, bias);
         }
     }
 
     fn backward(&self, pass: &mut BackwardPass<'_>) {
         let width = self.groups * self.outputs;
         let output = pass.output();
-        self.activation.derive(pass.gradient, &output[..pass.rows * width]);
         let routes = self.routes(pass.rows, pass.segments);
         let (products, weight) = (pass.products, pass.weights());
-        let Some((gradient, mut into)) = pass.gradients(0) else { return };
+        let Some((gradient, mut into)) = pass.gradients(0) else {
+            return self.activation.derive(pass.gradient, &output[..pass.rows * width]);
+        };
         let accumulate = into.accumulate;
-        for (route, rows) in routes {
+        for (route, rows) in routes.flat_map(|(route, rows)| parts(rows, products).map(move |rows| (route, rows))) {
+            let numbers = rows.start * width..rows.end * width;
+            self.activation.derive(&mut gradient[numbers.clone()], &output[numbers]);
             for group in 0..self.groups {
                 let from = &gradient[rows.start * width + group * self.outputs..];
                 let from = Matrix::new(from, rows.len(), self.outputs, width);
