@@ -1,6 +1,8 @@
 //! Where there are no vector instructions that we know.
 
 #![allow(unsafe_code)]
+// Indices that the compiler knows keep arrays in registers.
+#![allow(clippy::needless_range_loop)]
 
 use super::tile::{self, Tile, kernel};
 use super::vector::Vector;

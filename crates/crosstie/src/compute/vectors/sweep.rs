@@ -2,6 +2,8 @@
 //! tiles.
 
 #![allow(unsafe_code)]
+// Indices that the compiler knows keep arrays in registers.
+#![allow(clippy::needless_range_loop)]
 
 use super::Operands;
 use super::tile::Tile;

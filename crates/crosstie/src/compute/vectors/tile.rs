@@ -1,6 +1,8 @@
 //! The inner loop: a tile of the result in registers.
 
 #![allow(unsafe_code)]
+// Indices that the compiler knows keep arrays in registers.
+#![allow(clippy::needless_range_loop)]
 
 use super::vector::Vector;
 
