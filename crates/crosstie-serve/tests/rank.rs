@@ -400,7 +400,10 @@ fn a_request_over_http_is_answered_named_and_counted() {
 
 #[test]
 fn what_is_described_is_served_and_its_examples_are_accepted() {
-    let server = server();
+    let log = tempfile::tempdir().unwrap();
+    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
+    settings.log.directory = Some(log.path().to_path_buf());
+    let server = Server::start(settings).unwrap();
     let mut client = Client::new(server.http());
     let document = client.get("/openapi.json").json();
     for (path, item) in document["paths"].as_object().unwrap() {

@@ -48,7 +48,7 @@ impl Experiment {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let Some(before) = kept.state()? else {
             match self.what {
-                What::Status => return output::print(&format!("{}: not started\n", kept.contract.name)),
+                What::Status => return output::print(format!("{}: not started\n", kept.contract.name)),
                 _ => bail!("experiment `{}` was not started: no server has read its file", kept.contract.name),
             }
         };
@@ -70,7 +70,7 @@ impl Experiment {
                 ..state.clone()
             })?,
         };
-        output::print(&describe(&kept, &after, now))
+        output::print(describe(&kept, &after, now))
     }
 }
 

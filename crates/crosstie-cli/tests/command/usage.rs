@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::place::Place;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "synth",
     "prepare",
     "inspect",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 15] = [
     "evaluate",
     "predict",
     "init",
+    "export",
     "serve",
     "join",
     "experiment",

@@ -111,7 +111,7 @@ impl Experiments {
             running: Arc::clone(&running),
             told: BTreeMap::new(),
         };
-        watch.look().map_err(|(_, error)| error)?;
+        watch.look()?;
         let thread = std::thread::Builder::new().name("experiments".into()).spawn(move || watch.run(&ended));
         let thread =
             thread.map_err(|error| crosstie::Error::Experiment(format!("no thread to watch them: {error}")))?;
@@ -168,6 +168,9 @@ impl Drop for Experiments {
     }
 }
 
+/// What messages about files are about; experiments have other names.
+const FILES: &str = "*.toml";
+
 /// Looks at files and evidence, on a thread of its own.
 struct Watch {
     directory: PathBuf,
@@ -183,9 +186,7 @@ impl Watch {
     fn run(mut self, ended: &mpsc::Receiver<()>) {
         let mut next = Instant::now() + self.check;
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(1)) {
-            if let Err((file, error)) = self.look() {
-                self.tell(file, format!("{error}; the experiment goes on as it was"));
-            }
+            self.look_and_tell();
             if Instant::now() >= next {
                 self.ramp();
                 next = Instant::now() + self.check;
@@ -200,19 +201,24 @@ impl Watch {
         }
     }
 
+    fn look_and_tell(&mut self) {
+        if let Err(error) = self.look() {
+            self.tell(FILES.into(), format!("{error}; the experiment goes on as it was"));
+        }
+    }
+
     /// Reads all files anew. What cannot be read leaves its experiment as it was.
-    fn look(&mut self) -> Result<(), (String, crosstie::Error)> {
+    fn look(&mut self) -> crosstie::Result<()> {
         let before = self.running.load_full();
         let mut now: BTreeMap<String, Arc<Experiment>> = BTreeMap::new();
         let mut failed = None;
-        for path in kept::files(&self.directory).map_err(|error| (self.directory.display().to_string(), error))? {
-            let file = path.display().to_string();
+        for path in kept::files(&self.directory)? {
             let old = before.values().find(|experiment| experiment.kept.path == path);
             match Kept::read(&path).and_then(|kept| Ok((kept.state_or_start(seconds())?, kept))) {
                 Ok((_, kept)) if now.values().any(|other| other.kept.is_about(&kept.contract)) => {
-                    let message =
-                        format!("{file}: another experiment is about model `{}`", kept.contract.arms[0].model().0);
-                    failed.get_or_insert((file, crosstie::Error::Experiment(message)));
+                    let model = kept.contract.arms[0].model().0;
+                    let message = format!("{}: another experiment is about model `{model}`", path.display());
+                    failed.get_or_insert(crosstie::Error::Experiment(message));
                 }
                 Ok((state, kept)) => {
                     let same = old.filter(|old| old.state == state && old.kept.contract == kept.contract);
@@ -230,7 +236,7 @@ impl Watch {
                     old.iter().for_each(|old| {
                         now.insert(old.kept.contract.name.clone(), Arc::clone(old));
                     });
-                    failed.get_or_insert((file, error));
+                    failed.get_or_insert(error);
                 }
             }
         }
@@ -269,9 +275,7 @@ impl Watch {
                 }
             }
         }
-        if let Err((file, error)) = self.look() {
-            self.tell(file, error.to_string());
-        }
+        self.look_and_tell();
     }
 }
 

@@ -86,10 +86,10 @@ pub fn propose(survey: &Survey, asked: &[Asked]) -> Result<Proposal> {
     }
     leaks::leaks(&mut draft, &labels);
     let cut = split::cut(&mut draft, time, group.as_ref().map(|group| group.what.as_str()));
-    if let (Cut::Group { column, .. }, Some(user)) = (&cut.what, user) {
-        if survey.columns[user].name() == column {
-            draft.leave(user, "the rows are cut by it, so none of its values comes back in another file");
-        }
+    if let (Cut::Group { column, .. }, Some(user)) = (&cut.what, user)
+        && survey.columns[user].name() == column
+    {
+        draft.leave(user, "the rows are cut by it, so none of its values comes back in another file");
     }
     let kinds: Vec<(usize, kinds::Kind)> =
         draft.open().into_iter().filter_map(|index| Some((index, kinds::kind(&mut draft, index)?))).collect();

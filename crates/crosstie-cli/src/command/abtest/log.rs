@@ -107,7 +107,7 @@ impl Measures {
     }
 
     /// Of each row the prediction and the label of each action, where both are known.
-    fn predicted(&self, rows: &Rows) -> Result<Vec<Vec<Option<(f64, bool)>>>> {
+    fn predicted(&self, rows: &Rows) -> Result<Vec<Vec<Predicted>>> {
         let mut predicted = vec![Vec::new(); rows.len()];
         for (action, probability) in self.actions.iter().zip(&self.probabilities) {
             let labels = rows.column(action)?.labels()?;
@@ -128,6 +128,9 @@ fn action_of(column: &str) -> Option<&str> {
     let action = ["joint_", "p_"].iter().find_map(|prefix| column.strip_prefix(prefix));
     action.or_else(|| column.strip_suffix("_value"))
 }
+
+/// The predicted probability of a task and whether it happened, where both are known.
+type Predicted = Option<(f64, bool)>;
 
 /// What eCPM is called.
 pub const ECPM: &str = "eCPM";
