@@ -21,7 +21,7 @@ fn log(directory: &Path, requests: u32) {
     let log = Log::open(directory, &LogSettings::default()).unwrap();
     let candidate = |request: u32, index: u32| {
         let item = (request * 3 + index * 7) % 40;
-        let item = if item % 7 == 0 { format!("\"i{item}\"") } else { item.to_string() };
+        let item = if item.is_multiple_of(7) { format!("\"i{item}\"") } else { item.to_string() };
         Candidate {
             index,
             position: index + 1,

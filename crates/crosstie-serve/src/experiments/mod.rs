@@ -6,7 +6,7 @@
 //! that asks for the control's model and names no version. A thread looks at the directory
 //! every second and, in longer intervals, at the evidence ([`evidence`]): what requests came
 //! to is counted here; units, calibration and eCPM are read from the log, so they survive
-//! this process. The rules are the library's ([`Ramp`](crosstie::experiment::Ramp)).
+//! this process. The rules are the library's ([`Ramp`]).
 
 pub mod evidence;
 pub mod kept;

@@ -59,7 +59,7 @@ impl<'a> Plan<'a> {
 /// The candidates of one request as rows.
 #[derive(Debug)]
 pub struct Candidates {
-    /// The columns of the [`Plan`], and those that the formula asked for besides.
+    /// The columns of the plan, and those that the formula asked for besides.
     pub arrays: Vec<ArrayRef>,
     /// Who gives each column; `None` if nobody does.
     pub givers: Vec<Option<Giver>>,

@@ -2,7 +2,7 @@
 //!
 //! What is served is a [`Catalogue`], replaced as a whole; a request looks its version up
 //! once and holds it until it is answered, so no answer mixes two. One thread, the
-//! [`Loader`](loader)'s, changes it: loading has a thread of its own and never runs where
+//! the loader's, changes it: loading has a thread of its own and never runs where
 //! requests are computed or read. What cannot be loaded is told and leaves what serves as
 //! it is; it is tried again when its files change.
 
