@@ -1,6 +1,6 @@
 //! Weighted sums of experts.
 
-use super::{BackwardPass, ForwardPass, Op, Portable, PortableStep, Value};
+use super::{BackwardPass, ForwardPass, Function, Op, Portable, PortableStep, Value};
 use crate::compute::kernel::{self, vectorised};
 
 /// `y_o = Σ_k w_ok · expert_ok`: each output mixes the experts it may choose.
@@ -93,6 +93,10 @@ impl Op for Mix {
     fn portable<'a>(&self, to: &mut Portable<'a>, step: PortableStep<'_, 'a>) -> Option<Value> {
         let mut column = 0;
         let outputs = self.choices.iter().map(|experts| {
+            if experts.is_empty() {
+                let zeros = to.constant(&[self.width], vec![0.0; self.width]);
+                return to.apply(Function::EachRow, &[zeros]);
+            }
             let weights = to.columns(step.inputs[0], column, experts.len());
             column += experts.len();
             let expert =
