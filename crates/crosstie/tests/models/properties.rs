@@ -87,7 +87,8 @@ fn the_losses_own_gradients_add_up_to_the_gradient_of_their_sum() {
         }
         let largest = whole.iter().fold(0f32, |most, value| most.max(value.abs()));
         for (index, (found, expected)) in sum.iter().zip(&whole).enumerate() {
-            assert!((found - expected).abs() <= 1e-5 * largest, "{} {style}, {index}: {found} {expected}", small.0);
+            // Batch normalisation takes large sums from each other.
+            assert!((found - expected).abs() <= 3e-5 * largest, "{} {style}, {index}: {found} {expected}", small.0);
         }
     }
 }
