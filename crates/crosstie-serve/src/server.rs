@@ -120,7 +120,8 @@ impl Server {
             runtime.spawn(listener.serve(router, stop, close))
         };
         let listeners = listeners.into_iter().zip(routers).map(serve).collect();
-        tracing::info!("listening on {http} for HTTP, on {grpc} for gRPC, on {metrics} for metrics");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{http}, for gRPC on {grpc}, for metrics on {metrics}");
         let server = Server { state, http, grpc, metrics, ending, listeners, runtime: Some(runtime) };
         server.look()?;
         Ok(server)

@@ -455,7 +455,10 @@ fn the_dashboard_asks_for_figures_that_are_told() {
             // Counted where a version could not be loaded, and nowhere else.
             let names = words.filter(|word| word.starts_with("crosstie_") && !word.contains("load_failures"));
             for name in names {
-                assert!(told.contains(&format!("\n{name}{{")) || told.contains(&format!("\n{name} ")), "{name}: {told}");
+                assert!(
+                    told.contains(&format!("\n{name}{{")) || told.contains(&format!("\n{name} ")),
+                    "{name}: {told}"
+                );
                 asked += 1;
             }
         }

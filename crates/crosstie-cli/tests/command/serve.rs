@@ -26,7 +26,7 @@ fn a_run_is_served_until_the_process_is_asked_to_end() {
     let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
     let listening = said.find(|line| line.contains("listening on http://")).unwrap();
-    let address = listening.split("http://").nth(1).unwrap().trim().to_string();
+    let address = listening.split("http://").nth(1).unwrap().split(',').next().unwrap().to_string();
     said.find(|line| line.contains("model run, version 1 serves")).unwrap();
     assert!(get(&address, "/v2/models/run").contains("bought.from_impression"));
     let asked = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
