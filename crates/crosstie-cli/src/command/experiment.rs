@@ -92,7 +92,7 @@ fn describe(kept: &Kept, state: &State, now: u64) -> String {
         && let Some(step) = contract.steps.get(state.step)
     {
         text += &format!(
-            "step {} of {}: {} % of {}s take part\n",
+            "step {} of {}: {} % take part, by {}\n",
             state.step + 1,
             contract.steps.len(),
             step.traffic,

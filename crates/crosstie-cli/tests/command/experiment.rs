@@ -28,7 +28,7 @@ fn what_is_decided_by_hand_is_kept_and_told() {
     place.write("trial.state.json", r#"{"step":0,"since":7,"status":"running","reason":"started"}"#);
     place.ok("experiment status trial.toml").prints(&[
         "trial: running",
-        "step 1 of 2: 10 % of users take part",
+        "step 1 of 2: 10 % take part, by user",
         "before (single): 8 % of all",
         "after (ektm:3): 2 % of all",
     ]);
