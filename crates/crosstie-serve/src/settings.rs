@@ -299,6 +299,8 @@ impl Settings {
             ("timeouts.drain_seconds", drain_seconds, 0.0),
             ("timeouts.close_seconds", close_seconds, 0.0),
             ("log.segment_seconds", self.log.segment_seconds, f64::MIN_POSITIVE),
+            ("experiments.check_seconds", self.experiments.check_seconds, f64::MIN_POSITIVE),
+            ("experiments.window_hours", self.experiments.window_hours, 0.0),
         ] {
             if !(found >= least && found <= LONGEST) {
                 let least = if least > 0.0 { "above 0" } else { "0 or more" };
@@ -400,6 +402,18 @@ mod tests {
         assert_eq!(Settings::parse(&printed).unwrap(), settings, "{printed}");
         for key in ["insecure", "poll_seconds", "queue", "body_bytes", "drain_seconds", "# certificate", "# file"] {
             assert!(printed.contains(&format!("\n{key} = ")), "{key}:\n{printed}");
+        }
+    }
+
+    #[test]
+    fn times_that_are_none_are_refused() {
+        for (section, key) in
+            [("experiments", "window_hours"), ("experiments", "check_seconds"), ("log", "segment_seconds")]
+        {
+            for found in ["inf", "nan", "-1.0"] {
+                let SettingsError(said) = checked(&format!("[{section}]\n{key} = {found}")).unwrap_err();
+                assert!(said.contains(&format!("{section}.{key} must be")), "{said}");
+            }
         }
     }
 

@@ -38,7 +38,8 @@ pub enum What {
     RollBack,
     /// End it without a verdict: the control serves all
     Stop,
-    /// Begin anew with the first step
+    /// Begin anew with the first step. What the log says of it counts still; give it
+    /// another name to begin with nothing
     Restart,
 }
 

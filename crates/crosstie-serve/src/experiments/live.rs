@@ -30,17 +30,19 @@ impl Live {
         Live(Mutex::new(vec![none; arms]))
     }
 
-    /// Counts a request: how long it took, and of its values those that training did not
-    /// know.
-    pub fn count(&self, arm: usize, took: Duration, failed: bool, unknown: u64, values: u64) {
-        let class = (took.as_secs_f64() / FIRST).max(1.0).ln() / RATIO.ln();
+    /// Counts a request: how long it took, if it came to that, and of its values those that
+    /// training did not know.
+    pub fn count(&self, arm: usize, took: Option<Duration>, failed: bool, unknown: u64, values: u64) {
+        let class = took.map(|took| (took.as_secs_f64() / FIRST).max(1.0).ln() / RATIO.ln());
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = &mut counts[arm];
         counts.requests += 1;
         counts.failures += u64::from(failed);
         counts.unknown += unknown;
         counts.values += values;
-        counts.times[(class as usize).min(CLASSES - 1)] += 1;
+        if let Some(class) = class {
+            counts.times[(class as usize).min(CLASSES - 1)] += 1;
+        }
     }
 
     /// Adds what was counted to what is known otherwise.
@@ -59,13 +61,14 @@ impl Live {
 impl Counts {
     /// The upper end of the class that the 99th percentile falls into.
     fn p99_ms(&self) -> Option<f64> {
-        let mut left = (self.requests as f64 * 0.99).ceil() as u64;
+        let timed: u64 = self.times.iter().sum();
+        let mut left = (timed as f64 * 0.99).ceil() as u64;
         let class = self.times.iter().position(|count| {
             let found = *count >= left;
             left = left.saturating_sub(*count);
             found
         });
-        (self.requests > 0).then_some(class).flatten().map(|class| FIRST * RATIO.powi(class as i32 + 1) * 1e3)
+        (timed > 0).then_some(class).flatten().map(|class| FIRST * RATIO.powi(class as i32 + 1) * 1e3)
     }
 }
 
@@ -77,14 +80,17 @@ mod tests {
     fn what_was_counted_is_told_arm_by_arm() {
         let live = Live::new(2);
         for request in 0..200u64 {
-            live.count(1, Duration::from_millis(if request < 197 { 2 } else { 50 }), request < 4, request % 2, 5);
+            let took = Duration::from_millis(if request < 197 { 2 } else { 50 });
+            live.count(1, Some(took), request < 4, request % 2, 5);
         }
+        // Of what was not answered nobody knows how long it would have taken.
+        (0..100).for_each(|_| live.count(1, None, true, 0, 0));
         let mut evidence = Evidence::default();
         live.add_to(&mut evidence);
         assert_eq!(evidence.arms[0].p99_ms, None);
         assert_eq!(evidence.arms[0].failures, None);
         let arm = &evidence.arms[1];
-        assert_eq!(arm.failures, Some(Count { number: 4, of: 200 }));
+        assert_eq!(arm.failures, Some(Count { number: 104, of: 300 }));
         assert_eq!(arm.unknown, Some(Count { number: 100, of: 1000 }));
         // Of 200 requests the 198th in order took 50 ms; a class is 5 % wide.
         let p99 = arm.p99_ms.unwrap();
@@ -94,11 +100,11 @@ mod tests {
     #[test]
     fn no_time_is_too_short_or_too_long_to_be_counted() {
         let live = Live::new(1);
-        live.count(0, Duration::ZERO, false, 0, 0);
+        live.count(0, Some(Duration::ZERO), false, 0, 0);
         let mut evidence = Evidence::default();
         live.add_to(&mut evidence);
         assert!(evidence.arms[0].p99_ms.unwrap() < 0.011);
-        (0..200).for_each(|_| live.count(0, Duration::from_secs(1 << 20), false, 0, 0));
+        (0..200).for_each(|_| live.count(0, Some(Duration::from_secs(1 << 20)), false, 0, 0));
         live.add_to(&mut evidence);
         assert!(evidence.arms[0].p99_ms.unwrap() > 1e3);
     }

@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::log::Time;
+use crate::settings::Timeouts;
 use kept::Kept;
 pub use live::Live;
 
@@ -75,8 +76,8 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// Counts what became of the request.
-    pub fn count(&self, took: Duration, failed: bool, unknown: u64, values: u64) {
+    /// Counts what became of the request, and how long it took if it came to that.
+    pub fn count(&self, took: Option<Duration>, failed: bool, unknown: u64, values: u64) {
         if let Some((arm, live)) = &self.live {
             live.count(*arm, took, failed, unknown, values);
         }
@@ -106,8 +107,8 @@ impl Experiments {
         let mut watch = Watch {
             directory,
             log,
-            check: Duration::from_secs_f64(settings.check_seconds.max(1.0)),
-            window: Duration::from_secs_f64(settings.window_hours.max(0.0) * 3600.0),
+            check: Timeouts::of(settings.check_seconds),
+            window: Timeouts::of(settings.window_hours * 3600.0),
             running: Arc::clone(&running),
             told: BTreeMap::new(),
         };

@@ -53,7 +53,7 @@ pub async fn rank(
     if let Some(placed) = &placed {
         let failed = answered.as_ref().is_err_and(|failure| failure.status().is_server_error());
         let counts = answered.as_ref().map_or((0, 0), |(_, done)| (done.value.unknown, done.value.values));
-        placed.count(start.elapsed(), failed, counts.0, counts.1);
+        placed.count(Some(start.elapsed()), failed, counts.0, counts.1);
     }
     let (_, done) = answered?;
     if let (Some(log), Some(exposure)) = (&state.log, done.value.exposure) {
@@ -70,7 +70,7 @@ fn place(state: &state::State, model: &str, request: &rank::Request) -> Option<P
     if state.repository.version(&placed.model, placed.version.as_deref()).is_ok() {
         return Some(placed);
     }
-    placed.count(Duration::ZERO, true, 0, 0);
+    placed.count(None, true, 0, 0);
     None
 }
 
