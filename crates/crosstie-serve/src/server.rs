@@ -218,23 +218,29 @@ impl Server {
 /// # Errors
 /// As of [`Server::start`].
 pub fn run(settings: Settings) -> Result<(), StartError> {
+    // Listened to before anything is open: whoever sees the server answer may ask it to end.
+    let signals = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let asked = signals.block_on(async { asked_to_end() })?;
     let server = Server::start(settings)?;
-    let Some(runtime) = &server.runtime else { return Ok(()) };
-    runtime.block_on(asked_to_end())?;
+    signals.block_on(asked)?;
     server.stop();
     Ok(())
 }
 
-async fn asked_to_end() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+/// Listens to what asks a process to end, from now on. To be called on an async thread.
+#[cfg(unix)]
+fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = interrupt.recv() => Ok(()),
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+#[cfg(not(unix))]
+fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
+    Ok(tokio::signal::ctrl_c())
 }

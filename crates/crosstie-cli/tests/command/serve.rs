@@ -39,6 +39,20 @@ fn a_run_is_served_until_the_process_is_asked_to_end() {
 }
 
 #[test]
+fn who_asks_a_server_to_end_before_it_is_ready_is_heard() {
+    let place = plain::place();
+    place.write("serve.toml", "[timeouts]\ndrain_seconds = 0\n[repository]\ndirectory = \".\"\n");
+    let ports = "--http 127.0.0.1:0 --grpc 127.0.0.1:0 --metrics 127.0.0.1:0";
+    let mut server =
+        place.command(&format!("serve --config serve.toml {ports}")).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    said.find(|line| line.contains("listening on http://")).unwrap();
+    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
+    said.for_each(drop);
+    assert_eq!(server.wait().unwrap().code(), Some(0), "a signal that nobody listens to has no exit code");
+}
+
+#[test]
 fn settings_are_printed_as_a_file_that_can_be_read() {
     let place = Place::new();
     let printed = place.ok("serve --print-config --repository models --http 127.0.0.1:9000").stdout;
