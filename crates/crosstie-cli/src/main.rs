@@ -18,6 +18,7 @@ mod run;
 mod session;
 mod story;
 mod table;
+mod tensorboard;
 mod training;
 
 use std::process::ExitCode;

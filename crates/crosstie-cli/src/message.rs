@@ -81,6 +81,11 @@ pub fn now() -> String {
     text
 }
 
+/// The time now, in seconds since the beginning of 1970.
+pub fn seconds_since_1970() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64()
+}
+
 /// Seconds since a moment, as people say it: `12 s`, `3 min 5 s`.
 pub fn since(start: SystemTime) -> String {
     let seconds = start.elapsed().unwrap_or_default().as_secs_f64();

@@ -22,11 +22,13 @@ const METRICS: &str = "metrics.json";
 const DIAGNOSTICS: &str = "diagnostics.json";
 const ENVIRONMENT: &str = "env.json";
 const LOG: &str = "train.log";
+const TENSORBOARD: &str = "tensorboard";
 const ARTIFACT: &str = "artifact";
 const CHECKPOINT: &str = "checkpoint";
 
 /// All that a run may leave.
-const FILES: [&str; 9] = [CONFIG, HISTORY, MASKS, METRICS, DIAGNOSTICS, ENVIRONMENT, LOG, ARTIFACT, CHECKPOINT];
+const FILES: [&str; 10] =
+    [CONFIG, HISTORY, MASKS, METRICS, DIAGNOSTICS, ENVIRONMENT, LOG, TENSORBOARD, ARTIFACT, CHECKPOINT];
 
 /// Held by the process that writes a run; holds its number.
 const LOCK: &str = ".lock";
@@ -88,10 +90,12 @@ impl Run {
             fs::rename(old(ARTIFACT), new(".replaced"))?;
         }
         for name in FILES {
+            // A directory is replaced by none that holds something.
+            if !new(name).exists() || old(name).is_dir() {
+                remove(&old(name))?;
+            }
             if new(name).exists() {
                 fs::rename(new(name), old(name))?;
-            } else {
-                remove(&old(name))?;
             }
         }
         self.aside.store(false, Ordering::Relaxed);
@@ -147,6 +151,11 @@ impl Run {
     /// The messages.
     pub fn log(&self) -> PathBuf {
         self.file(LOG)
+    }
+
+    /// Event files for TensorBoard.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.file(TENSORBOARD)
     }
 
     /// The finished model.
@@ -302,6 +311,8 @@ mod tests {
         fs::write(run.artifact().join("manifest.json"), "").expect("written");
         fs::write(run.config(), "old").expect("written");
         fs::write(run.masks(), "old").expect("written");
+        fs::create_dir(run.tensorboard()).expect("made");
+        fs::write(run.tensorboard().join("events"), "old").expect("written");
     }
 
     fn replacing(out: &Path) -> Result<Run> {
@@ -350,13 +361,16 @@ mod tests {
         fs::write(out.join(ASIDE).join(CONFIG), "killed").expect("written");
         let run = replacing(&out).expect("an old run");
         fs::write(run.log(), "new").expect("written");
+        fs::create_dir(run.tensorboard()).expect("made");
+        fs::write(run.tensorboard().join("others"), "new").expect("written");
         run.take_place().expect("replaced");
         assert_eq!(run.log(), out.join(LOG));
         drop(run);
         let mut left: Vec<_> =
             fs::read_dir(&out).expect("read").map(|entry| entry.expect("read").file_name()).collect();
         left.sort();
-        assert_eq!(left, [LOCK, LOG]);
+        assert_eq!(left, [LOCK, TENSORBOARD, LOG]);
+        assert!(out.join(TENSORBOARD).join("others").exists() && !out.join(TENSORBOARD).join("events").exists());
     }
 
     #[test]

@@ -20,8 +20,9 @@ use serde::Serialize;
 
 use crate::run::Run;
 use crate::session::Session;
+use crate::tensorboard::EventFile;
 use crate::training::reason;
-use crate::{interrupt, table};
+use crate::{interrupt, message, table};
 
 /// A line of `metrics.jsonl`.
 #[derive(Serialize)]
@@ -30,6 +31,10 @@ struct Line<'a> {
     step: u64,
     /// Since the start of the run.
     seconds: f64,
+    /// Since the beginning of 1970, in seconds.
+    time: f64,
+    /// Training rows a second since the last line, evaluation included.
+    rows_per_second: f64,
     monitor: &'a str,
     figure: Option<f64>,
     best: bool,
@@ -81,9 +86,11 @@ impl History {
     }
 
     /// Adds a line, on the disk before a checkpoint says that it was told.
-    fn add(&mut self, line: &impl Serialize) -> io::Result<()> {
-        writeln!(self.file, "{}", serde_json::to_string(line)?)?;
-        self.file.sync_data()
+    fn add(&mut self, line: &impl Serialize) -> io::Result<String> {
+        let line = serde_json::to_string(line)?;
+        writeln!(self.file, "{line}")?;
+        self.file.sync_data()?;
+        Ok(line)
     }
 }
 
@@ -114,8 +121,8 @@ impl Due {
     }
 }
 
-/// Tells a training's events: as messages, as a bar, in `metrics.jsonl` and in
-/// `masks.jsonl`.
+/// Tells a training's events: as messages, as a bar, in `metrics.jsonl`, in
+/// `masks.jsonl` and to TensorBoard.
 pub struct Story<'a> {
     session: &'a Session,
     monitor: &'a str,
@@ -125,6 +132,8 @@ pub struct Story<'a> {
     history: History,
     /// Of a model whose masks are to be found first.
     masks: Option<History>,
+    /// Where TensorBoard is told, too.
+    events: Option<EventFile>,
     /// Whether the weights of the losses follow from the training rows.
     finds_weights: bool,
     due: Due,
@@ -155,14 +164,17 @@ impl<'a> Story<'a> {
         let tasks: Vec<&str> = schema.tasks.iter().map(|task| task.name.as_str()).collect();
         let finds_masks = config.model.model().lottery().is_some_and(|lottery| lottery.rounds > 0);
         let masks = finds_masks.then(|| History::open(&run.masks(), from.map_or(0, Checkpoint::tried)));
+        let history = History::open(&run.history(), from.map_or(0, Checkpoint::evaluations))?;
+        let events = config.train.tensorboard.then(|| EventFile::begin(&run.tensorboard(), config, &run.history()));
         Ok(Story {
             session,
             monitor: &config.train.monitor,
             figure: FigureName::parse(&config.train.monitor, tasks.iter().copied())?,
             epochs: config.train.epochs,
             tasks,
-            history: History::open(&run.history(), from.map_or(0, Checkpoint::evaluations))?,
+            history,
             masks: masks.transpose()?,
+            events: events.transpose()?,
             finds_weights: config.objective.weights == LossWeights::Auto,
             due: Due::new(config.train.checkpoint_every),
             start: Instant::now(),
@@ -266,6 +278,8 @@ impl<'a> Story<'a> {
                     epoch: *epoch,
                     step: *step,
                     seconds: self.start.elapsed().as_secs_f64(),
+                    time: message::seconds_since_1970(),
+                    rows_per_second: *rows as f64 / self.since.elapsed().as_secs_f64(),
                     monitor: self.monitor,
                     figure: *figure,
                     best: *best,
@@ -274,7 +288,7 @@ impl<'a> Story<'a> {
                     weights: by_task(weights),
                     report: report.as_ref().clone().without_reliability(),
                 };
-                self.evaluated(&line, *rows);
+                self.evaluated(&line);
             }
             Event::Calibrated { scenarios, warnings } => {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -331,19 +345,19 @@ impl<'a> Story<'a> {
         told.extend(reached(monitor, figure, best));
         let told = table::sentence(&told);
         tracing::info!(task, round, kept, figure, best, "{told}");
-        let written = self.masks.as_mut().map_or(Ok(()), |masks| masks.add(tried));
+        let written = self.masks.as_mut().map_or(Ok(()), |masks| masks.add(tried).map(drop));
         self.note(written);
         self.since = Instant::now();
         self.heed_interrupt();
     }
 
-    fn evaluated(&mut self, line: &Line<'_>, rows: u64) {
-        let Line { epoch, step, figure, best, .. } = *line;
-        let speed = (rows as f64 / self.since.elapsed().as_secs_f64()) as u64;
+    fn evaluated(&mut self, line: &Line<'_>) {
+        let Line { epoch, step, figure, best, rows_per_second, .. } = *line;
         let mut told = vec![format!("epoch {epoch}, step {}:", table::count(step))];
         told.extend(reached(self.monitor, figure, best));
         // How fast it goes is told where there is room.
-        let with_speed = table::sentence(&[&told[..], &[format!("({} rows/s)", table::count(speed))]].concat());
+        let with_speed =
+            table::sentence(&[&told[..], &[format!("({} rows/s)", table::count(rows_per_second as u64))]].concat());
         let told = if with_speed.contains('\n') { table::sentence(&told) } else { with_speed };
         tracing::info!(epoch, step, figure, best, "{told}\n{}", self.by_task(line));
         if figure.is_none() && !self.undefined {
@@ -355,7 +369,8 @@ impl<'a> Story<'a> {
             );
         }
         let written = self.history.add(line);
-        self.note(written);
+        let told = written.and_then(|line| self.events.as_mut().map_or(Ok(()), |events| events.evaluated(&line)));
+        self.note(told);
         self.since = Instant::now();
     }
 
@@ -384,11 +399,14 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Ends the story, and says what of it could not be written.
-    pub fn end(mut self) -> Result<()> {
+    /// Ends the story, and says what of it could not be written. What is left is the
+    /// file that is to hear the figures at the end, too.
+    pub fn end(mut self) -> Result<Option<EventFile>> {
         self.clear();
-        let history = self.run.history();
-        self.failed.map_or(Ok(()), Err).with_context(|| format!("{} is not whole", history.display()))
+        let run = self.run.path();
+        self.failed
+            .map_or(Ok(self.events), Err)
+            .with_context(|| format!("the history in {} is not whole", run.display()))
     }
 }
 

@@ -155,7 +155,9 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     tracing::info!("{} steps in {}: {}", table::count(trained.steps), message::since(start), run.path().display());
     session.log_no_more();
     // Told last: the model is worth more than its history.
-    history?;
+    if let Some(mut events) = history? {
+        events.ended(trained.steps, on, &report)?;
+    }
     Ok(Finished { scorer: trained.scorer, report, on })
 }
 

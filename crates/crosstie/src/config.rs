@@ -159,6 +159,10 @@ pub struct TrainConfig {
     /// `30 seconds`, `500 steps` (batches), or `never`. Unless it is `never` there
     /// is one at the end, too.
     pub checkpoint_every: CheckpointEvery,
+    /// Whether the run directory gets event files for TensorBoard, in `tensorboard/`: at
+    /// every evaluation the tasks' losses in training and all validation figures, the
+    /// learning rates and the speed; the config and the figures at the end as text.
+    pub tensorboard: bool,
     /// Rows that batches hold beside the impressions; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mix: Option<MixConfig>,
@@ -321,6 +325,7 @@ impl Default for TrainConfig {
             unknown_values: UnknownValues::default(),
             average: true,
             checkpoint_every: CheckpointEvery::default(),
+            tensorboard: false,
             mix: None,
         }
     }

@@ -22,6 +22,7 @@ mod settings;
 mod simulate;
 mod suspect;
 mod tables;
+mod tensorboard;
 mod train;
 mod tutorial;
 mod usage;

@@ -1,7 +1,5 @@
 //! Trainings that go on from their checkpoints.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::place::Place;
@@ -22,7 +20,7 @@ batch_size = 256
 checkpoint_every = "3 steps"
 "#;
 
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::new();
     place.synth();
     place.write("ads.toml", CONFIG);
@@ -35,22 +33,24 @@ fn left(place: &Place, run: &str) -> (Value, Vec<Value>) {
     let manifest: Value = serde_json::from_str(&place.read(&format!("{run}/artifact/manifest.json"))).unwrap();
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        line.as_object_mut().unwrap().remove("seconds");
+        for clock in ["seconds", "time", "rows_per_second"] {
+            line.as_object_mut().unwrap().remove(clock).unwrap();
+        }
         line
     };
     (manifest["files"].clone(), place.read(&format!("{run}/metrics.jsonl")).lines().map(line).collect())
 }
 
-/// Makes of a finished run one that was killed: after its checkpoint `kept`, with
-/// a line of its history that no checkpoint knows of.
-fn kill(place: &Place, run: &str, kept: &str) {
+/// Makes of a finished run one that was killed: after the first of its two
+/// checkpoints, with a line of its history that no checkpoint knows of.
+pub fn kill(place: &Place, run: &str) {
     let run = place.path(run);
-    for entry in std::fs::read_dir(run.join("checkpoint")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap() != Path::new(kept) {
-            std::fs::remove_dir_all(path).unwrap();
-        }
-    }
+    // The last of the loop, and the one at the end.
+    let checkpoints = std::fs::read_dir(run.join("checkpoint")).unwrap().map(|entry| entry.unwrap().path());
+    let mut checkpoints: Vec<_> = checkpoints.collect();
+    checkpoints.sort();
+    assert_eq!(checkpoints.len(), 2, "{checkpoints:?}");
+    std::fs::remove_dir_all(&checkpoints[1]).unwrap();
     std::fs::remove_dir_all(run.join("artifact")).unwrap();
     std::fs::remove_file(run.join("metrics.json")).unwrap();
     let environment = std::fs::read_to_string(run.join("env.json")).unwrap();
@@ -64,12 +64,7 @@ fn a_killed_training_goes_on_to_the_artifact_and_the_history_of_one_that_was_not
     let place = place();
     place.ok("train ads.toml --out whole");
     place.ok("train ads.toml --out run");
-    // Two checkpoints are kept: the last of the loop, and the one at the end.
-    let kept = std::fs::read_dir(place.path("run/checkpoint")).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut kept: Vec<_> = kept.map(|name| name.into_string().unwrap()).collect();
-    kept.sort();
-    assert_eq!(kept.len(), 2, "{kept:?}");
-    kill(&place, "run", &kept[0]);
+    kill(&place, "run");
     place.run("evaluate run").exit(1).says(&["its training did not end"]);
     place.ok("train --resume run").says(&["going on from step"]).prints(&["On the test files"]);
     assert_eq!(left(&place, "run"), left(&place, "whole"));

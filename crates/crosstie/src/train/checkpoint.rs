@@ -59,13 +59,14 @@ struct DataFile {
 /// Settings that may change between a checkpoint and the training that goes on
 /// from it: nothing that was computed so far depends on them. Data files are
 /// known by what they hold, not by where they lie.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
     "data",
     "train.epochs",
     "train.patience",
     "train.threads",
     "train.cache_mib",
     "train.checkpoint_every",
+    "train.tensorboard",
     "calibration",
 ];
 
