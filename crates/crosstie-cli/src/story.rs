@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ impl History {
         Ok(History { file })
     }
 
-    /// Adds a line, on the disk before a checkpoint says that it was told.
+    /// Adds a line, on the disk before a checkpoint says that it was told; returns it.
     fn add(&mut self, line: &impl Serialize) -> io::Result<String> {
         let line = serde_json::to_string(line)?;
         writeln!(self.file, "{line}")?;
@@ -148,7 +148,7 @@ pub struct Story<'a> {
     /// Whether it was said that the monitored figure is not defined.
     undefined: bool,
     /// What went wrong with the history, told at the end.
-    failed: Option<std::io::Error>,
+    failed: Option<(PathBuf, io::Error)>,
     run: &'a Run,
 }
 
@@ -202,9 +202,9 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Keeps what went wrong first, to be told at the end.
-    pub fn note(&mut self, done: io::Result<()>) {
-        self.failed = self.failed.take().or(done.err());
+    /// Keeps what went wrong first and with which file, to be told at the end.
+    pub fn note(&mut self, file: PathBuf, done: io::Result<()>) {
+        self.failed = self.failed.take().or(done.err().map(|error| (file, error)));
     }
 
     fn tell(&mut self, event: &Event) {
@@ -219,7 +219,7 @@ impl<'a> Story<'a> {
             }
             Event::Started { parameters, table_rows, table_weights, loss_weights } => {
                 let placed = self.run.take_place();
-                self.note(placed);
+                self.note(self.run.path().to_path_buf(), placed);
                 let [dense, rows, weights] =
                     [*parameters, *table_rows, *table_weights].map(|number| table::count(number as u64));
                 tracing::info!(
@@ -346,7 +346,7 @@ impl<'a> Story<'a> {
         let told = table::sentence(&told);
         tracing::info!(task, round, kept, figure, best, "{told}");
         let written = self.masks.as_mut().map_or(Ok(()), |masks| masks.add(tried).map(drop));
-        self.note(written);
+        self.note(self.run.masks(), written);
         self.since = Instant::now();
         self.heed_interrupt();
     }
@@ -368,9 +368,13 @@ impl<'a> Story<'a> {
                 self.monitor
             );
         }
-        let written = self.history.add(line);
-        let told = written.and_then(|line| self.events.as_mut().map_or(Ok(()), |events| events.evaluated(&line)));
-        self.note(told);
+        match self.history.add(line) {
+            Ok(line) => {
+                let told = self.events.as_mut().map_or(Ok(()), |events| events.evaluated(&line));
+                self.note(self.run.tensorboard(), told);
+            }
+            Err(error) => self.note(self.run.history(), Err(error)),
+        }
         self.since = Instant::now();
     }
 
@@ -403,10 +407,10 @@ impl<'a> Story<'a> {
     /// file that is to hear the figures at the end, too.
     pub fn end(mut self) -> Result<Option<EventFile>> {
         self.clear();
-        let run = self.run.path();
-        self.failed
-            .map_or(Ok(self.events), Err)
-            .with_context(|| format!("the history in {} is not whole", run.display()))
+        match self.failed {
+            None => Ok(self.events),
+            Some((file, error)) => Err(error).with_context(|| format!("{} is not whole", file.display())),
+        }
     }
 }
 

@@ -119,7 +119,7 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
         let next = story.follow(event);
         // By now it is known that these settings change nothing that was computed before.
         if goes_on && matches!(event, Event::Started { .. }) {
-            story.note(write_file(&run.config(), config.to_toml()).map_err(std::io::Error::other));
+            story.note(run.config(), write_file(&run.config(), config.to_toml()).map_err(std::io::Error::other));
         }
         next
     };

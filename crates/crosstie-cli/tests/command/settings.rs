@@ -133,6 +133,7 @@ cache_mib = 2048
 unknown_values = \"as-in-validation\"
 average = true
 checkpoint_every = \"10 minutes\"
+tensorboard = false
 
 [calibration]
 enabled = true
