@@ -13,10 +13,11 @@ gets slower for all. The tables show medians over the rounds; the JSON has every
 import argparse, json, os, pathlib, platform, resource, shutil, statistics, subprocess, sys, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA = ROOT / "target" / "bench"
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+DATA = TARGET / "bench"
 PAGES = ROOT / "docs" / "performance"
-PROBE = ROOT / "target" / "release" / "crosstie-bench"
-CROSSTIE = ROOT / "target" / "release" / "crosstie"
+PROBE = TARGET / "release" / "crosstie-bench"
+CROSSTIE = TARGET / "release" / "crosstie"
 PEERS = ROOT / "bench" / "peers" / "peers.py"
 
 

@@ -133,7 +133,7 @@ def crosstie(repository):
         f'{listen}[repository]\ndirectory = "{repository}"\npoll_seconds = 0\n'
         "[compute]\nthreads = 1\nnetwork_threads = 1\n[timeouts]\ndrain_seconds = 0\n"
     )
-    with running([CROSSTIE, "serve", "--config", config, "--quiet"], ports["http"]) as process:
+    with running([CROSSTIE, "serve", "--config", config], ports["http"]) as process:
         for thread in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
             computes = (thread / "comm").read_text().startswith("compute")
             os.sched_setaffinity(int(thread.name), COMPUTE if computes else OTHERS)

@@ -1,9 +1,16 @@
-//! Compute threads: ours, one request on each at a time, and a queue that is never long.
+//! Compute threads: ours, one request on each at a time, and a queue that is long for a
+//! moment only.
 //!
 //! A request is a piece of work that gets its [`Turn`] on one thread and stays there:
 //! nothing of it goes to a pool, so a request never waits for parts of others. Where the
 //! queue is full it is refused at once; where its time is over when its turn comes, or its
 //! sender has gone, it is dropped before it costs anything.
+//!
+//! A long queue is good for a burst and bad for an overload, in which it is always full and
+//! does nothing but make everybody wait. A request that is refused is the sign of an
+//! overload: from then on [`FEW`] for each thread may wait, enough for the threads to have
+//! work always, until as many requests as the queue holds had their turn one after the other
+//! and none was refused meanwhile.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -160,16 +167,23 @@ impl<T: Send, W: FnOnce(&mut Turn) -> Result<T, Failure> + Send> Waiting for Req
     }
 }
 
+/// Requests that may wait for each thread in an overload.
+const FEW: usize = 2;
+
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Box<dyn Waiting>>,
     closed: bool,
+    /// So many turns without a refusal, and the overload is over; 0: there is none.
+    overload: usize,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// Requests that may wait, and that may in an overload.
     capacity: usize,
+    few: usize,
 }
 
 impl Shared {
@@ -183,6 +197,7 @@ impl Shared {
         let mut queue = self.lock();
         loop {
             if let Some(next) = queue.waiting.pop_front() {
+                queue.overload = queue.overload.saturating_sub(1);
                 return Some(next);
             }
             if queue.closed {
@@ -207,12 +222,14 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts so many threads, for which at most `queue` requests wait.
+    /// Starts so many threads, for each of which at most `queue` requests wait.
     ///
     /// # Errors
     /// What the operating system says to a thread more.
     pub fn start(threads: usize, queue: usize, observers: Observers) -> std::io::Result<Engine> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), capacity: queue });
+        let threads = threads.max(1);
+        let (capacity, few) = (queue.saturating_mul(threads), FEW.min(queue).saturating_mul(threads));
+        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), capacity, few });
         let start = |index: usize| {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new().name(format!("compute-{index}")).spawn(move || {
@@ -221,7 +238,7 @@ impl Engine {
                 }
             })
         };
-        let threads = (0..threads.max(1)).map(start).collect::<std::io::Result<Vec<_>>>()?;
+        let threads = (0..threads).map(start).collect::<std::io::Result<Vec<_>>>()?;
         Ok(Engine { shared, observers, threads })
     }
 
@@ -257,12 +274,19 @@ impl Engine {
         if queue.closed {
             return Err(Failure::NotReady("the server is ending".into()));
         }
-        if queue.waiting.len() >= self.shared.capacity {
+        let most = if queue.overload > 0 { self.shared.few } else { self.shared.capacity };
+        if queue.waiting.len() >= most {
             // Those that will be dropped anyway make room.
             queue.waiting.retain(|waiting| !waiting.is_forsaken());
         }
-        if queue.waiting.len() >= self.shared.capacity {
-            return Err(Failure::Busy { waiting: queue.waiting.len() });
+        let waiting = queue.waiting.len();
+        if waiting >= most {
+            let begins = std::mem::replace(&mut queue.overload, self.shared.capacity) == 0;
+            drop(queue);
+            if begins {
+                tracing::warn!("overload: {waiting} requests wait; what is too much is refused at once");
+            }
+            return Err(Failure::Busy { waiting });
         }
         queue.waiting.push_back(request);
         drop(queue);

@@ -131,13 +131,15 @@ pub struct Compute {
     pub threads: usize,
     /// Threads that read from and write to connections; 0 for one per core, at most 4.
     pub network_threads: usize,
-    /// Requests that may wait for a thread; the next is refused at once.
+    /// Requests that may wait for each thread; the next is refused at once. That is for a
+    /// burst: once one was refused, 2 for each thread may wait, until so many were answered
+    /// and none was refused.
     pub queue: usize,
 }
 
 impl Default for Compute {
     fn default() -> Compute {
-        Compute { threads: 0, network_threads: 0, queue: 64 }
+        Compute { threads: 0, network_threads: 0, queue: 32 }
     }
 }
 

@@ -89,7 +89,7 @@ async fn slow_sockets_are_closed_and_others_are_served_meanwhile() {
     let limits = Limits { header: Duration::from_secs(2), ..Limits::default() };
     let served = Served::new(router(), None, limits, HANGS).await;
     let mut slow = Vec::new();
-    for index in 0..800 {
+    for index in 0..1000 {
         let mut stream = served.connect().await;
         // Nothing; the start of HTTP/1; of HTTP/2; of a head that goes on for ever; all
         // of HTTP/2's greeting, and no request.

@@ -23,8 +23,8 @@ const SLOW: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
-/// Names a request, answers it, and says so: at `debug` what went well, at `info` what
-/// failed or took long.
+/// Names a request, answers it, and says so: at `info` what failed or took long, at `debug`
+/// what went well, and what was refused for others that wait: of those there are too many.
 pub async fn traced(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = id_of(request.headers());
@@ -36,7 +36,7 @@ pub async fn traced(mut request: Request, next: Next) -> Response {
     let failure = response.extensions().get::<Failure>();
     let (reason, said) = failure.map(|failure| (failure.reason(), failure.to_string())).unwrap_or_default();
     let (status_code, milliseconds) = (status.as_u16(), took.as_secs_f64() * 1e3);
-    if status == StatusCode::OK && took < SLOW {
+    if matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS) && took < SLOW {
         tracing::debug!(request = %id, %method, %path, status = status_code, milliseconds, traceparent = %trace);
     } else {
         tracing::info!(

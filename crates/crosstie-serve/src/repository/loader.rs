@@ -56,7 +56,8 @@ impl Loader {
         settings: RepositorySettings,
         observers: Observers,
     ) -> Result<Loader, SettingsError> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "load".into()).build();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "load".into());
+        let pool = pool.start_handler(|_| step_back()).build();
         let pool = pool.map_err(|error| SettingsError(format!("no thread to load models: {error}")))?;
         Ok(Loader {
             catalogue,
@@ -73,6 +74,7 @@ impl Loader {
     /// Does what it is asked for, and looks through the directory now and then, until it is
     /// told to end.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        step_back();
         let every = Some(self.settings.poll_seconds).filter(|seconds| *seconds > 0.0).map(Timeouts::of);
         let mut next = every.and_then(|every| Instant::now().checked_add(every));
         loop {
@@ -283,6 +285,17 @@ impl Loader {
         self.catalogue.store(Arc::new(new));
     }
 }
+
+/// Lets threads that answer requests go first where there are not cores enough for all: this
+/// one gets a tenth of what they get. On Linux priorities are of threads.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    // A process that may not is served as it was before.
+    let _ = rustix::process::nice(10);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
 
 /// Whether a version served and does so no more: if it is wanted again, it is loaded again.
 fn is_retired(before: &Catalogue, model: &str, number: u64, serving: &BTreeSet<u64>) -> bool {

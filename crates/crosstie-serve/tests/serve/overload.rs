@@ -1,12 +1,14 @@
 //! More requests than there are threads for.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crosstie::batch::Batch;
 use crosstie::learned::Scores;
-use crosstie_serve::engine::Turn;
+use crosstie_serve::engine::{Done, Turn};
 use crosstie_serve::failure::Failure;
 use crosstie_serve::observe::{Answered, Observe};
 use crosstie_serve::repository::Version;
@@ -86,6 +88,63 @@ fn where_the_queue_is_full_the_next_request_is_refused_while_others_wait() {
         drop(release);
         waiting.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), 200));
     });
+}
+
+/// A request to the engine, for whoever polls it.
+type Asked = Pin<Box<dyn Future<Output = Result<Done<()>, Failure>>>>;
+
+#[test]
+fn in_an_overload_few_wait_until_as_many_as_the_queue_holds_had_their_turn() {
+    let (server, _) = started(|settings| settings.compute.queue = 4);
+    let engine = &server.state().engine;
+    let version = server.state().repository.version("seed-1", None).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // A turn lasts until it is told to end.
+    let (end, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let request = || -> Asked {
+        let (state, version, held) = (Arc::clone(server.state()), Arc::clone(&version), Arc::clone(&held));
+        let work = move |_: &mut Turn| Ok(held.lock().unwrap().recv().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        Box::pin(async move { state.engine.run(version, deadline, work).await })
+    };
+    let mut under_way: VecDeque<Asked> = VecDeque::new();
+    // Whether a request may wait.
+    let mut may_wait = |under_way: &mut VecDeque<Asked>| {
+        let mut request = request();
+        let refused = runtime.block_on(async { tokio::time::timeout(Duration::ZERO, &mut request).await });
+        if refused.is_err() {
+            under_way.push_back(request);
+        }
+        refused.is_err()
+    };
+    // Lets so many of those under way end, until all but the next are waiting again.
+    let turns = |under_way: &mut VecDeque<Asked>, count: usize| {
+        for request in under_way.drain(..count) {
+            end.send(()).unwrap();
+            assert!(runtime.block_on(request).is_ok());
+        }
+        while engine.waiting() >= under_way.len().max(1) {
+            std::thread::yield_now();
+        }
+    };
+    assert!(may_wait(&mut under_way));
+    turns(&mut under_way, 0);
+    let burst: Vec<bool> = (0..5).map(|_| may_wait(&mut under_way)).collect();
+    assert_eq!(burst, [true, true, true, true, false], "a burst may fill the queue");
+    turns(&mut under_way, 3);
+    assert_eq!(engine.waiting(), 1);
+    assert_eq!([may_wait(&mut under_way), may_wait(&mut under_way)], [true, false], "two, once it was too many");
+    turns(&mut under_way, 3);
+    for _ in 0..2 {
+        assert!(may_wait(&mut under_way));
+        let before = under_way.len() - 1;
+        turns(&mut under_way, before);
+    }
+    let burst: Vec<bool> = (0..5).map(|_| may_wait(&mut under_way)).collect();
+    assert_eq!(burst, [true, true, true, true, false], "four had their turn and none was refused");
+    let left = under_way.len();
+    turns(&mut under_way, left);
 }
 
 #[test]

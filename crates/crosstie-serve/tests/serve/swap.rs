@@ -1,7 +1,8 @@
 //! Versions come and go while requests are answered.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crosstie_serve::server::{Server, StartError};
 use crosstie_serve::settings::Settings;
@@ -22,8 +23,10 @@ fn look(client: &mut Client, server: &Server) {
     assert_eq!(client.get("/v2/health/live").status, 200);
 }
 
+/// `CROSSTIE_SWAPS` says how many swaps there are.
 #[test]
 fn a_swap_under_load_loses_no_request_and_mixes_no_answer() {
+    let swaps: u64 = std::env::var("CROSSTIE_SWAPS").map_or(11, |swaps| swaps.parse().unwrap());
     let models = Models::new();
     models.put(1, "click", 1);
     let server = models.serve();
@@ -32,11 +35,11 @@ fn a_swap_under_load_loses_no_request_and_mixes_no_answer() {
     let apart = expected[0].iter().zip(&expected[1]).map(|((_, one), (_, other))| difference(one, other));
     assert!(apart.fold(0.0, f64::max) > 1e-3, "the two models can be told apart");
     let request = golden[0].request();
-    let done = AtomicBool::new(false);
+    let (done, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     let seen = std::thread::scope(|scope| {
         let ask = || {
             let mut client = Client::new(server.http());
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             while !done.load(Ordering::Relaxed) {
                 let answer = client.post(INFER, &request);
                 assert_eq!(answer.status, 200, "{:?}", answer.json());
@@ -46,20 +49,39 @@ fn a_swap_under_load_loses_no_request_and_mixes_no_answer() {
                     assert!(difference(&answer.output(name), expected) <= 1e-6, "version {version}, {name}");
                 }
                 seen.insert(version);
+                answers.fetch_add(1, Ordering::Relaxed);
             }
             seen
         };
         let clients: Vec<_> = (0..3).map(|_| scope.spawn(ask)).collect();
-        for version in 2..=12 {
+        for version in 2..=swaps + 1 {
             models.put(1 + (version + 1) % 2, "click", version);
             fs::remove_dir_all(models.path("click", version - 1)).unwrap();
             server.state().repository.look_and_wait().unwrap();
             assert_eq!(server.state().repository.version("click", None).unwrap().number(), version);
         }
         done.store(true, Ordering::Relaxed);
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<std::collections::BTreeSet<_>>()
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<BTreeSet<_>>()
     });
     assert!(seen.len() > 2, "requests were answered meanwhile: {seen:?}");
+    println!("{swaps} swaps; {answers:?} answers by {} of the versions, each wholly of one", seen.len());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_loads_lets_what_answers_go_first() {
+    let _server = Models::new().serve();
+    // The niceness of threads that bear a name, servers of other tests' among them.
+    let niceness = |name: &str| -> Vec<i64> {
+        let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+        let of_name =
+            threads.filter(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim() == name));
+        let stat = of_name.filter_map(|thread| fs::read_to_string(thread.join("stat")).ok());
+        // Behind the name in parentheses; proc(5): the nineteenth field of all.
+        stat.map(|stat| stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()).collect()
+    };
+    let expected = (niceness("compute-0")[0] + 10).min(19);
+    assert!(niceness("loader").contains(&expected) && niceness("load").contains(&expected));
 }
 
 #[test]
