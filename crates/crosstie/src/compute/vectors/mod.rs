@@ -8,14 +8,18 @@
 //! product before it adds it.
 //!
 //! A **tile** of the result, some rows by some vectors of columns, stays in
-//! registers while its terms are added ([`tile`]). Both sides are laid out for that: the
-//! right in **panels** of a tile's width, term by term, the left in blocks of a
-//! tile's rows, likewise ([`lay`]). What is missing to a whole panel is zero. The right
-//! may have been laid out beforehand ([`Laid`]); the left is laid out in pieces that
-//! stay in the second-level cache ([`sweep`]).
+//! registers while its terms are added ([`tile`]). The right side is laid out for that, in
+//! **panels** of a tile's width, term by term, perhaps beforehand ([`Laid`]). What is
+//! missing to a whole panel is zero. The left is read as it stands, or laid out in blocks
+//! of a tile's rows, in pieces that stay in the second-level cache, where it has to be
+//! rounded or would not stay in the nearest cache ([`sweep`]).
+//!
+//! A tile of **few columns** would be mostly empty. There rows become columns: the product
+//! is computed transposed, or by a loop of its own ([`few`]).
 
 #![allow(unsafe_code)]
 
+mod few;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -327,6 +331,34 @@ mod tests {
         }
     }
 
+    /// Each way of computing a product begins and ends at some of these sizes.
+    #[test]
+    fn small_products_of_every_shape_agree_with_those_in_double_precision() {
+        let kernels = Kernel::all();
+        for (rows, terms, columns) in (1..=40)
+            .flat_map(|rows| (1..=40).flat_map(move |terms| (1..=40).map(move |columns| (rows, terms, columns))))
+        {
+            let kind: usize = rows + 3 * terms + 5 * columns;
+            let transposed = [kind.is_multiple_of(2), kind.is_multiple_of(3)];
+            let (gap, accumulate) = (kind % 4, kind.is_multiple_of(5));
+            let case = Case { rows, terms, columns, gap, transposed, accumulate, rounded: false, laid: kind % 7 < 3 };
+            let [a_data, b_data] = sides(case);
+            let [a, b] = views(case, &a_data, &b_data);
+            let found: Vec<[Vec<f32>; 2]> = kernels.iter().map(|kernel| computed(*kernel, case)).collect();
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                let place = row * (columns + gap) + column;
+                let expected = (0..terms).fold(0.0, |sum, term| {
+                    sum + f64::from(number(a, row, term, false)) * f64::from(number(b, term, column, false))
+                });
+                for (kernel, [before, after]) in kernels.iter().zip(&found) {
+                    let start = if accumulate { before[place] } else { 0.0 };
+                    let error = (f64::from(after[place]) - f64::from(start) - expected).abs();
+                    assert!(error < 3e-6, "{kernel:?} {case:?} at {row},{column}: {error}");
+                }
+            }
+        }
+    }
+
     /// Both sides end where a page ends behind which nobody may read, and so does the
     /// result.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -350,7 +382,11 @@ mod tests {
             }
         }
         for kernel in Kernel::all() {
-            for [rows, terms, columns] in [[1, 1, 1], [15, 17, 33], [7, 9, 16], [3, 16, 31], [29, 5, 47]] {
+            let shapes = [[1, 1, 1], [15, 17, 33], [7, 9, 16], [3, 16, 31], [29, 5, 47]];
+            // Few columns, and rows that fill vectors, or nearly.
+            let few =
+                [[32, 4, 1], [33, 5, 1], [47, 7, 2], [40, 16, 3], [64, 6, 4], [16, 9, 5], [48, 3, 12], [33, 2, 1]];
+            for [rows, terms, columns] in shapes.into_iter().chain(few) {
                 for transposed in [[false, false], [true, false], [false, true], [true, true]] {
                     let [accumulate, rounded, laid] = [true, false, false];
                     let case = Case { rows, terms, columns, gap: 1, transposed, accumulate, rounded, laid };

@@ -75,6 +75,18 @@ impl Vector for Four {
     }
 
     #[inline(always)]
+    unsafe fn columns(from: *const f32, by: usize) -> [Four; 4] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (one, two) = (Four::load(from), Four::load(from.add(by)));
+            let (three, four) = (Four::load(from.add(2 * by)), Four::load(from.add(3 * by)));
+            let ([low, high], [low2, high2]) = (one.interleave(three), two.interleave(four));
+            let ([first, second], [third, fourth]) = (low.interleave(low2), high.interleave(high2));
+            [first, second, third, fourth]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn tile(tile: Tile) {
         // SAFETY: see above.
         unsafe { Four::tile_of_any_rows(tile) };

@@ -5,9 +5,9 @@
 // Indices that the compiler knows keep arrays in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::Operands;
-use super::tile::Tile;
+use super::tile::{Left, Tile};
 use super::vector::Vector;
+use super::{Operands, few};
 use crate::compute::line::{EMPTY, Line, NUMBERS, numbers_mut};
 use crate::compute::matrix::{Matrix, MatrixMut};
 
@@ -27,6 +27,15 @@ const AHEAD: usize = 16;
 
 /// Panels of a right side that are laid out together, so that it is read in runs.
 const PANELS: usize = 4;
+
+/// Panels beside which a left side is read as it stands.
+const FEW_PANELS: usize = 8;
+
+/// Numbers at multiples of which the nearest cache has few places for them.
+const ALIKE: usize = 512;
+
+/// Most numbers of a tile.
+const MOST_NUMBERS: usize = 14 * 32;
 
 /// Lays out an operand's rows in blocks of `tall` (a right side comes transposed):
 /// within a block term by term, number (row, term) at `term · stride + row`. What is
@@ -170,6 +179,15 @@ pub unsafe fn lay_panel<V: Vector>(right: Matrix<'_>, rounded: bool, into: &mut 
     unsafe { lay::<V>(right.transposed(), V::WIDTH, V::WIDTH, rounded, into) };
 }
 
+/// The result, perhaps transposed: element (i, j) is `data[i * rows_by + j * columns_by]`,
+/// and one of the two distances is 1.
+#[derive(Clone, Copy)]
+struct Into {
+    data: *mut f32,
+    rows_by: usize,
+    columns_by: usize,
+}
+
 /// `c = a · b`, or `c += a · b` if `accumulate`, of shapes that fit.
 ///
 /// # Safety
@@ -181,14 +199,27 @@ pub unsafe fn product<V: Vector>(
     operands: Operands<'_>,
     scratch: &mut Vec<Line>,
 ) {
-    let terms = operands.a.columns;
+    if few::fits::<V>(operands) {
+        // SAFETY: see above.
+        return unsafe { few::product::<V>(c, accumulate, operands) };
+    }
+    let Operands { a, b, rounded, .. } = operands;
+    let turned = b.columns <= few::TURNED && a.rows_by == 1 && !rounded;
+    let (into, operands) = match turned {
+        true => (
+            Into { data: c.data, rows_by: 1, columns_by: c.stride },
+            Operands { a: b.transposed(), b: a.transposed(), laid: None, rounded },
+        ),
+        false => (Into { data: c.data, rows_by: c.stride, columns_by: 1 }, operands),
+    };
+    let (rows, terms) = (operands.a.rows, operands.a.columns);
     let depth = terms.div_ceil(terms.div_ceil(DEPTH));
     let tall = (LEFT / (depth * V::BLOCK)).max(1) * V::ROWS;
     for from in (0..terms).step_by(depth) {
-        for top in (0..c.rows).step_by(tall) {
-            let piece = Piece { top, rows: tall.min(c.rows - top), from, depth: depth.min(terms - from) };
+        for top in (0..rows).step_by(tall) {
+            let piece = Piece { top, rows: tall.min(rows - top), from, depth: depth.min(terms - from) };
             // SAFETY: see above.
-            unsafe { add_piece::<V>(c, accumulate || from > 0, operands, piece, scratch) };
+            unsafe { add_piece::<V>(into, accumulate || from > 0, operands, piece, scratch) };
         }
     }
 }
@@ -208,7 +239,7 @@ struct Piece {
 /// See [`Vector`].
 #[inline(always)]
 unsafe fn add_piece<V: Vector>(
-    c: &mut MatrixMut<'_>,
+    c: Into,
     add: bool,
     Operands { a, b, laid, rounded }: Operands<'_>,
     Piece { top, rows, from, depth }: Piece,
@@ -219,21 +250,27 @@ unsafe fn add_piece<V: Vector>(
     let tall = rows.div_ceil(blocks);
     let together = if laid.is_some() { 0 } else { PANELS };
     let (per_block, per_panel) = (depth * V::BLOCK, depth * V::WIDTH);
-    let needed = (together * per_panel + blocks * per_block).div_ceil(NUMBERS);
+    let (a, b) = (a.rows(top, rows).columns(from, depth), b.rows(from, depth));
+    let stands = !rounded && stands::<V>(a, b.columns);
+    let left_size = if stands { 0 } else { blocks * per_block };
+    let needed = (together * per_panel + left_size).div_ceil(NUMBERS);
     if scratch.len() < needed {
         scratch.resize(needed, EMPTY);
     }
-    let (own, left) = numbers_mut(scratch).split_at_mut(together * per_panel);
-    let (a, b) = (a.rows(top, rows).columns(from, depth), b.rows(from, depth));
-    // SAFETY: see above.
-    unsafe { lay::<V>(a, tall, V::BLOCK, rounded, left) };
+    let (own, laid_left) = numbers_mut(scratch).split_at_mut(together * per_panel);
+    if !stands {
+        // SAFETY: see above.
+        unsafe { lay::<V>(a, tall, V::BLOCK, rounded, laid_left) };
+    }
     // Laying a panel out costs about as much as a tile does.
     let as_it_is = !rounded && b.columns_by == 1 && blocks <= 2;
     for (panel, first) in (0..b.columns).step_by(V::WIDTH).enumerate() {
         let columns = V::WIDTH.min(b.columns - first);
         let (right, right_by) = match laid {
             Some(laid) => (laid.panel(panel, V::WIDTH, from).as_ptr(), V::WIDTH),
-            None if as_it_is && columns == V::WIDTH => (b.columns(first, columns).data.as_ptr(), b.rows_by),
+            None if as_it_is && columns.is_multiple_of(V::LANES) => {
+                (b.columns(first, columns).data.as_ptr(), b.rows_by)
+            }
             None => {
                 let place = if as_it_is { 0 } else { panel % PANELS };
                 if place == 0 {
@@ -244,13 +281,64 @@ unsafe fn add_piece<V: Vector>(
                 (own[place * per_panel..].as_ptr(), V::WIDTH)
             }
         };
-        for (block, left) in (0..rows).step_by(tall).zip(left.chunks_exact(per_block)) {
-            let into = c.data.wrapping_add((top + block) * c.stride + first);
-            let rows = tall.min(rows - block);
-            let left = left.as_ptr();
-            // SAFETY: the left block has `depth` terms, and so has the right panel, or the
-            // rows of b from here on; c has these rows and columns.
-            unsafe { V::tile(Tile { left, right, right_by, depth, into, into_by: c.stride, rows, columns, add }) };
+        for (block, row) in (0..rows).step_by(tall).enumerate() {
+            let left = match stands {
+                true if a.columns_by == 1 => Left::ByRows(a.data[row * a.rows_by..].as_ptr(), a.rows_by),
+                true => Left::ByTerms(a.data[row..].as_ptr(), a.columns_by),
+                false => Left::ByTerms(laid_left[block * per_block..].as_ptr(), V::BLOCK),
+            };
+            let rows = tall.min(rows - row);
+            let into = c.data.wrapping_add((top + row) * c.rows_by + first * c.columns_by);
+            // SAFETY: the left side has `depth` terms of these rows, and so has the right
+            // panel, or the rows of b from here on; c has these rows and columns.
+            unsafe {
+                let tile = Tile { left, right, right_by, depth, into, into_by: c.rows_by, rows, columns, add };
+                if c.columns_by == 1 {
+                    V::tile(tile);
+                } else {
+                    turned_tile::<V>(tile, c.columns_by);
+                }
+            };
         }
+    }
+}
+
+/// A tile of a result of which the numbers of a column follow each other, and columns are
+/// `columns_by` apart.
+///
+/// # Safety
+/// See [`Tile`].
+#[inline(always)]
+unsafe fn turned_tile<V: Vector>(tile: Tile, columns_by: usize) {
+    let Tile { into, rows, columns, add, .. } = tile;
+    let mut whole = [0.0; MOST_NUMBERS];
+    // SAFETY: a tile has no more numbers, and the result has them.
+    unsafe {
+        if add {
+            for row in 0..rows {
+                for column in 0..columns {
+                    whole[row * V::WIDTH + column] = *into.add(column * columns_by + row);
+                }
+            }
+        }
+        V::tile(Tile { into: whole.as_mut_ptr(), into_by: V::WIDTH, ..tile });
+        for row in 0..rows {
+            for column in 0..columns {
+                *into.add(column * columns_by + row) = whole[row * V::WIDTH + column];
+            }
+        }
+    }
+}
+
+/// Whether a left side is read as it stands, beside so many columns.
+#[inline(always)]
+fn stands<V: Vector>(a: Matrix<'_>, columns: usize) -> bool {
+    match a.columns_by == 1 {
+        // Beside many columns laying it out costs little, and saves a little; of few terms
+        // what is laid out is mostly empty.
+        true => columns <= FEW_PANELS * V::WIDTH || a.columns < V::LANES,
+        // Every term is on a line of its own. At such distances these lines drive each
+        // other out of the nearest cache.
+        false => !a.columns_by.is_multiple_of(ALIKE),
     }
 }

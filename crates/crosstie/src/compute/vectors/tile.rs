@@ -9,13 +9,13 @@ use super::vector::Vector;
 /// A tile and the sides that it is the product of.
 ///
 /// # Safety
-/// Whoever computes it reads `depth` times [`Vector::BLOCK`] numbers at `left`, and
-/// `depth` times as many vectors as `columns` need at `right`, `right_by` apart; and
-/// reads and writes `rows` times `columns` numbers at `into`, `into_by` apart. `rows` is
-/// 1 to [`Vector::ROWS`], `columns` 1 to [`Vector::WIDTH`].
+/// Whoever computes it reads the `rows` times `depth` numbers of `left`, and `depth`
+/// times as many vectors as `columns` need at `right`, `right_by` apart; and reads and
+/// writes `rows` times `columns` numbers at `into`, `into_by` apart. `rows` is 1 to
+/// [`Vector::ROWS`], `columns` 1 to [`Vector::WIDTH`].
 #[derive(Clone, Copy)]
 pub struct Tile {
-    pub left: *const f32,
+    pub left: Left,
     pub right: *const f32,
     pub right_by: usize,
     pub depth: usize,
@@ -27,13 +27,29 @@ pub struct Tile {
     pub add: bool,
 }
 
+/// The left side of a tile.
+#[derive(Clone, Copy)]
+pub enum Left {
+    /// The numbers of a term follow each other; the next term's are so many further on.
+    ByTerms(*const f32, usize),
+    /// The numbers of a row follow each other; the next row's are so many further on.
+    ByRows(*const f32, usize),
+}
+
+/// Rows that one address serves: what is there, and once and twice the distance further on.
+/// So addresses stay in registers, too.
+const SERVED: usize = 3;
+
+/// Addresses that serve all rows of a tile.
+const ADDRESSES: usize = 5;
+
 /// A tile of `ROWS` rows and `VECTORS` vectors of columns.
 ///
 /// # Safety
 /// See [`Tile`] and [`Vector`].
 #[inline(always)]
 pub unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: Tile) {
-    let Tile { mut left, mut right, right_by, depth, into, into_by, columns, add, .. } = tile;
+    let Tile { left, right, right_by, depth, into, into_by, columns, add, .. } = tile;
     let last = columns - (VECTORS - 1) * V::LANES;
     // SAFETY: all reading and writing is what `Tile` says (mod.rs,
     // tests::kernels_read_and_write_nothing_else).
@@ -59,19 +75,13 @@ pub unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: Til
                 }
             }
         }
-        for _ in 0..depth {
-            let mut term = [V::zero(); VECTORS];
-            for vector in 0..VECTORS {
-                term[vector] = V::load(right.add(vector * V::LANES));
+        match left {
+            Left::ByTerms(left, by) => {
+                add_terms::<V, ROWS, VECTORS, false>(&mut sums, (left, by), (right, right_by), depth)
             }
-            for row in 0..ROWS {
-                let factor = V::all(*left.add(row));
-                for vector in 0..VECTORS {
-                    sums[row][vector] = sums[row][vector].add_product(factor, term[vector]);
-                }
+            Left::ByRows(left, by) => {
+                add_terms::<V, ROWS, VECTORS, true>(&mut sums, (left, by), (right, right_by), depth)
             }
-            left = left.add(V::BLOCK);
-            right = right.add(right_by);
         }
         for row in 0..ROWS {
             for vector in 0..VECTORS {
@@ -81,6 +91,59 @@ pub unsafe fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(tile: Til
                     false => sums[row][vector].store_some(into, last),
                 }
             }
+        }
+    }
+}
+
+/// Does something with every row of a tile. Compilers do not unroll a loop of so many
+/// instructions, and then the tile is not kept in registers.
+macro_rules! each_row {
+    ($row:ident in $rows:ident => $work:block) => {
+        each_row!(@ $row $rows $work 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
+    };
+    (@ $row:ident $rows:ident $work:block $($index:literal)*) => {
+        $(if $index < $rows {
+            let $row = $index;
+            $work
+        })*
+    };
+}
+
+/// Adds the products of all terms to a tile.
+///
+/// # Safety
+/// See [`Tile`] and [`Vector`].
+#[inline(always)]
+unsafe fn add_terms<V: Vector, const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool>(
+    sums: &mut [[V; VECTORS]; ROWS],
+    (left, left_by): (*const f32, usize),
+    (mut right, right_by): (*const f32, usize),
+    depth: usize,
+) {
+    let mut starts: [_; ADDRESSES] = std::array::from_fn(|index| match BY_ROWS {
+        true => left.wrapping_add(index * SERVED * left_by),
+        false => left,
+    });
+    // SAFETY: see above; of the addresses only those of rows are used.
+    unsafe {
+        for _ in 0..depth {
+            let mut term = [V::zero(); VECTORS];
+            for vector in 0..VECTORS {
+                term[vector] = V::load(right.add(vector * V::LANES));
+            }
+            each_row!(row in ROWS => {
+                let factor = V::all(match BY_ROWS {
+                    true => *starts[row / SERVED].add(row % SERVED * left_by),
+                    false => *starts[0].add(row),
+                });
+                for vector in 0..VECTORS {
+                    sums[row][vector] = sums[row][vector].add_product(factor, term[vector]);
+                }
+            });
+            for start in &mut starts {
+                *start = start.wrapping_add(if BY_ROWS { 1 } else { left_by });
+            }
+            right = right.add(right_by);
         }
     }
 }

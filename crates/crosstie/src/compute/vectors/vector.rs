@@ -49,6 +49,12 @@ pub trait Vector: Copy {
     /// The numbers of two vectors in turns: the first halves', the second halves'.
     unsafe fn interleave(self, other: Self) -> [Self; 2];
 
+    /// The first four columns of [`Vector::LANES`] rows that are `by` numbers apart.
+    ///
+    /// # Safety
+    /// Reads these numbers and no other.
+    unsafe fn columns(from: *const f32, by: usize) -> [Self; 4];
+
     /// The nearest bfloat16 numbers.
     unsafe fn nearest_bfloat16(self) -> Self {
         let mut numbers = [0.0; 16];

@@ -1,6 +1,9 @@
 //! AVX-512 and AVX2.
 
 #![allow(unsafe_code)]
+// Nothing is passed to functions of the standard library: they are compiled without the
+// instructions.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 
@@ -73,6 +76,30 @@ impl Vector for Sixteen {
             let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
             let (a, b) = (self.0, other.0);
             [Sixteen(_mm512_permutex2var_ps(a, low, b)), Sixteen(_mm512_permutex2var_ps(a, high, b))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(from: *const f32, by: usize) -> [Sixteen; 4] {
+        // SAFETY: see above.
+        unsafe {
+            // Every fourth row, of which a quarter of the register holds four numbers.
+            let mut rows = [_mm512_setzero_ps(); 4];
+            for first in 0..4 {
+                let from = from.add(first * by);
+                let one = _mm512_castps128_ps512(_mm_loadu_ps(from));
+                let two = _mm512_mask_broadcast_f32x4(one, 0x00f0, _mm_loadu_ps(from.add(4 * by)));
+                let three = _mm512_mask_broadcast_f32x4(two, 0x0f00, _mm_loadu_ps(from.add(8 * by)));
+                rows[first] = _mm512_mask_broadcast_f32x4(three, 0xf000, _mm_loadu_ps(from.add(12 * by)));
+            }
+            let (low, high) = (_mm512_unpacklo_ps(rows[0], rows[1]), _mm512_unpackhi_ps(rows[0], rows[1]));
+            let (low2, high2) = (_mm512_unpacklo_ps(rows[2], rows[3]), _mm512_unpackhi_ps(rows[2], rows[3]));
+            [
+                Sixteen(_mm512_shuffle_ps::<0x44>(low, low2)),
+                Sixteen(_mm512_shuffle_ps::<0xee>(low, low2)),
+                Sixteen(_mm512_shuffle_ps::<0x44>(high, high2)),
+                Sixteen(_mm512_shuffle_ps::<0xee>(high, high2)),
+            ]
         }
     }
 
@@ -166,6 +193,28 @@ impl Vector for Eight {
         unsafe {
             let (low, high) = (_mm256_unpacklo_ps(self.0, other.0), _mm256_unpackhi_ps(self.0, other.0));
             [Eight(_mm256_permute2f128_ps::<0x20>(low, high)), Eight(_mm256_permute2f128_ps::<0x31>(low, high))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(from: *const f32, by: usize) -> [Eight; 4] {
+        // SAFETY: see above.
+        unsafe {
+            // Every fourth row, of which a half of the register holds four numbers.
+            let mut rows = [_mm256_setzero_ps(); 4];
+            for first in 0..4 {
+                let from = from.add(first * by);
+                let one = _mm256_castps128_ps256(_mm_loadu_ps(from));
+                rows[first] = _mm256_insertf128_ps::<1>(one, _mm_loadu_ps(from.add(4 * by)));
+            }
+            let (low, high) = (_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[0], rows[1]));
+            let (low2, high2) = (_mm256_unpacklo_ps(rows[2], rows[3]), _mm256_unpackhi_ps(rows[2], rows[3]));
+            [
+                Eight(_mm256_shuffle_ps::<0x44>(low, low2)),
+                Eight(_mm256_shuffle_ps::<0xee>(low, low2)),
+                Eight(_mm256_shuffle_ps::<0x44>(high, high2)),
+                Eight(_mm256_shuffle_ps::<0xee>(high, high2)),
+            ]
         }
     }
 
