@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    abtest, demo, evaluate, experiment, export, init, inspect, join, models, predict, prepare, reference, serve,
-    simulate, synth, train,
+    abtest, demo, evaluate, experiment, export, init, inspect, join, models, predict, prepare, reference, report,
+    serve, simulate, synth, train,
 };
 use crate::session::Session;
 
@@ -55,6 +55,7 @@ pub enum Command {
     Reference(reference::Reference),
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
+    Report(report::Report),
     Predict(predict::Predict),
     Serve(serve::Serve),
     Join(join::Join),
@@ -76,6 +77,7 @@ impl Command {
             Command::Reference(command) => command.execute(),
             Command::Train(command) => command.execute(session),
             Command::Evaluate(command) => command.execute(session),
+            Command::Report(command) => command.execute(session),
             Command::Predict(command) => command.execute(session),
             Command::Serve(command) => command.execute(),
             Command::Join(command) => command.execute(session),

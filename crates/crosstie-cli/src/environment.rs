@@ -47,6 +47,10 @@ pub struct Resumed {
 /// What is read of the environment of a run that goes on.
 #[derive(Debug, Default, Deserialize)]
 pub struct Before {
+    crosstie: Option<String>,
+    system: Option<String>,
+    threads: Option<u64>,
+    command: Option<Vec<String>>,
     started: Option<String>,
     ended: Option<String>,
     reason: Option<String>,
@@ -55,6 +59,20 @@ pub struct Before {
 }
 
 impl Before {
+    /// What of it a report tells: name and text.
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let threads = self.threads.map(|threads| format!(", {threads} threads")).unwrap_or_default();
+        let facts = [
+            ("started", self.started.clone()),
+            ("ended", self.ended.clone()),
+            ("why it ended", self.reason.clone()),
+            ("machine", self.system.as_ref().map(|system| format!("{system}{threads}"))),
+            ("crosstie", self.crosstie.clone()),
+            ("command", self.command.as_ref().map(|command| command.join(" "))),
+        ];
+        facts.into_iter().filter_map(|(name, text)| Some((name.to_string(), text?))).collect()
+    }
+
     /// Whether the training came to its own end.
     pub fn is_finished(&self) -> bool {
         self.ended.is_some() && self.reason.as_deref() != Some(STOPPED)

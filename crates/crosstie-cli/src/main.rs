@@ -11,6 +11,7 @@ mod calibration;
 mod command;
 mod environment;
 mod files;
+mod findings;
 mod interrupt;
 mod message;
 mod output;

@@ -21,14 +21,28 @@ const MASKS: &str = "masks.jsonl";
 const METRICS: &str = "metrics.json";
 const DIAGNOSTICS: &str = "diagnostics.json";
 const ENVIRONMENT: &str = "env.json";
+const REPORT: &str = "report.html";
+const FINDINGS: &str = "report.json";
 const LOG: &str = "train.log";
 const TENSORBOARD: &str = "tensorboard";
 const ARTIFACT: &str = "artifact";
 const CHECKPOINT: &str = "checkpoint";
 
 /// All that a run may leave.
-const FILES: [&str; 10] =
-    [CONFIG, HISTORY, MASKS, METRICS, DIAGNOSTICS, ENVIRONMENT, LOG, TENSORBOARD, ARTIFACT, CHECKPOINT];
+const FILES: [&str; 12] = [
+    CONFIG,
+    HISTORY,
+    MASKS,
+    METRICS,
+    DIAGNOSTICS,
+    REPORT,
+    FINDINGS,
+    ENVIRONMENT,
+    LOG,
+    TENSORBOARD,
+    ARTIFACT,
+    CHECKPOINT,
+];
 
 /// Held by the process that writes a run; holds its number.
 const LOCK: &str = ".lock";
@@ -77,6 +91,11 @@ impl Run {
         let lock = lock(directory)?;
         durable::recover(&directory.join(ARTIFACT))?;
         Ok(Run { directory: directory.to_path_buf(), aside: false.into(), _lock: lock })
+    }
+
+    /// A run whose files are read and not written.
+    pub fn look_at(directory: &Path) -> Run {
+        Run { directory: directory.to_path_buf(), aside: false.into(), _lock: None }
     }
 
     /// Removes the old run and takes its place.
@@ -146,6 +165,16 @@ impl Run {
     /// What the finished model shows of its inside.
     pub fn diagnostics(&self) -> PathBuf {
         self.file(DIAGNOSTICS)
+    }
+
+    /// A page to look at.
+    pub fn report(&self) -> PathBuf {
+        self.file(REPORT)
+    }
+
+    /// The numbers of that page.
+    pub fn findings(&self) -> PathBuf {
+        self.file(FINDINGS)
     }
 
     /// The messages.

@@ -147,6 +147,8 @@ pub struct Story<'a> {
     stopping: bool,
     /// Whether it was said that the monitored figure is not defined.
     undefined: bool,
+    /// Of which step each task's weights are kept, once known.
+    kept: Vec<u64>,
     /// What went wrong with the history, told at the end.
     failed: Option<(PathBuf, io::Error)>,
     run: &'a Run,
@@ -184,6 +186,7 @@ impl<'a> Story<'a> {
             since: Instant::now(),
             stopping: false,
             undefined: false,
+            kept: Vec::new(),
             failed: None,
             run,
         })
@@ -326,6 +329,7 @@ impl<'a> Story<'a> {
                     }
                 };
                 tracing::info!(best_step, "{}; {steps}", reason(*why));
+                self.kept.clone_from(kept);
             }
         }
     }
@@ -401,6 +405,11 @@ impl<'a> Story<'a> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+
+    /// Of which step each task's weights are kept.
+    pub fn kept(&self) -> Vec<u64> {
+        self.kept.clone()
     }
 
     /// Ends the story, and says what of it could not be written. What is left is the

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width, presets};
 use crosstie::metric::{Figures, Report};
 use crosstie::objective::Objective;
+pub use crosstie::page::{count, figure, percent};
 
 const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─'));
 
@@ -133,33 +134,6 @@ pub fn wrapped(text: &str, indent: usize) -> String {
         }
     }
     lines.iter().map(|line| format!("{:indent$}{line}", "")).collect::<Vec<_>>().join("\n")
-}
-
-/// A whole number with a comma between thousands.
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A figure with four decimals, or a dash where it is not defined.
-pub fn figure(value: Option<f64>) -> String {
-    value.map_or("-".into(), |value| format!("{value:.4}"))
-}
-
-/// A share in per cent, or a dash.
-pub fn percent(share: Option<f64>) -> String {
-    match share.map(|share| 100.0 * share) {
-        None => "-".into(),
-        Some(percent) if percent > 0.0 && percent < 0.1 => format!("{percent:.4} %"),
-        Some(percent) => format!("{percent:.2} %"),
-    }
 }
 
 /// A number in a column: whole numbers whole, others with few digits.

@@ -11,6 +11,7 @@ use crosstie::data::Source;
 use crosstie::durable::write_file;
 use crosstie::feature::{Purpose, check, check_training};
 use crosstie::metric::Report;
+use crosstie::report::{self, Settings};
 use crosstie::schema::{FieldKind, Schema};
 use crosstie::scorer::Scorer;
 use crosstie::train::{Checkpoint, Checkpoints, Event, Reason, train_from};
@@ -19,7 +20,7 @@ use crate::environment::{self, Environment};
 use crate::run::{Run, write_json};
 use crate::session::Session;
 use crate::story::Story;
-use crate::{calibration, message, table};
+use crate::{calibration, findings, message, table};
 
 /// The files of a config, opened: what is wrong with them is told before a run
 /// directory is made.
@@ -126,32 +127,36 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     let kept = (config.train.checkpoint_every != CheckpointEvery::Never).then(|| run.checkpoint());
     let checkpoints = Checkpoints { directory: kept, resume: from };
     let trained = train_from(config, &data.schema, &data.train, &data.valid, checkpoints, &mut observer);
+    let kept = story.kept();
     let history = story.end();
     let trained = trained?;
 
     artifact::save(&trained.scorer, &data.valid, &run.artifact())?;
-    let (report, on) = match &data.test {
-        Some(test) => {
-            let bar = session.spinner("evaluating on the test files");
-            let judged = trained.scorer.evaluate_and_compare(test);
-            let (report, drift) =
-                judged.with_context(|| format!("the model is saved in {}", run.artifact().display()))?;
-            bar.finish_and_clear();
-            message::warn_of(drift.as_ref(), &test.called("the test files"));
-            (report, "test")
-        }
-        None => (trained.report, "validation"),
-    };
-    write_json(&run.metrics(), &report)?;
-    let warnings = calibration::warnings(&report, &trained.scorer, &format!("the {on} files"));
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let diagnosis = trained.scorer.diagnose(data.test.as_ref().unwrap_or(&data.valid))?;
-    if !diagnosis.is_empty() {
-        write_json(&run.diagnostics(), &diagnosis)?;
+    let (source, on) = data.test.as_ref().map_or((&data.valid, "validation"), |test| (test, "test"));
+    let bar = session.spinner(format!("evaluating on the {on} files"));
+    let settings = if config.train.report { Settings::default() } else { Settings::FIGURES };
+    let gathered = report::gather(&trained.scorer, source, &source.called(&format!("the {on} files")), settings);
+    let gathered = gathered.with_context(|| format!("the model is saved in {}", run.artifact().display()))?;
+    bar.finish_and_clear();
+    if data.test.is_some() {
+        // Of the validation files training itself has told it.
+        gathered.seen.drift.iter().for_each(|sentence| tracing::warn!("{sentence}"));
     }
+    write_json(&run.metrics(), &gathered.report)?;
+    if !gathered.diagnosis.is_empty() {
+        write_json(&run.diagnostics(), &gathered.diagnosis)?;
+    }
+    let warnings = calibration::warnings(&gathered.report, &trained.scorer, &format!("the {on} files"));
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     environment.ended = Some(message::now());
     environment.reason = Some(reason(trained.reason).into());
     run.write_environment(&environment)?;
+    let report = gathered.report.clone();
+    if config.train.report {
+        let report = findings::gathered(run, &trained.scorer, config, gathered, on, Some(kept))?;
+        findings::write(&report, run)?;
+        tracing::info!("a report to look at: {}", run.report().display());
+    }
     tracing::info!("{} steps in {}: {}", table::count(trained.steps), message::since(start), run.path().display());
     session.log_no_more();
     // Told last: the model is worth more than its history.

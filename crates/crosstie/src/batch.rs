@@ -116,7 +116,8 @@ impl Ids {
         }
     }
 
-    fn select(&self, rows: &[usize]) -> Ids {
+    /// Those of some rows, in any order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Ids {
         match self {
             Ids::One(ids) => Ids::One(rows.iter().map(|row| ids[*row]).collect()),
             Ids::Many { .. } => {

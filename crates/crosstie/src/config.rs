@@ -4,6 +4,7 @@
 //! Keys are written in snake_case, values in kebab-case; the name of a method is
 //! one word, as in `gradnorm`.
 
+mod difference;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+pub use difference::Difference;
 
 use crate::balance::BalanceConfig;
 use crate::calibration::CalibrationConfig;
@@ -163,6 +166,9 @@ pub struct TrainConfig {
     /// every evaluation the tasks' losses in training and all validation figures, the
     /// learning rates and the speed; the config and the figures at the end as text.
     pub tensorboard: bool,
+    /// Whether `crosstie train` ends with a report to look at: `report.html` in the run, and
+    /// its numbers in `report.json`.
+    pub report: bool,
     /// Rows that batches hold beside the impressions; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mix: Option<MixConfig>,
@@ -326,6 +332,7 @@ impl Default for TrainConfig {
             average: true,
             checkpoint_every: CheckpointEvery::default(),
             tensorboard: false,
+            report: true,
             mix: None,
         }
     }

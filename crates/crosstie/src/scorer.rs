@@ -160,13 +160,13 @@ impl Scorer {
             })?;
         }
         let named = diagnostics.iter().zip(means).map(|(diagnostic, means)| {
-            (diagnostic.name.clone(), diagnostic.columns.iter().cloned().zip(means.finish()).collect())
+            (diagnostic.name(), diagnostic.columns.iter().cloned().zip(means.finish()).collect())
         });
         Ok(named.collect())
     }
 
     /// Reads, encodes and counts labelled rows beside what is done with them.
-    fn each_labelled<R>(
+    pub(crate) fn each_labelled<R>(
         &self,
         source: &Source,
         mut tally: Option<&mut Tally<'_>>,

@@ -12,6 +12,7 @@ pub mod models;
 pub mod predict;
 pub mod prepare;
 pub mod reference;
+pub mod report;
 pub mod serve;
 pub mod simulate;
 pub mod synth;

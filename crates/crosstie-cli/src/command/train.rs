@@ -19,9 +19,10 @@ use crate::{calibration, interrupt, output, table, training};
 ///
 /// The run directory holds config.toml (every key), metrics.jsonl (one line
 /// per evaluation), metrics.json (the test files' figures, else the validation
-/// files'), env.json (versions, machine, seed), train.log and artifact/; of a
-/// model that looks for masks also masks.jsonl (one line per mask tried), and
-/// where train.tensorboard is set tensorboard/ (event files).
+/// files'), report.html (all of it to look at; its numbers are in report.json),
+/// env.json (versions, machine, seed), train.log and artifact/; of a model that
+/// looks for masks also masks.jsonl (one line per mask tried), and where
+/// train.tensorboard is set tensorboard/ (event files).
 ///
 /// Ctrl-C ends the training with what was reached: the best state is evaluated
 /// and saved as always, and the exit code is 130, so that a script does not

@@ -304,3 +304,20 @@ fn how_often_checkpoints_are_written_is_said_in_words() {
         assert!(said.contains("10 minutes") && said.contains(text), "{said}");
     }
 }
+
+#[test]
+fn only_what_was_set_differs_from_the_defaults() {
+    let text = "[data]\ntrain = \"a\"\nvalid = \"b\"\nschema = \"c\"\n[model]\nname = \"mmoe\"\n";
+    assert_eq!(Config::parse(text, &[]).unwrap().differences(), []);
+    let set = ["model.experts=4", "train.epochs=3", "train.mix.parent_rows=0.5", "optimizer.rows.name=sgd"];
+    let found = Config::parse(text, &set.map(String::from)).unwrap().differences();
+    let told = |key: &str| {
+        let one = found.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("{key}: {found:?}"));
+        (one.value.clone(), one.default.clone())
+    };
+    assert_eq!(told("model.experts"), (Some("4".into()), Some("6".into())));
+    assert_eq!(told("train.epochs").0.as_deref(), Some("3"));
+    assert_eq!(told("train.mix.parent_rows"), (Some("0.5".into()), None));
+    assert_eq!(told("optimizer.rows.name").0.as_deref(), Some("\"sgd\""));
+    assert!(found.iter().all(|one| !one.key.starts_with("data") && one.value != one.default), "{found:?}");
+}

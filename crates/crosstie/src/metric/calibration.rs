@@ -64,7 +64,7 @@ pub(super) fn log_loss_of(rows: &[Row]) -> Option<f64> {
 }
 
 /// -log of the probability given to the outcome, in nats.
-pub(super) fn surprise(probability: f64, outcome: bool) -> f64 {
+pub(crate) fn surprise(probability: f64, outcome: bool) -> f64 {
     let probability = probability.clamp(CLIP, 1.0 - CLIP);
     if outcome { -probability.ln() } else { -(-probability).ln_1p() }
 }
@@ -92,16 +92,16 @@ pub(super) fn sorted_ece(rows: &[Row], bins: usize) -> Option<f64> {
 
 /// Weighted sums over the rows of a bin.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    rows: u64,
-    mass: f64,
-    predicted: f64,
-    happened: f64,
+pub(super) struct Sums {
+    pub rows: u64,
+    pub mass: f64,
+    pub predicted: f64,
+    pub happened: f64,
 }
 
 /// Rows sorted by score in bins of equal mass; see [`ece`]. `None` without rows or
 /// bins.
-fn sorted_bins(rows: &[Row], bins: usize) -> Option<Vec<Sums>> {
+pub(super) fn sorted_bins(rows: &[Row], bins: usize) -> Option<Vec<Sums>> {
     let (_, all) = masses(rows);
     if !(all > 0.0 && bins > 0) {
         return None;

@@ -20,6 +20,7 @@
 //! weight that is negative or not finite, makes the figure undefined.
 
 mod calibration;
+mod curve;
 mod evaluation;
 mod likeness;
 mod name;
@@ -31,10 +32,12 @@ mod truth;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use calibration::surprise;
 pub use calibration::{DECILES, Decile, ECE_BINS, Level, ece, log_loss, normalized_entropy, pcoc};
+pub use curve::{Bin, Bucket, Curves, GAIN_SHARES, Gain};
 pub use evaluation::Evaluation;
 pub use likeness::{Directions, adjusted_rand, clusters, neighbour_overlap};
 pub use name::FigureName;
-pub use rank::{Grouped, auc, grouped_auc};
+pub use rank::{Grouped, auc, auc_error, grouped_auc};
 pub use report::{Figures, Meaning, Meanings, Report, Scenario};
 pub use truth::{Divergence, divergence};

@@ -1,6 +1,6 @@
 //! Figures that see only the order of the scores.
 
-use super::row::{Row, by_score, rows};
+use super::row::{Row, by_score, masses, rows};
 use crate::batch::NO_GROUP;
 
 /// Area under the ROC curve: the probability that a positive row scores above
@@ -40,6 +40,41 @@ pub fn grouped_auc(labels: &[bool], scores: &[f64], weights: Option<&[f64]>, gro
     let Some(mut rows) = rows(labels, scores, weights, Some(groups)) else { return Grouped::default() };
     rows.sort_unstable_by(|a, b| a.group.cmp(&b.group).then_with(|| by_score(a, b)));
     sorted_grouped_auc(&rows)
+}
+
+/// The standard error of [`auc`] by the labels, as if the rows were independent of each
+/// other: DeLong, DeLong and Clarke-Pearson, Biometrics 1988. Each positive row is placed
+/// by the share of the negative rows that it scores above, and each negative one likewise;
+/// the error is that of the means of both. `None` unless both classes have a mass above 1.
+/// Time O(n log n).
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn auc_error(labels: &[bool], scores: &[f64], weights: Option<&[f64]>) -> Option<f64> {
+    let mut rows = rows(labels, scores, weights, None)?;
+    rows.sort_unstable_by(by_score);
+    sorted_auc_error(&rows, sorted_auc(&rows)?)
+}
+
+/// Standard error of the AUC of rows sorted by score.
+pub(super) fn sorted_auc_error(rows: &[Row], auc: f64) -> Option<f64> {
+    let (positives, all) = masses(rows);
+    let negatives = all - positives;
+    let (mut positives_below, mut negatives_below) = (0.0, 0.0);
+    let (mut of_positives, mut of_negatives) = (0.0, 0.0);
+    for tie in rows.chunk_by(|a, b| a.score == b.score) {
+        let (positive, both) = masses(tie);
+        let negative = both - positive;
+        let above = (negatives_below + negative / 2.0) / negatives;
+        let below = (positives - positives_below - positive / 2.0) / positives;
+        of_positives += positive * (above - auc).powi(2);
+        of_negatives += negative * (below - auc).powi(2);
+        positives_below += positive;
+        negatives_below += negative;
+    }
+    let variance = |sum: f64, mass: f64| sum / (mass * (mass - 1.0));
+    let both = variance(of_positives, positives) + variance(of_negatives, negatives);
+    (positives > 1.0 && negatives > 1.0).then(|| both.sqrt())
 }
 
 /// AUC of rows sorted by score.

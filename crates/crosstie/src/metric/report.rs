@@ -7,7 +7,7 @@ use super::calibration::{
     DECILES, Decile, ECE_BINS, Level, log_loss_of, normalized_entropy_of, pcoc_of, sorted_ece, sorted_reliability,
 };
 use super::name::FigureName;
-use super::rank::{sorted_auc, sorted_grouped_auc};
+use super::rank::{sorted_auc, sorted_auc_error, sorted_grouped_auc};
 use super::row::Row;
 use crate::Result;
 
@@ -22,6 +22,9 @@ pub struct Figures {
     pub positives: u64,
     /// See [`super::auc`].
     pub auc: Option<f64>,
+    /// Its standard error by the labels; see [`super::auc_error`].
+    #[serde(default)]
+    pub auc_error: Option<f64>,
     /// See [`super::grouped_auc`]; `None` without a group field.
     pub gauc: Option<f64>,
     /// Groups that count for `gauc`.
@@ -57,8 +60,10 @@ impl Figures {
         if !rows.iter().all(Row::is_sound) {
             return counts;
         }
+        let auc = sorted_auc(rows);
         let figures = Figures {
-            auc: sorted_auc(rows),
+            auc,
+            auc_error: auc.and_then(|auc| sorted_auc_error(rows, auc)),
             logloss: log_loss_of(rows),
             ne: normalized_entropy_of(rows),
             pcoc: pcoc_of(rows),
@@ -83,7 +88,8 @@ impl Figures {
 }
 
 /// What a prediction of a task speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Meaning {
     /// p(action | parent action), on rows where the parent action happened.
     GivenParent,

@@ -87,6 +87,8 @@ impl Model for Adatt {
                     net.biased_parallel_gates(&name("gate"), fused, heads, every),
                 ),
             };
+            let names: Vec<String> = inputs.experts_of_heads(own).collect();
+            inputs.show_gates(&format!("gate of level {}", level + 1), gates, &names);
             let all: Vec<(usize, usize)> = (0..every).map(|expert| (0, expert)).collect();
             let all = net.mix(&name("mix"), gates, &[experts], vec![all; heads]);
             let native = native(net, &name("native"), experts, heads);

@@ -65,7 +65,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model, Needs};
 use super::esm2;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, own_and_shared};
 use crate::compute::Node;
 use crate::error::{Error, Result};
 use crate::layer::{Gating, Net, ScenarioWeights, check_experts, check_rank, check_units, check_width};
@@ -197,7 +197,7 @@ impl Aem2tl {
     }
 
     /// M_i: the experts of all scenarios beside those of the row's own.
-    fn scenario_cgc(&self, net: &mut Net<'_>, x: Node) -> Node {
+    fn scenario_cgc(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, x: Node) -> Node {
         let every = |count: usize| vec![(0..count).map(|expert| (0, expert)).collect()];
         let mut parts = Vec::new();
         for (name, count, own) in [("shared", self.shared_experts, false), ("scenario", self.scenario_experts, true)] {
@@ -207,17 +207,20 @@ impl Aem2tl {
             let mut net = if own { net.per_scenario(self.weights()) } else { net.all_scenarios() };
             let experts = net.experts(&format!("{name}_expert"), x, count, &self.expert_units);
             let gate = net.biased_gates(&format!("{name}_gate"), x, &[count]);
+            let names: Vec<String> = (1..=count).map(|expert| expert.to_string()).collect();
+            inputs.show_gates(&format!("gate of {name} experts"), gate, &names);
             parts.push(net.mix(&format!("{name}_mix"), gate, &[experts], every(count)));
         }
         net.concat("scenario_cgc", &parts)
     }
 
     /// T_ij of all heads, side by side.
-    fn task_cgc(&self, net: &mut Net<'_>, x: Node, heads: usize) -> Node {
+    fn task_cgc(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, x: Node, heads: usize) -> Node {
         let (own, shared) = (self.task_experts, self.task_shared_experts);
         let mut net = net.per_scenario(self.weights());
         let experts = net.experts("task_expert", x, heads * own + shared, &self.task_expert_units);
         let gates = net.gates("task_gate", x, &vec![own + shared; heads]);
+        inputs.show_gates("gate of task experts", gates, &own_and_shared(own, shared));
         let of_task = |head: usize| (0..own).map(move |expert| (0, head * own + expert));
         let common = (0..shared).map(|expert| (0, heads * own + expert));
         let choices = (0..heads).map(|head| of_task(head).chain(common.clone()).collect()).collect();
@@ -236,9 +239,9 @@ impl Model for Aem2tl {
         let heads = inputs.heads().len();
         let fields = inputs.fields(net);
         let x = fields.main();
-        let of_scenario = if self.scenario_cgc { self.scenario_cgc(net, x) } else { x };
+        let of_scenario = if self.scenario_cgc { self.scenario_cgc(net, inputs, x) } else { x };
         let of_tasks = if self.task_cgc {
-            self.task_cgc(net, of_scenario, heads)
+            self.task_cgc(net, inputs, of_scenario, heads)
         } else {
             net.concat("tower_input", &vec![of_scenario; heads])
         };

@@ -7,11 +7,21 @@ use crate::compute::Node;
 /// A node of a network that is averaged over rows after an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
-    /// Its name in reports.
-    pub name: String,
+    /// What it is of, such as `gate`; those of one kind and with the same columns are the
+    /// rows of one matrix.
+    pub kind: String,
+    /// Which row of the matrix it is; empty where it is alone.
+    pub row: String,
     /// The names of its columns.
     pub columns: Vec<String>,
     pub(crate) node: Node,
+}
+
+impl Diagnostic {
+    /// Its name in files.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.kind, self.row).trim_end().into()
+    }
 }
 
 /// The mean of every column of every diagnostic, by their names; `None` where

@@ -382,7 +382,7 @@ impl Ektm {
             return net.concat("router", &means);
         };
         for (i, name) in heads.names.iter().enumerate() {
-            inputs.add_diagnostic(&format!("similarity {name}"), heads.names.clone(), similarity.part(i, count));
+            inputs.add_diagnostic("similarity", name, heads.names.clone(), similarity.part(i, count));
         }
         let experts = [Experts { node: f_cvr, count }, Experts { node: others, count }];
         let choices = (0..count).map(|i| (0..count).map(|j| (usize::from(j != i), j)).collect()).collect();
@@ -424,7 +424,7 @@ impl Ektm {
         let of_tasks: Vec<Node> = tasks.iter().map(|task| beats.columns(*task, 1)).collect();
         let beats = net.concat("enhanced beats original", &of_tasks);
         let columns = tasks.iter().map(|task| names[*task].clone()).collect();
-        inputs.add_diagnostic("enhanced beats original", columns, beats);
+        inputs.add_diagnostic("enhanced beats original", "", columns, beats);
 
         let Enhanced { loss, beta, gamma, lambda, .. } = self.enhanced;
         let factors = (loss == EnhancedLoss::HardExample)

@@ -225,10 +225,34 @@ impl Inputs<'_> {
         net.graph().push(name, Joint { objective: self.objective.clone() }, &[logits], &[], self.names().len())
     }
 
-    /// Shows a node's mean over rows after an evaluation. A NaN does not count.
-    pub fn add_diagnostic(&mut self, name: &str, columns: Vec<String>, node: Node) {
-        assert_eq!(columns.len(), node.width(), "{name}: one name per column");
-        self.diagnostics.push(Diagnostic { name: name.into(), columns, node: node.stop_gradient() });
+    /// Shows a node's mean over rows after an evaluation, as the row of a matrix of that
+    /// kind. A NaN does not count.
+    pub fn add_diagnostic(&mut self, kind: &str, row: &str, columns: Vec<String>, node: Node) {
+        assert_eq!(columns.len(), node.width(), "{kind} {row}: one name per column");
+        let (kind, row) = (kind.into(), row.into());
+        self.diagnostics.push(Diagnostic { kind, row, columns, node: node.stop_gradient() });
+    }
+
+    /// Shows how gates use experts: one row for each of some gates of as many weights, which
+    /// stand side by side. Where there is one gate for each head, those are the rows' names.
+    pub fn show_gates(&mut self, kind: &str, gates: Node, experts: &[String]) {
+        let count = gates.width() / experts.len();
+        let heads: Vec<String> = self.heads().iter().map(|head| head.name.clone()).collect();
+        for gate in 0..count {
+            let row = heads.get(gate).filter(|_| count == heads.len()).map_or("", String::as_str);
+            self.add_diagnostic(kind, row, experts.to_vec(), gates.part(gate, count));
+        }
+    }
+
+    /// Names for so many experts of each head.
+    pub fn experts_of_heads(&self, own: usize) -> impl Iterator<Item = String> + '_ {
+        let of_head = move |name: &str| -> Vec<String> {
+            match own {
+                1 => vec![name.into()],
+                _ => (1..=own).map(|expert| format!("{name} {expert}")).collect(),
+            }
+        };
+        self.heads().iter().flat_map(move |head| of_head(&head.name))
     }
 
     /// All logits, from those of each task: heads are listed task by task, so
@@ -311,3 +335,9 @@ impl Inputs<'_> {
 
 /// Width of the bias network's one hidden layer: it is meant to be shallow.
 const BIAS_UNITS: usize = 16;
+
+/// Names for a task's own experts, and the shared ones after them.
+pub(super) fn own_and_shared(own: usize, shared: usize) -> Vec<String> {
+    let own = (1..=own).map(|expert| format!("own {expert}"));
+    own.chain((1..=shared).map(|expert| format!("shared {expert}"))).collect()
+}

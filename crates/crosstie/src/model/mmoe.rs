@@ -56,6 +56,8 @@ impl Model for Mmoe {
         let fields = inputs.fields(net);
         let experts = net.experts("expert", fields.main(), self.experts, &self.expert_units);
         let gates = net.gates("gate", fields.main(), &vec![self.experts; heads]);
+        let names: Vec<String> = (1..=self.experts).map(|expert| expert.to_string()).collect();
+        inputs.show_gates("gate", gates, &names);
         let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
         let mixed = net.mix("mix", gates, &[experts], vec![every; heads]);
         let logits = net.towers("tower", mixed, heads, &self.tower_units);

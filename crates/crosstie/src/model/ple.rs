@@ -25,7 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model, Needs};
-use super::inputs::Inputs;
+use super::inputs::{Inputs, own_and_shared};
 use crate::compute::Node;
 use crate::error::Result;
 use crate::layer::{Experts, Net, check_experts, check_levels, check_units};
@@ -89,6 +89,8 @@ impl Model for Ple {
                 None => net.gates(&name("gate"), fields.main(), &vec![own + shared; heads]),
                 Some((tasks, _)) => net.parallel_gates(&name("gate"), tasks, heads, own + shared),
             };
+            let kind = if self.levels.len() == 1 { "gate".into() } else { format!("gate of level {}", level + 1) };
+            inputs.show_gates(&kind, gates, &own_and_shared(own, shared));
             let tasks = net.mix(&name("mix"), gates, &experts, choices);
             if last {
                 let logits = net.towers("tower", tasks, heads, &self.tower_units);

@@ -118,6 +118,9 @@ impl Model for Stem {
             let both = net.concat(&name("gate"), &vec![common; heads]);
             let both = net.sum(&name("gate"), &[(1.0, x), (1.0, both)]);
             let gates = self.gates(net, &name("gate"), both, heads, every);
+            let names = (1..=shared).map(|expert| format!("shared {expert}"));
+            let names: Vec<String> = inputs.experts_of_heads(own).chain(names).collect();
+            inputs.show_gates(&format!("gate of level {}", level + 1), gates, &names);
             let chosen = tasks.iter().map(|task| choices(&|other| usize::from(tasks[other] != *task))).collect();
             x = net.mix(&name("mix"), gates, &experts, chosen);
             if level + 1 < self.levels.len() {

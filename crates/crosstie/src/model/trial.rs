@@ -150,7 +150,7 @@ impl Trial {
         let mut workspace = program.diagnosis(self.rows);
         let fill = |source: usize, rows: Range<usize>, into: &mut [f32]| self.source(source, rows, into);
         program.score(&mut workspace, &self.parameters, self.rows, &self.segments(), &fill);
-        let diagnostic = self.network.diagnostics.iter().find(|diagnostic| diagnostic.name == name);
+        let diagnostic = self.network.diagnostics.iter().find(|diagnostic| diagnostic.name() == name);
         let node = diagnostic.unwrap_or_else(|| panic!("no diagnostic is called {name}")).node;
         workspace.values(program, node).map(<[f32]>::to_vec).collect()
     }

@@ -59,7 +59,7 @@ struct DataFile {
 /// Settings that may change between a checkpoint and the training that goes on
 /// from it: nothing that was computed so far depends on them. Data files are
 /// known by what they hold, not by where they lie.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "data",
     "train.epochs",
     "train.patience",
@@ -67,6 +67,7 @@ const FREE: [&str; 8] = [
     "train.cache_mib",
     "train.checkpoint_every",
     "train.tensorboard",
+    "train.report",
     "calibration",
 ];
 

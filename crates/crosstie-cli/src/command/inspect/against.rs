@@ -52,22 +52,10 @@ fn text(drift: &Drift) -> String {
 
 fn line(shift: &Shift) -> Vec<String> {
     let value = |x: f64| if shift.quantity.kind.is_share() { table::percent(Some(x)) } else { format!("{x:.2}") };
-    let task = shift.quantity.task.as_deref().unwrap_or_default();
-    let what = match shift.quantity.kind {
-        Kind::Unknown => "unknown".into(),
-        Kind::Missing => "missing".into(),
-        Kind::Mean => "mean".into(),
-        Kind::Beyond => "beyond".into(),
-        Kind::Rate => format!("rate of {task}"),
-        Kind::Count => "count".into(),
-        Kind::GivenParent => "given its parent".into(),
-        Kind::FromImpression => "positive".into(),
-        Kind::Scenario => "share of rows".into(),
-    };
     vec![
         if shift.told { "!".into() } else { String::new() },
         shorten(&shift.quantity.name, NAME),
-        shorten(&what, WHAT),
+        shorten(&shift.quantity.what(), WHAT),
         value(shift.training),
         value(shift.found),
         format!("± {}", value(shift.chance)),

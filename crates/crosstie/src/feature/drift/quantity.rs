@@ -52,6 +52,21 @@ impl Quantity {
         Quantity { kind, name: name.into(), task: None }
     }
 
+    /// What about it is compared, in a few words.
+    pub fn what(&self) -> String {
+        match self.kind {
+            Kind::Unknown => "unknown".into(),
+            Kind::Missing => "missing".into(),
+            Kind::Mean => "mean".into(),
+            Kind::Beyond => "beyond".into(),
+            Kind::Rate => format!("rate of {}", self.task.as_deref().unwrap_or_default()),
+            Kind::Count => "count".into(),
+            Kind::GivenParent => "given its parent".into(),
+            Kind::FromImpression => "positive".into(),
+            Kind::Scenario => "share of rows".into(),
+        }
+    }
+
     /// What it belongs to: of one field, task or of all scenarios the worst line is
     /// enough.
     pub(super) fn subject(&self) -> (&'static str, &str) {
