@@ -12,6 +12,8 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 36.0;
+/// About the width of a letter.
+const LETTER: f64 = 6.0;
 
 /// An axis of a drawing.
 #[derive(Clone, Debug)]
@@ -154,13 +156,21 @@ impl Plot {
                 escaped(text)
             );
         }
+        let mut room = 0.0;
         for (x, text) in &self.x.ticks {
             let (place, _) = self.at((*x, self.y.low));
-            let anchor = match self.x.share(*x) {
-                share if share > 0.95 => "end",
-                share if share < 0.05 => "start",
-                _ => "middle",
+            let (anchor, before) = match self.x.share(*x) {
+                share if share > 0.95 => ("end", 1.0),
+                share if share < 0.05 => ("start", 0.0),
+                _ => ("middle", 0.5),
             };
+            // A text that would stand on the one before is left out; its tick is not.
+            let width = LETTER * text.chars().count() as f64;
+            let start = place - before * width;
+            let text = if start < room { "" } else { text };
+            if !text.is_empty() {
+                room = start + width + LETTER;
+            }
             let _ = write!(
                 axes,
                 "<line class=\"axis\" x1=\"{place:.1}\" x2=\"{place:.1}\" y1=\"{bottom}\" y2=\"{}\"/>\

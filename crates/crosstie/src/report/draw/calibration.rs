@@ -193,7 +193,9 @@ fn drawn_histogram(name: &str, curves: &Curves) -> String {
     let marks = [1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 0.99, 0.999];
     let inside: Vec<f64> = marks.into_iter().filter(|p| (low..=high).contains(&log_odds(*p))).collect();
     let every = inside.len().div_ceil(5).max(1);
-    let ticks = inside.into_iter().rev().step_by(every).map(|p| (log_odds(p), share_tick(p))).collect();
+    let mut ticks: Vec<(f64, String)> =
+        inside.into_iter().rev().step_by(every).map(|p| (log_odds(p), share_tick(p))).collect();
+    ticks.reverse();
     let mut plot = Plot::new(
         Axis::marked("predicted", low, high, ticks),
         Axis::linear("of the rows", 0.0, 1.05 * most, share_tick),

@@ -2,7 +2,7 @@
 
 use super::subject;
 use crate::metric::Meaning;
-use crate::page::{Cell, Interval, Page, Strip, count, details, figure, panels, percent, plain, table, table_of};
+use crate::page::{Cell, Interval, Page, Strip, count, details, figure, panels, percent, table, table_of};
 use crate::report::{Effect, Findings, Importance, Shifted};
 
 /// Fields drawn of each task; the others are in the table.
@@ -70,7 +70,7 @@ fn drawn(importance: &Importance, task: usize) -> String {
             interval: Some(interval(effect)),
             rule: Some(0.0),
         };
-        vec![Cell::Name((*name).into()), Cell::Drawn(strip), Cell::Number(plain(effect.change))]
+        vec![Cell::Name((*name).into()), Cell::Drawn(strip), Cell::Number(format!("{:+.4}", effect.change))]
     };
     let whole = format!("log-loss {}", figure(importance.logloss[task]));
     table_of(&["", &whole, ">+"], &fields.iter().map(row).collect::<Vec<_>>())
