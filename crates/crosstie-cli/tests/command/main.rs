@@ -13,8 +13,11 @@ mod export;
 mod init;
 mod inspect;
 mod join;
+#[path = "../../../crosstie/tests/report/markup.rs"]
+mod markup;
 mod place;
 mod plain;
+mod report;
 mod resume;
 mod score;
 mod serve;

@@ -96,8 +96,9 @@ fn reliability_is_that_of_the_figures_with_wilsons_intervals() {
         let labels: Vec<bool> = (0..10).map(|row| row < happened).collect();
         Curves::of(&labels, &[0.3; 10], None).unwrap().reliability[0]
     };
-    assert!((tenth(0).low, (tenth(0).high * 1e4).round()) == (0.0, 2775.0), "{:?}", tenth(0));
-    assert!(((tenth(5).low * 1e4).round(), (tenth(5).high * 1e4).round()) == (2366.0, 7634.0), "{:?}", tenth(5));
+    let digits = |bin: Bin| ((bin.low * 1e4).round(), (bin.high * 1e4).round());
+    assert_eq!(digits(tenth(0)), (0.0, 2775.0));
+    assert_eq!(digits(tenth(5)), (2366.0, 7634.0));
 }
 
 #[test]
