@@ -32,7 +32,7 @@ fn curves(positives: usize) -> Calibrated {
 
 /// A report of so many tasks, each after the one before, and scenarios. Everything is
 /// called `called`, with a number.
-fn findings(tasks: usize, scenarios: usize, called: &str) -> Findings {
+pub fn findings(tasks: usize, scenarios: usize, called: &str) -> Findings {
     let name = |number: usize| format!("{called}{number}");
     let meanings = |number: usize| Meanings { given_parent: figures(number), from_impression: figures(number + 1) };
     let by_task = |shift: usize| (0..tasks).map(|task| (name(task), meanings(task + shift))).collect();

@@ -8,3 +8,4 @@ mod drawn;
 mod gathered;
 mod markup;
 mod page;
+mod screenshot;
