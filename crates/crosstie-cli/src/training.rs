@@ -153,9 +153,12 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     run.write_environment(&environment)?;
     let report = gathered.report.clone();
     if config.train.report {
-        let report = findings::gathered(run, &trained.scorer, config, gathered, on, Some(kept))?;
-        findings::write(&report, run)?;
-        tracing::info!("a report to look at: {}", run.report().display());
+        let made = findings::gathered(run, &trained.scorer, config, gathered, on, Some(kept));
+        match made.and_then(|report| findings::write(&report, run)) {
+            Ok(()) => tracing::info!("a report to look at: {}", run.report().display()),
+            // The model is worth more than its report.
+            Err(error) => tracing::warn!("there is no report: {}", message::chain(&error)),
+        }
     }
     tracing::info!("{} steps in {}: {}", table::count(trained.steps), message::since(start), run.path().display());
     session.log_no_more();

@@ -24,7 +24,7 @@ use crate::{findings, output, run, table};
 /// light and dark, and prints. `train` and `demo` end with one (train.report = false leaves
 /// it out). This makes it anew, from more rows of the run's test files, or of its validation
 /// files if there are none: curves of at most 400,000 rows drawn by lot, the importance of
-/// fields by 20,000, where `train` takes 100,000 and 1,000.
+/// fields by 20,000, where `train` takes 100,000 and 800.
 ///
 /// Where the files are gone, the page is drawn from what the run has kept of them
 /// (report.json, else metrics.json), and says what is missing.

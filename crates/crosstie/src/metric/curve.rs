@@ -111,7 +111,7 @@ fn wilson(share: f64, rows: f64) -> (f64, f64) {
 
 fn sorted_gain(rows: &[Row]) -> Vec<Gain> {
     let (positives, all) = masses(rows);
-    if !(positives > 0.0) {
+    if positives <= 0.0 {
         return Vec::new();
     }
     let mut gains = Vec::with_capacity(GAIN_SHARES.len());

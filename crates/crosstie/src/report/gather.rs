@@ -40,7 +40,7 @@ impl Settings {
 impl Default for Settings {
     /// What costs little beside a training.
     fn default() -> Settings {
-        Settings { drawn: 100_000, handed_around: 1_000 }
+        Settings { drawn: 100_000, handed_around: 800 }
     }
 }
 

@@ -165,6 +165,9 @@ impl Group {
     /// The rows, of which each has the group's values of another.
     fn hand_around(&self, batch: &Batch, order: &[usize], width: usize) -> Batch {
         let mut handed = batch.clone();
+        if batch.rows == 0 {
+            return handed;
+        }
         for place in &self.ids {
             handed.ids[*place] = batch.ids[*place].select(order);
         }

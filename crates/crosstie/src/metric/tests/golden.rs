@@ -81,6 +81,7 @@ fn each_figure_equals_scikit_learn() {
             rows: (0..labels.len()).filter(|row| counts(*row)).count() as u64,
             positives: (0..labels.len()).filter(|row| counts(*row) && labels[*row]).count() as u64,
             auc: auc(&labels, scores, weights),
+            auc_error: auc_error(&labels, scores, weights),
             gauc: grouped.auc,
             gauc_groups: grouped.groups as u64,
             gauc_skipped: grouped.skipped as u64,
