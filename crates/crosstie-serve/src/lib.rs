@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod edge;
 pub mod engine;
 pub mod experiments;
@@ -27,6 +28,7 @@ pub mod failure;
 pub mod grpc;
 pub mod http;
 pub mod log;
+pub mod market;
 pub mod metrics;
 pub mod observe;
 pub mod openapi;

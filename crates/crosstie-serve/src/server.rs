@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
+use crate::clock::Clock;
 use crate::edge::keys::Keys;
 use crate::edge::{EdgeError, Limits, Listener, Tls};
 use crate::engine::Engine;
 use crate::experiments::Experiments;
-use crate::log::Log;
+use crate::log::{Log, Refusal};
 use crate::metrics::Metrics;
 use crate::observe::{Observe, Observers};
 use crate::rank::Formula;
@@ -95,13 +100,7 @@ impl Server {
         let addresses = [settings.http.address, settings.grpc.address, settings.metrics.address];
         let open = |address| runtime.block_on(Listener::open(address, tls.clone(), limits));
         let listeners = addresses.into_iter().map(open).collect::<Result<Vec<Listener>, EdgeError>>()?;
-        let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
-        let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
-        let log = settings.log.directory.as_ref().map(|directory| Log::open(directory, &settings.log));
-        let log = log.transpose().map_err(StartError::Log)?;
-        let experiments = Experiments::start(&settings.experiments, settings.log.directory.clone());
-        let experiments = experiments.map_err(StartError::Experiments)?;
-        let state = Arc::new(State::new(settings, repository, engine, log, experiments, observers));
+        let state = assemble(settings, Clock::machine(), observers)?;
         let (ending, _) = watch::channel(false);
         let close = Timeouts::of(state.settings.timeouts.close_seconds);
         let shared = Arc::clone(&state);
@@ -123,39 +122,8 @@ impl Server {
         let scheme = if tls.is_some() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{http}, for gRPC on {grpc}, for metrics on {metrics}");
         let server = Server { state, http, grpc, metrics, ending, listeners, runtime: Some(runtime) };
-        server.look()?;
+        look(&server.state)?;
         Ok(server)
-    }
-
-    /// Waits until all models were looked at.
-    fn look(&self) -> Result<(), StartError> {
-        // Who ends the loader is us.
-        let _ = self.state.repository.look_and_wait();
-        let catalogue = self.state.repository.catalogue();
-        if self.state.settings.repository.directory.is_none() {
-            let broken = catalogue.troubles().into_iter().find_map(|entry| match entry.state {
-                VersionState::Unavailable(reason) => Some((entry.model, reason)),
-                _ => None,
-            });
-            if let Some((model, reason)) = broken {
-                return Err(StartError::Artifact { model, reason });
-            }
-        }
-        self.check_formulas()?;
-        self.state.has_looked();
-        Ok(())
-    }
-
-    /// Refuses a formula that the settings give a model and that is none.
-    fn check_formulas(&self) -> Result<(), StartError> {
-        let catalogue = self.state.repository.catalogue();
-        for (model, formula) in &self.state.settings.rank.formulas {
-            if let Some(version) = catalogue.models.get(model).and_then(|model| model.newest()) {
-                Formula::parse(formula, version.scorer().tasks())
-                    .map_err(|error| SettingsError(format!("rank.formulas.{model}, {error}")))?;
-            }
-        }
-        Ok(())
     }
 
     /// What its protocols share.
@@ -210,6 +178,111 @@ impl Server {
             }
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+/// What is behind the ports.
+fn assemble(settings: Settings, clock: Clock, observers: Observers) -> Result<Arc<State>, StartError> {
+    let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
+    let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
+    let log = settings.log.directory.as_ref().map(|directory| Log::open(directory, &settings.log));
+    let log = log.transpose().map_err(StartError::Log)?;
+    let experiments = Experiments::start(&settings.experiments, settings.log.directory.clone(), clock.clone());
+    let experiments = experiments.map_err(StartError::Experiments)?;
+    Ok(Arc::new(State::new(settings, repository, engine, log, experiments, clock, observers)))
+}
+
+/// Waits until all models were looked at.
+fn look(state: &State) -> Result<(), StartError> {
+    // Who ends the loader is us.
+    let _ = state.repository.look_and_wait();
+    let catalogue = state.repository.catalogue();
+    if state.settings.repository.directory.is_none() {
+        let broken = catalogue.troubles().into_iter().find_map(|entry| match entry.state {
+            VersionState::Unavailable(reason) => Some((entry.model, reason)),
+            _ => None,
+        });
+        if let Some((model, reason)) = broken {
+            return Err(StartError::Artifact { model, reason });
+        }
+    }
+    for (model, formula) in &state.settings.rank.formulas {
+        // A formula that the settings give a model and that is none.
+        if let Some(version) = catalogue.models.get(model).and_then(|model| model.newest()) {
+            Formula::parse(formula, version.scorer().tasks())
+                .map_err(|error| SettingsError(format!("rank.formulas.{model}, {error}")))?;
+        }
+    }
+    state.has_looked();
+    Ok(())
+}
+
+/// A server without ports: who asks it is in this process, and says what time it is.
+#[derive(Debug)]
+pub struct Portless {
+    state: Arc<State>,
+    router: Router,
+    runtime: Runtime,
+}
+
+impl Portless {
+    /// Starts it, and returns when it is as ready as it gets. Addresses, keys and TLS of the
+    /// settings mean nothing. On a simulated clock experiments are looked at when
+    /// [`Experiments::check`] is called, and not by themselves.
+    ///
+    /// # Errors
+    /// As of [`Server::start`].
+    pub fn start(settings: Settings, clock: Clock) -> Result<Portless, StartError> {
+        settings.check()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.compute.network_threads())
+            .enable_time()
+            .build()?;
+        let state = assemble(settings, clock, Arc::new([]))?;
+        look(&state)?;
+        Ok(Portless { router: http::router(Arc::clone(&state)), state, runtime })
+    }
+
+    /// What its protocols share.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Posts bodies of JSON to a path, all at a time, and gives the answers in their order:
+    /// the status and the body.
+    ///
+    /// Not to be called on an async thread.
+    pub fn post(&self, path: &str, bodies: Vec<String>) -> Vec<(u16, Bytes)> {
+        let ask = |body: String| {
+            let request = Request::post(path).header(CONTENT_TYPE, "application/json").body(Body::from(body));
+            let router = self.router.clone();
+            self.runtime.spawn(async move {
+                // A path that is none is a caller's mistake; it is answered as one.
+                let Ok(request) = request else { return (400, Bytes::new()) };
+                let Ok(answer) = router.oneshot(request).await;
+                let status = answer.status().as_u16();
+                (status, to_bytes(answer.into_body(), usize::MAX).await.unwrap_or_default())
+            })
+        };
+        let asked: Vec<_> = bodies.into_iter().map(ask).collect();
+        let lost = || (500, Bytes::from_static(b"a handler panicked"));
+        self.runtime.block_on(async {
+            let mut answers = Vec::with_capacity(asked.len());
+            for answer in asked {
+                answers.push(answer.await.unwrap_or_else(|_| lost()));
+            }
+            answers
+        })
+    }
+
+    /// Waits until all that was logged is on the disk.
+    ///
+    /// Not to be called on an async thread.
+    ///
+    /// # Errors
+    /// A log that is closed.
+    pub fn flush(&self) -> Result<(), Refusal> {
+        self.state.log.as_ref().map_or(Ok(()), |log| self.runtime.block_on(log.flush()))
     }
 }
 

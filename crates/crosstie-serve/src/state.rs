@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::clock::Clock;
 use crate::engine::{Done, Engine, Turn};
 use crate::experiments::Experiments;
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ pub struct State {
     pub log: Option<Log>,
     /// Models that are compared on live traffic.
     pub experiments: Experiments,
+    /// By which events are logged and experiments go.
+    pub clock: Clock,
     observers: Observers,
     requests: Arc<Semaphore>,
     looked: AtomicBool,
@@ -54,6 +57,7 @@ impl State {
         engine: Engine,
         log: Option<Log>,
         experiments: Experiments,
+        clock: Clock,
         observers: Observers,
     ) -> State {
         let requests = Arc::new(Semaphore::new(settings.limits.concurrency.min(Semaphore::MAX_PERMITS)));
@@ -63,6 +67,7 @@ impl State {
             engine,
             log,
             experiments,
+            clock,
             observers,
             requests,
             looked: AtomicBool::new(false),

@@ -6,14 +6,15 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crosstie::experiment::{Contract, Decision, Ramp, Status};
+use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
+use crosstie_serve::clock::Clock;
 use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
 use crosstie_serve::log::{Candidate, CandidateName, Event, Exposure, Feedback, Log, LogSettings, Time, segments};
-use crosstie_serve::server::{Server, StartError};
+use crosstie_serve::server::{Portless, Server, StartError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -203,9 +204,12 @@ fn show(log: &Log, runtime: &tokio::runtime::Runtime, unit: &str, arm: &str, day
     }
 }
 
-fn evidence_of(log: &Path) -> crosstie::experiment::Evidence {
+/// What is known of an experiment that began so many days ago.
+fn evidence_of(logs: &[&Path], days: u64) -> Evidence {
     let contract = Contract::parse(EXPERIMENT).unwrap();
-    evidence::read(&contract, Some(log), Duration::from_secs(86_400)).unwrap()
+    let began = Time::now().0 as u64 / 1_000_000 - days * 86_400;
+    let logs: Vec<PathBuf> = logs.iter().map(|log| log.to_path_buf()).collect();
+    evidence::read(&contract, &State::started(began), &logs, Duration::from_secs(86_400)).unwrap()
 }
 
 #[test]
@@ -220,7 +224,7 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
     // Its window has not passed: it counts as a unit and no more.
     show(&log, &runtime, "new", "after", 0, Some(1_000.0));
     runtime.block_on(log.flush()).unwrap();
-    let evidence = evidence_of(place.path());
+    let evidence = evidence_of(&[place.path()], 9);
     assert_eq!(evidence.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [50, 51]);
     for arm in &evidence.arms {
         let (predicted, happened) = arm.calibration["click"];
@@ -230,5 +234,88 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
     // 2 + 1 on average against 1 + 1.
     let lift = evidence.arms[1].ecpm_lift.unwrap();
     assert!(lift.contains(0.5), "{lift:?}");
-    assert_eq!(evidence::read(&Contract::parse(EXPERIMENT).unwrap(), None, Duration::ZERO).unwrap().arms.len(), 0);
+    let units = |days: u64| evidence_of(&[place.path()], days).arms.iter().map(|arm| arm.units).sum::<u64>();
+    assert_eq!((units(4), units(2)), (101, 1), "what was shown before the experiment began is no evidence");
+}
+
+#[test]
+fn a_request_that_two_logs_tell_of_counts_once_and_feedback_counts_wherever_it_was_heard() {
+    let place = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let [one, two] = ["one", "two"].map(|name| place.path().join(name));
+    let [first, second] = [&one, &two].map(|log| Log::open(log, &LogSettings::default()).unwrap());
+    for unit in 0..60 {
+        let (unit, arm) = (format!("u{unit}"), if unit % 2 == 0 { "before" } else { "after" });
+        show(&first, &runtime, &unit, arm, 3, None);
+        // Asked for again at the other server, and told to it.
+        show(&second, &runtime, &unit, arm, 3, Some(1.0));
+    }
+    show(&first, &runtime, "new", "after", 0, None);
+    [&first, &second].into_iter().for_each(|log| runtime.block_on(log.flush()).unwrap());
+    let both = evidence_of(&[&one, &two], 9);
+    assert_eq!(both.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [30, 31]);
+    assert!(both.arms.iter().all(|arm| arm.calibration["click"] == (7.5, 30)), "{both:?}");
+    assert_eq!(evidence_of(&[&one], 9).arms[0].calibration["click"], (7.5, 0));
+    assert_eq!(evidence::logs(&one, None).unwrap().len(), 1);
+    fs::create_dir(place.path().join("no-log")).unwrap();
+    assert_eq!(evidence::logs(&one, Some(place.path())).unwrap().len(), 2, "the own log once, the other, no other");
+}
+
+#[test]
+fn two_servers_over_one_experiment_decide_by_the_evidence_of_both() {
+    let text = EXPERIMENT.replace("traffic = 100", "traffic = 100\nminimum_hours = 1\nminimum_units = 12");
+    let text = text.replace("[guard]\n    calibration = { click = [0.5, 2.0] }", "[guard]\nerror_rate = 0.1");
+    let trial = Trial::new(&text);
+    let logs = trial.place.path().join("logs");
+    let hour = 3_600_000_000;
+    let clock = Clock::simulated(Time(1_000 * hour));
+    let start = |name: &str| {
+        let mut settings = trial.models.settings();
+        settings.experiments.directory = Some(trial.place.path().to_path_buf());
+        settings.experiments.logs = Some(logs.clone());
+        settings.log.directory = Some(logs.join(name));
+        Portless::start(settings, clock.clone()).unwrap()
+    };
+    let servers = [start("one"), start("two")];
+    let ask = |server: &Portless, users: std::ops::Range<u64>| {
+        let bodies = users.map(|user| request(json!(user)).to_string()).collect();
+        let answers = server.post("/v1/rank", bodies);
+        server.flush().unwrap();
+        answers
+            .into_iter()
+            .map(|(status, body)| {
+                assert_eq!(status, 200);
+                serde_json::from_slice::<Value>(&body).unwrap()
+            })
+            .collect::<Vec<Value>>()
+    };
+    ask(&servers[0], 0..20);
+    ask(&servers[1], 20..40);
+    let kept = Kept::read(&trial.file()).unwrap();
+    let state = kept.state().unwrap().unwrap();
+    servers.iter().for_each(|server| server.state().experiments.check());
+    assert_eq!(kept.state().unwrap().unwrap(), state, "an hour has not passed");
+    let window = Duration::from_secs(86_400);
+    let known = |names: &[&str]| {
+        let logs: Vec<PathBuf> = names.iter().map(|name| logs.join(name)).collect();
+        let evidence = evidence::read(&kept.contract, &state, &logs, window).unwrap();
+        let requests = evidence.arms.iter().filter_map(|arm| arm.failures).map(|failures| failures.of).sum::<u64>();
+        (evidence.arms.iter().map(|arm| arm.units).min().unwrap(), requests)
+    };
+    let (one, two, both) = (known(&["one"]), known(&["two"]), known(&["one", "two"]));
+    assert!(one.0 < 12 && two.0 < 12, "neither knows of enough units: {one:?} {two:?}");
+    assert!(both.0 >= 12 && both.1 == 40 && one.1 == 20, "{both:?} {one:?}");
+
+    // The second ends and starts: what it counted is not lost.
+    let [first, second] = servers;
+    drop(second);
+    let second = start("two");
+    clock.set(Time(1_001 * hour));
+    second.state().experiments.check();
+    assert_eq!(kept.state().unwrap().unwrap().status, Status::Done);
+    first.state().experiments.look().unwrap();
+    for server in [&first, &second] {
+        let answers = ask(server, 0..5);
+        assert!(answers.iter().all(|answer| answer["model"] == "candidate"), "the candidate serves all");
+    }
 }

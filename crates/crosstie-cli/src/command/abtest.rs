@@ -4,7 +4,7 @@ mod log;
 mod page;
 pub mod told;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -13,33 +13,44 @@ use crosstie::durable::NewFile;
 use crosstie::experiment::statistics::TUNING;
 use crosstie::experiment::{Contract, Correction, Settings, StudyReport};
 use crosstie::spelling;
+use crosstie_serve::experiments::kept::Kept;
+use crosstie_serve::log::join::{Files, Joined};
 
+use super::join::window;
 use crate::session::Session;
 use crate::{files, output, table};
 use log::{Log, Measures};
 
 /// Tell how two or more models compare, from what was shown and what came of it
 ///
-/// LOG has one row for each candidate that was shown: the columns request, unit, time,
-/// arm and, if there are, experiment and scenario; a label for each action (1, 0, or
-/// nothing while it is not yet known); <action>_value, what it was worth; joint_<action>,
-/// the probability from the impression that was predicted. Of each action the rate is
-/// compared, and what it is worth; and eCPM, a thousand times what is earned by
-/// impression.
+/// LOG is a log of `crosstie serve`, or those of several servers; or files with one row
+/// for each candidate that was shown, as `crosstie join` makes them: the columns unit,
+/// time, arm and, if there are, experiment and scenario; a label for each action (1, 0,
+/// or nothing while it is not yet known); <action>_value, what it was worth;
+/// joint_<action>, the probability from the impression that was predicted. Of each action
+/// the rate is compared, and what it is worth; and eCPM, a thousand times what is earned
+/// by impression.
 ///
 /// A unit is one observation, however many impressions it has. Lifts come with two
 /// intervals: the sequence holds the true lift at every look, so it may be looked at
 /// daily and acted on; the fixed one holds it at one look, at a time fixed before.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  crosstie abtest joined/*.parquet --html lift.html\n  \
+#[command(after_help = "Examples:\n  crosstie abtest log --window 24h --experiment transfer.toml\n  \
+                        crosstie abtest server-1/log server-2/log --window 24h --value buy_value\n  \
+                        crosstie abtest joined/*.parquet --html lift.html\n  \
                         crosstie abtest joined/*.parquet --experiment transfer.toml --before october/*.parquet\n  \
                         crosstie abtest log.csv --control old --value revenue --json figures.json")]
 pub struct Abtest {
-    /// Files or globs
+    /// Directories of logs, of which those of several servers are one; or files or globs
     #[arg(value_name = "LOG", required = true)]
     pub data: Vec<String>,
+    /// How long after it was shown an action counts: 90m, 24h, 7d. For directories of logs;
+    /// files were joined by one
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    pub window: Option<i64>,
     /// The experiment's file, which says the arms and their shares [default: the arms of
-    /// the log, with equal shares]
+    /// the log, with equal shares]. Where the experiment stands is known beside it: what
+    /// was shown before it began does not count
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "control"])]
     pub experiment: Option<PathBuf>,
     /// Which experiment, where the log has several
@@ -149,14 +160,20 @@ impl Abtest {
     fn report(&self, session: &Session) -> Result<(StudyReport, Log)> {
         let settings = self.settings()?;
         let contract = self.experiment.as_deref().map(Contract::read).transpose()?;
-        let source = Source::open(&self.data)?;
+        let began = match &self.experiment {
+            Some(file) => Kept::read(file)?.state()?.map_or(0, |state| state.began),
+            None => 0,
+        };
+        let bar = session.spinner("reading the log");
+        // Removed when the report is made.
+        let aside = tempfile::Builder::new().prefix("crosstie-abtest-").tempdir()?;
+        let source = Source::open(&self.files(aside.path())?)?;
         for out in self.json.iter().chain(&self.html) {
             files::refuse_input(out, &source)?;
         }
         let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
         let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
-        let mut log = Log::new(measures, settings);
-        let bar = session.spinner("reading the log");
+        let mut log = Log::new(measures, settings, began);
         log.read(&source, &self.columns(&source), name)?;
         if !self.before.is_empty() {
             bar.set_message("reading the time before");
@@ -166,6 +183,24 @@ impl Abtest {
         let found: Vec<&str> = log.study.arms().collect();
         let report = log.study.report(&self.arms(contract.as_ref(), &found)?);
         Ok((report, log))
+    }
+
+    /// The files with what was shown: those named, or what logs are joined to in `aside`.
+    fn files(&self, aside: &Path) -> Result<Vec<String>> {
+        let (logs, files): (Vec<&String>, Vec<&String>) = self.data.iter().partition(|path| Path::new(path).is_dir());
+        let window = match (&logs[..], &files[..], self.window) {
+            ([], _, None) => return Ok(self.data.clone()),
+            ([], _, Some(_)) => bail!("--window is for directories of logs; files were joined by one already"),
+            ([log, ..], [file, ..], _) => bail!("{log} is a directory and {file} a file; name logs or files"),
+            ([log, ..], [], None) => bail!("{log} is a log: --window says how long an action counts, such as 24h"),
+            (_, [], Some(window)) => window,
+        };
+        let joined = Joined::read(&logs.into_iter().map(PathBuf::from).collect::<Vec<_>>())?;
+        let made = Files { window, now: None, schema: None }.write(&joined, aside)?.files;
+        if made.is_empty() {
+            bail!("nothing was shown yet: the log has no exposure");
+        }
+        Ok(made.iter().map(|file| file.to_string_lossy().into_owned()).collect())
     }
 
     fn columns(&self, source: &Source) -> log::Columns {

@@ -1,22 +1,31 @@
 //! `crosstie experiment`.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use crosstie::experiment::{Decision, Ramp, State, Status};
+use crosstie::experiment::{ArmEvidence, Count, Decision, Evidence, Ramp, State, Status};
+use crosstie_serve::clock::Clock;
+use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
 
-use crate::output;
+use super::abtest::told::interval;
+use super::join::window;
+use crate::{output, table};
 
 /// See where an experiment stands, and decide by hand
 ///
 /// A server that has the file's directory under `experiments.directory` takes notice within
 /// a second. By itself it moves on where guard rails and sample ratio hold, and rolls back
 /// where they break; what is decided here is not asked again.
+///
+/// With --log it is told what is known of each arm, and what the ramp makes of it. Logs of
+/// several servers are one log: name all of them.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  crosstie experiment status experiments/transfer.toml\n  \
+                        crosstie experiment status experiments/transfer.toml --log server-1/log --log server-2/log\n  \
+                        crosstie experiment advance experiments/transfer.toml --log log\n  \
                         crosstie experiment roll-back experiments/transfer.toml")]
 pub struct Experiment {
     /// What to do
@@ -24,6 +33,13 @@ pub struct Experiment {
     /// The experiment's file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// A log with evidence; once for each server
+    #[arg(long = "log", value_name = "LOG")]
+    pub logs: Vec<PathBuf>,
+    /// How long after it was shown an action counts: 90m, 24h, 7d. As the servers'
+    /// `experiments.window_hours`
+    #[arg(long, value_name = "TIME", value_parser = window, default_value = "24h")]
+    pub window: i64,
 }
 
 /// What can be done with an experiment.
@@ -31,22 +47,22 @@ pub struct Experiment {
 pub enum What {
     /// Say where it stands
     Status,
-    /// Go to the next step, whatever its guard rails say; after the last one the candidate
-    /// serves all
+    /// Go to the next step; after the last one the candidate serves all. Whatever guard rails
+    /// say, or, with --log, only if they and the sample ratio hold
     Advance,
     /// The control serves all
     RollBack,
     /// End it without a verdict: the control serves all
     Stop,
-    /// Begin anew with the first step. What the log says of it counts still; give it
-    /// another name to begin with nothing
+    /// Begin anew with the first step: what was shown before counts no more. Units keep
+    /// their arms; another salt assigns them anew
     Restart,
 }
 
 impl Experiment {
     pub fn execute(&self) -> Result<()> {
         let kept = Kept::read(&self.file)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = Clock::machine().seconds();
         let Some(before) = kept.state()? else {
             match self.what {
                 What::Status => return output::print(format!("{}: not started\n", kept.contract.name)),
@@ -54,11 +70,17 @@ impl Experiment {
             }
         };
         let by_hand = || "by hand".to_string();
+        let evidence = self.evidence(&kept, &before)?;
+        let next = evidence.as_ref().map(|evidence| Ramp::next(&kept.contract, &before, evidence, now));
         let after = match self.what {
             What::Status => before,
             What::Restart => kept.change(now, |_| State::started(now))?,
             _ if before.status != Status::Running => {
                 bail!("experiment `{}` runs no more ({}); `restart` begins anew", kept.contract.name, told(&before))
+            }
+            What::Advance if next.as_ref().is_some_and(|next| *next != Decision::Advance) => {
+                let next = next.as_ref().map(verdict).unwrap_or_default();
+                bail!("experiment `{}` {next}; without --log it advances whatever they say", kept.contract.name)
             }
             What::Advance => kept.change(now, |state| Ramp::apply(&kept.contract, state, &Decision::Advance, now))?,
             What::RollBack => {
@@ -71,8 +93,60 @@ impl Experiment {
                 ..state.clone()
             })?,
         };
-        output::print(describe(&kept, &after, now))
+        let mut text = describe(&kept, &after, now);
+        if let (What::Status, Some(evidence), Some(next)) = (self.what, &evidence, &next) {
+            text += &format!("\n{}", known(&kept, evidence));
+            if after.status == Status::Running {
+                text += &format!("{}\n", table::wrapped(&format!("It {}.", verdict(next)), 0));
+            }
+        }
+        output::print(text.trim_end())
     }
+
+    /// What the logs say, if any are named.
+    fn evidence(&self, kept: &Kept, state: &State) -> Result<Option<Evidence>> {
+        if self.logs.is_empty() {
+            return Ok(None);
+        }
+        let window = Duration::from_micros(u64::try_from(self.window).unwrap_or(0));
+        Ok(Some(evidence::read(&kept.contract, state, &self.logs, window)?))
+    }
+}
+
+/// What becomes of an experiment, behind its name.
+fn verdict(next: &Decision) -> String {
+    match next {
+        Decision::Stay(why) => format!("stays: {why}"),
+        Decision::Advance => "may advance: guard rails and sample ratio hold".into(),
+        Decision::RollBack(why) => format!("should be rolled back: {why}"),
+    }
+}
+
+/// What is known of each arm: a table.
+fn known(kept: &Kept, evidence: &Evidence) -> String {
+    let mut header = ["arm", ">units", ">failed", ">p99", ">unknown values"].map(String::from).to_vec();
+    let tasks: Vec<&String> = kept.contract.guard.calibration.keys().collect();
+    header.extend(tasks.iter().map(|task| format!(">{task}, predicted for one")));
+    header.push(">lift of eCPM".into());
+    let share = |count: Option<Count>| {
+        count.map_or("-".into(), |Count { number, of }| table::percent(Some(number as f64 / of.max(1) as f64)))
+    };
+    let row = |(arm, seen): (&crosstie::experiment::Arm, &ArmEvidence)| {
+        let mut row = vec![arm.name.clone(), table::count(seen.units), share(seen.failures)];
+        row.push(seen.p99_ms.map_or("-".into(), |ms| format!("{ms:.1} ms")));
+        row.push(share(seen.unknown));
+        let of_task = |task: &&String| seen.calibration.get(*task).filter(|(_, happened)| *happened > 0);
+        let pcoc = |task| of_task(task).map_or("-".into(), |(predicted, of)| format!("{:.3}", predicted / *of as f64));
+        row.extend(tasks.iter().map(pcoc));
+        row.push(seen.ecpm_lift.map_or("-".into(), interval));
+        row
+    };
+    let names: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut text = table::table(&names, kept.contract.arms.iter().zip(&evidence.arms).map(row));
+    if let Some(p) = evidence.sample_ratio {
+        text += &format!("\nChance makes arms so uneven with p = {p:.3}.\n");
+    }
+    text
 }
 
 fn told(state: &State) -> &'static str {

@@ -43,7 +43,7 @@ pub struct Join {
 }
 
 /// A length of time in microseconds.
-fn window(text: &str) -> Result<i64> {
+pub fn window(text: &str) -> Result<i64> {
     let unit = text.char_indices().last().and_then(|(at, unit)| Some((text.get(..at)?, unit)));
     let seconds = unit.and_then(|(number, unit)| {
         let number: u32 = number.parse().ok()?;

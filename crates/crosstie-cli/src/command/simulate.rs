@@ -4,24 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use crosstie::artifact;
-use crosstie::data::Rows;
+use crosstie::Error;
 use crosstie::durable::NewFile;
-use crosstie::experiment::{Contract, Market, MarketConfig, MarketReport, Settings};
-use crosstie::scorer::Scorer;
-use crosstie::{Error, spelling};
+use crosstie::experiment::{Contract, MarketConfig, MarketReport, Status};
+use crosstie_serve::market;
 
 use super::abtest::told::{interval, lift};
 use crate::session::Session;
-use crate::{interrupt, output, run, table};
+use crate::{files, interrupt, output, run, table};
 
 /// Try an experiment in a simulated market, whose true difference is known
 ///
 /// The users and items of a synthetic log come by the day: advertisers bid for a
-/// conversion, each arm's model scores the candidates, the best are shown, and who
-/// converts is charged the bid. The ramp of the experiment's file decides who takes part.
-/// Told is what was measured and, beside it, the true lift: what each model would have
-/// earned by all users. Models must be trained on the log of the same settings.
+/// conversion, the server ranks the candidates, the best are shown, and who converts is
+/// charged the bid. It is the code of `crosstie serve`, without ports and on a simulated
+/// clock: its assignment, ranking, log, feedback, evidence and ramp. Told is what was
+/// measured and, beside it, the true lift: what each model would have earned by all users.
+/// Models must be trained on the log of the same settings.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  crosstie synth --rows 100000 --out data\n  \
                         crosstie train single.toml --out runs/single\n  \
@@ -38,14 +37,18 @@ pub struct Simulate {
     /// The run or artifact that serves an arm; once for each arm
     #[arg(long = "arm", value_name = "ARM=RUN_OR_ARTIFACT", required = true)]
     pub arms: Vec<String>,
+    /// Keep what the server works with in this directory, which must be new or empty: its
+    /// models, the experiment and where it stands, its log
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Write all figures into this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
 
 impl Simulate {
-    /// The models, in the order of the arms.
-    fn scorers(&self, contract: &Contract) -> Result<Vec<Scorer>> {
+    /// The artifacts, in the order of the arms.
+    fn artifacts(&self, contract: &Contract) -> Result<Vec<PathBuf>> {
         let mut paths: Vec<Option<PathBuf>> = vec![None; contract.arms.len()];
         for named in &self.arms {
             let Some((arm, path)) = named.split_once('=') else {
@@ -53,37 +56,37 @@ impl Simulate {
             };
             paths[contract.arm(arm)?] = Some(run::artifact(Path::new(path))?);
         }
-        let scorer = |(path, arm): (Option<PathBuf>, &crosstie::experiment::Arm)| match path {
-            Some(path) => Ok(artifact::load(&path)?),
-            None => bail!("no model serves the arm `{}`; --arm {}=RUN names one", arm.name, arm.name),
+        let path = |(path, arm): (Option<PathBuf>, &crosstie::experiment::Arm)| {
+            path.with_context(|| format!("no model serves the arm `{}`; --arm {}=RUN names one", arm.name, arm.name))
         };
-        paths.into_iter().zip(&contract.arms).map(scorer).collect()
+        paths.into_iter().zip(&contract.arms).map(path).collect()
     }
 
     pub fn execute(&self, session: &Session) -> Result<()> {
+        interrupt::listen()?;
         let json = self.json.as_deref().map(NewFile::create).transpose()?;
         let text =
             std::fs::read_to_string(&self.market).with_context(|| format!("cannot read {}", self.market.display()))?;
         let config = MarketConfig::parse(&text).with_context(|| self.market.display().to_string())?;
         let contract = Contract::read(&self.experiment)?;
-        let scorers = self.scorers(&contract)?;
-        let mut tasks = Vec::new();
-        for scorer in &scorers {
-            let names = scorer.tasks();
-            let place = names.iter().position(|name| *name == config.task);
-            tasks.push(place.with_context(|| {
-                let hint = spelling::hint(&config.task, names.iter().map(String::as_str));
-                format!("the model has no task `{}`{hint}", config.task)
-            })?);
-        }
-        let mut workspaces: Vec<_> = scorers.iter().map(|scorer| scorer.workspace(4096)).collect();
-        let mut score = |arm: usize, rows: &Rows| -> crosstie::Result<Vec<f64>> {
-            interrupt::check().map_err(|_| Error::Stopped("the market's last day"))?;
-            let scores = scorers[arm].score_rows(&mut workspaces[arm], rows)?;
-            Ok(scores.from_impression(tasks[arm]).collect())
+        let artifacts = self.artifacts(&contract)?;
+        // Removed when the market has closed.
+        let (directory, _aside) = match &self.out {
+            Some(out) => {
+                files::make_empty(out, "; name another directory with --out")?;
+                (out.clone(), None)
+            }
+            None => {
+                let aside = tempfile::Builder::new().prefix("crosstie-market-").tempdir()?;
+                (aside.path().to_path_buf(), Some(aside))
+            }
         };
+        let days = config.before_days + config.days;
         let bar = session.spinner("days pass");
-        let report = Market::new(&config, &contract, Settings::default())?.run(&mut score)?;
+        let report = market::run(&config, &contract, &artifacts, &directory, &mut |passed| {
+            bar.set_message(format!("{passed} of {days} days have passed"));
+            interrupt::check().map_err(|_| Error::Stopped("the market's last day"))
+        })?;
         bar.finish_and_clear();
         if let Some(json) = json {
             json.write(serde_json::to_string_pretty(&report)? + "\n")?;
@@ -101,10 +104,10 @@ fn told(report: &MarketReport, contract: &Contract) -> String {
     let days = report.days.iter().map(|day| {
         let step = &contract.steps[day.state.step];
         let status = match day.state.status {
-            crosstie::experiment::Status::Running => format!("{} %", step.traffic),
-            crosstie::experiment::Status::Done => "done".into(),
-            crosstie::experiment::Status::RolledBack => "rolled back".into(),
-            crosstie::experiment::Status::Stopped => "stopped".into(),
+            Status::Running => format!("{} %", step.traffic),
+            Status::Done => "done".into(),
+            Status::RolledBack => "rolled back".into(),
+            Status::Stopped => "stopped".into(),
         };
         let mut row = vec![(day.day + 1).to_string(), status, table::count(day.units.iter().sum())];
         for (measured, truth) in day.measured.iter().zip(&day.truth) {

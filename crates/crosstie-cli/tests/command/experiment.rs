@@ -1,5 +1,7 @@
 //! Where an experiment stands, and what is decided by hand.
 
+use crosstie_serve::log::{Candidate, CandidateName, Exposure, Feedback, Log, LogSettings, Time};
+
 use crate::place::Place;
 
 const FILE: &str = r#"
@@ -52,4 +54,64 @@ fn a_state_that_is_none_is_named() {
     place.run("experiment status trial.toml").exit(1).says(&["trial.state.json", "no state"]);
     place.run("experiment status trail.toml").exit(1).says(&["trail.toml"]);
     place.run("experiment pause trial.toml").exit(2).says(&["pause", "roll-back"]);
+}
+
+/// Ten requests of a server, each to a unit of its own in an arm of eight or two, shown days
+/// ago and clicked after a minute.
+fn log(directory: &std::path::Path, from: u32) {
+    let log = Log::open(directory, &LogSettings::default()).unwrap();
+    let logged = async {
+        for unit in from..from + 10 {
+            let time = Time::now().after(-3 * 86_400_000_000);
+            let candidate =
+                Candidate { given_parent: vec![Some(0.5)], from_impression: vec![Some(0.5)], ..Candidate::default() };
+            let exposure = Exposure {
+                request: format!("r{unit}"),
+                time,
+                unit: Some(format!("u{unit}")),
+                experiment: Some("trial".into()),
+                arm: Some(if unit % 5 == 0 { "after" } else { "before" }.into()),
+                tasks: vec!["click".into()],
+                candidates: vec![candidate],
+                ..Exposure::default()
+            };
+            log.exposure(exposure).await.unwrap();
+            let (candidate, received) = (CandidateName::Index(0), time.after(60_000_000));
+            let (request, action) = (format!("r{unit}"), "click".to_string());
+            let value = Some(f64::from(unit));
+            let event = Feedback { request, candidate, action, value, time: received, received, event: None };
+            log.feedback(vec![event]).await.unwrap();
+        }
+        log.flush().await.unwrap();
+    };
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(logged);
+}
+
+#[test]
+fn logs_of_several_servers_are_one_evidence() {
+    let place = Place::new();
+    place.write("trial.toml", &format!("{FILE}minimum_units = 4\n[guard]\ncalibration = {{ click = [0.4, 0.6] }}\n"));
+    place.write("trial.state.json", r#"{"step":1,"since":7,"began":7,"status":"running","reason":"started"}"#);
+    log(&place.path("one"), 0);
+    // Five of its requests were answered by the other server, too, to whom a client turned.
+    log(&place.path("two"), 5);
+    let both = "--log one --log two";
+    place.ok(&format!("experiment status trial.toml {both}")).prints(&[
+        "step 2 of 2: 50 %",
+        "12",
+        "0.500",
+        "stays: arm `after` has 3 of 4 units",
+        "p = ",
+    ]);
+    place.ok("experiment status trial.toml --log one").prints(&["arm `after` has 2 of 4 units"]);
+    let refused = place.run(&format!("experiment advance trial.toml {both}"));
+    refused.exit(1).says(&["`trial` stays: arm `after` has 3 of 4 units; without --log"]);
+    place.ok("experiment advance trial.toml").prints(&["trial: done"]);
+
+    let abtest = "abtest one two --window 1d --experiment trial.toml";
+    place.ok(abtest).prints(&["before", "80.00 %", "12"]);
+    place.run("abtest one two").exit(1).says(&["one is a log: --window"]);
+    place.ok("experiment restart trial.toml").prints(&["step 1 of 2"]);
+    place.ok(&format!("experiment status trial.toml {both}")).prints(&["arm `before` has 0 of 4 units"]);
+    place.run(abtest).says(&["15 rows took no part"]);
 }

@@ -26,13 +26,17 @@ fn two_models_meet_in_a_market() {
         "days = 8\ncandidates = 6\nslots = 2\ntask = \"click\"\nbudget = 5.0\n[log]\nrows = 4000\n",
     );
     let arguments = "simulate market.toml --experiment t.toml --arm control=weak --arm better=strong";
-    let told = place.ok(&format!("{arguments} --json out.json"));
+    let told = place.ok(&format!("{arguments} --json out.json --out work"));
     told.prints(&["eCPM against that of control", "50 %", "better: the true lift of eCPM is"]);
     let report: serde_json::Value = serde_json::from_str(&place.read("out.json")).unwrap();
     let days = report["days"].as_array().unwrap();
     assert_eq!(days.len(), 8);
     assert_eq!((&days[1]["state"]["step"], &days[2]["state"]["step"]), (&0.into(), &1.into()), "after 48 hours");
     assert!(report["truth"][0].as_f64().unwrap().abs() < 1.0 && report["ecpm"][0].as_f64().unwrap() > 0.0);
+    // What the server was shown is there to be looked at.
+    place.ok("experiment status work/experiments/t.toml --log work/log --window 2d").prints(&["better (strong)"]);
+    place.ok("abtest work/log --window 2d --experiment t.toml --value click_value").prints(&["click rate", "eCPM"]);
+    place.run(&format!("{arguments} --out work")).exit(1).says(&["work", "name another directory with --out"]);
     place.run("simulate market.toml --experiment t.toml --arm control=weak").exit(1).says(&["serves the arm `better`"]);
     place.run(&format!("{arguments} --arm bettr=weak")).exit(1).says(&["no arm `bettr`; did you mean `better`?"]);
     place.write("market.toml", "task = \"clik\"\n");

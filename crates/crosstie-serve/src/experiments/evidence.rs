@@ -1,55 +1,49 @@
-//! What the log says of an experiment.
+//! What is known of an experiment: from the logs of all servers, and what they put beside
+//! them.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crosstie::Result;
-use crosstie::experiment::{Contract, Evidence, Settings, Shown, Study};
+use crosstie::experiment::{Contract, Evidence, State};
+use crosstie::{Error, Result};
 
+use super::study::{ECPM, Question};
+use super::tally;
+use crate::log;
 use crate::log::join::Joined;
-use crate::log::{Exposure, Time};
 
-/// What the study calls what was earned for a thousand candidates shown.
-const ECPM: &str = "eCPM";
+/// A server's own log, and those that lie in a directory beside each other: each once.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn logs(own: &Path, all: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let whole = |path: &Path| path.canonicalize().map_err(Error::io(path));
+    let mut logs = BTreeSet::from([whole(own)?]);
+    if let Some(all) = all {
+        for entry in fs::read_dir(all).map_err(Error::io(all))? {
+            let path = entry.map_err(Error::io(all))?.path();
+            if path.is_dir() && log::is_log(&path)? {
+                logs.insert(whole(&path)?);
+            }
+        }
+    }
+    Ok(logs.into_iter().collect())
+}
 
-/// Units, calibration and eCPM of an experiment's arms, from the whole log. An action counts
-/// if it was done within the window, and a candidate once the window has passed; units count
-/// at once. Without a log nothing is known.
+/// Units, calibration and eCPM of an experiment's arms since it began, from all of the logs,
+/// and what requests came to since the ramp's last step, on all servers. An action counts if
+/// it was done within the window, and a candidate once the window has passed; units count at
+/// once. A request that several logs tell of counts once.
 ///
 /// # Errors
 /// Those of [`Joined::read`] and [`Joined::each`].
-pub fn read(contract: &Contract, log: Option<&Path>, window: Duration) -> Result<Evidence> {
-    let Some(log) = log else { return Ok(Evidence::default()) };
-    let joined = Joined::read(&[log.to_path_buf()])?;
+pub fn read(contract: &Contract, state: &State, logs: &[PathBuf], window: Duration) -> Result<Evidence> {
     let tasks: Vec<String> = contract.guard.calibration.keys().cloned().collect();
-    let mut study = Study::new(&[ECPM.into()], &tasks, Settings::default());
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-    let passed = joined.newest().map_or(Time(i64::MIN), |newest| newest.after(-window));
-    joined.each(|exposure, outcomes| {
-        let Exposure { unit: Some(unit), arm: Some(arm), .. } = &exposure else { return Ok(()) };
-        if exposure.experiment.as_ref() != Some(&contract.name) {
-            return Ok(());
-        }
-        let known = exposure.time <= passed;
-        let day = exposure.time.0.div_euclid(86_400_000_000);
-        for (place, candidate) in exposure.candidates.iter().enumerate() {
-            let within = || {
-                let in_time = exposure.time.after(window);
-                outcomes.iter().filter(move |outcome| outcome.candidate == place && outcome.time <= in_time)
-            };
-            let value: f64 = within().filter_map(|outcome| outcome.value).sum();
-            let terms = if known { [(1000.0 * value, 1.0)] } else { [(0.0, 0.0)] };
-            let predicted = tasks.iter().map(|task| {
-                let of = exposure.tasks.iter().position(|name| name == task).filter(|_| known)?;
-                let probability = candidate.from_impression.get(of).copied().flatten()?;
-                Some((probability, within().any(|outcome| joined.actions()[outcome.action] == *task)))
-            });
-            let predicted: Vec<Option<(f64, bool)>> = predicted.collect();
-            study.add(&Shown { unit, arm, day, scenario: None, terms: &terms, predicted: &predicted });
-        }
-        Ok(())
-    })?;
-    let arms: Vec<(String, f64)> =
-        contract.arms.iter().zip(contract.shares()).map(|(arm, share)| (arm.name.clone(), share)).collect();
-    Ok(study.report(&arms).evidence(ECPM))
+    let question = Question::of_ramp(contract, state, &tasks, window);
+    let mut evidence = question.report(&question.ask(&Joined::read(logs)?, None)?).evidence(ECPM);
+    tally::read(contract, state, logs)?.add_to(&mut evidence);
+    Ok(evidence)
 }

@@ -4,30 +4,32 @@
 //! ([`Contract`](crosstie::experiment::Contract)) and beside it where it stands,
 //! `<name>.state.json` ([`kept`]). [`Experiments::place`] finds the arm of a request: of one
 //! that asks for the control's model and names no version. A thread looks at the directory
-//! every second and, in longer intervals, at the evidence ([`evidence`]): what requests came
-//! to is counted here; units, calibration and eCPM are read from the log, so they survive
-//! this process. The rules are the library's ([`Ramp`]).
+//! every second and, in longer intervals, at the evidence ([`evidence`]). Units, calibration
+//! and eCPM are read from the logs; what requests came to is counted here and put beside the
+//! log ([`tally`]). So evidence survives this process, and several servers over one
+//! experiment see that of all. The rules are the library's ([`Ramp`]).
 
 pub mod evidence;
 pub mod kept;
-mod live;
+pub mod study;
+pub mod tally;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crosstie::experiment::{Decision, Ramp, State, Status};
+use crosstie::experiment::{Decision, Evidence, Ramp, State, Status};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::log::Time;
+use crate::clock::Clock;
 use crate::settings::Timeouts;
 use kept::Kept;
-pub use live::Live;
+use tally::Tally;
 
 /// Experiments with models, each in a file of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +38,11 @@ pub struct ExperimentSettings {
     /// A directory with files `<name>.toml`; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
+    /// A directory with the logs of all servers that serve these experiments, each in a
+    /// directory of its own: their evidence counts, too. This server's own log counts
+    /// always, and once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<PathBuf>,
     /// How often guard rails are looked at, and the ramp moves on or rolls back.
     pub check_seconds: f64,
     /// An action counts if it is done within so many hours; what was shown later than that
@@ -45,7 +52,7 @@ pub struct ExperimentSettings {
 
 impl Default for ExperimentSettings {
     fn default() -> ExperimentSettings {
-        ExperimentSettings { directory: None, check_seconds: 60.0, window_hours: 24.0 }
+        ExperimentSettings { directory: None, logs: None, check_seconds: 60.0, window_hours: 24.0 }
     }
 }
 
@@ -54,7 +61,7 @@ impl Default for ExperimentSettings {
 pub struct Experiment {
     kept: Kept,
     state: State,
-    live: Arc<Live>,
+    tally: Arc<Tally>,
 }
 
 /// The arm that answers a request.
@@ -72,14 +79,14 @@ pub struct Placed {
     pub version: Option<String>,
     /// What the request should be told.
     pub note: Option<String>,
-    live: Option<(usize, Arc<Live>)>,
+    tally: Option<(usize, Arc<Tally>)>,
 }
 
 impl Placed {
     /// Counts what became of the request, and how long it took if it came to that.
     pub fn count(&self, took: Option<Duration>, failed: bool, unknown: u64, values: u64) {
-        if let Some((arm, live)) = &self.live {
-            live.count(*arm, took, failed, unknown, values);
+        if let Some((arm, tally)) = &self.tally {
+            tally.count(*arm, took, failed, unknown, values);
         }
     }
 }
@@ -88,35 +95,64 @@ impl Placed {
 #[derive(Debug)]
 pub struct Experiments {
     running: Arc<ArcSwap<BTreeMap<String, Arc<Experiment>>>>,
+    watch: Option<Arc<Mutex<Watch>>>,
     end: Mutex<Option<mpsc::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Experiments {
-    /// Reads the directory and starts to watch it. `log` is where the server logs what it
-    /// shows.
+    /// Reads the directory and starts to watch it, unless the clock is a simulated one. `log`
+    /// is where the server logs what it shows.
     ///
     /// # Errors
     /// A file that is no experiment, a state that cannot be written.
-    pub fn start(settings: &ExperimentSettings, log: Option<PathBuf>) -> crosstie::Result<Experiments> {
+    pub fn start(settings: &ExperimentSettings, log: Option<PathBuf>, clock: Clock) -> crosstie::Result<Experiments> {
         let running = Arc::new(ArcSwap::from_pointee(BTreeMap::new()));
-        let (end, ended) = mpsc::channel();
+        let (end, thread) = (Mutex::default(), Mutex::default());
         let Some(directory) = settings.directory.clone() else {
-            return Ok(Experiments { running, end: Mutex::new(None), thread: Mutex::new(None) });
+            return Ok(Experiments { running, watch: None, end, thread });
         };
         let mut watch = Watch {
             directory,
             log,
-            check: Timeouts::of(settings.check_seconds),
+            logs: settings.logs.clone(),
             window: Timeouts::of(settings.window_hours * 3600.0),
+            clock,
             running: Arc::clone(&running),
             told: BTreeMap::new(),
         };
         watch.look()?;
-        let thread = std::thread::Builder::new().name("experiments".into()).spawn(move || watch.run(&ended));
-        let thread =
-            thread.map_err(|error| crosstie::Error::Experiment(format!("no thread to watch them: {error}")))?;
-        Ok(Experiments { running, end: Mutex::new(Some(end)), thread: Mutex::new(Some(thread)) })
+        let simulated = watch.clock.is_simulated();
+        let watch = Arc::new(Mutex::new(watch));
+        let experiments = Experiments { running, watch: Some(Arc::clone(&watch)), end, thread };
+        if !simulated {
+            let (end, ended) = mpsc::channel();
+            let check = Timeouts::of(settings.check_seconds);
+            let thread = std::thread::Builder::new().name("experiments".into());
+            let thread = thread
+                .spawn(move || keep_watch(&watch, check, &ended))
+                .map_err(|error| crosstie::Error::Experiment(format!("no thread to watch them: {error}")))?;
+            *locked(&experiments.end) = Some(end);
+            *locked(&experiments.thread) = Some(thread);
+        }
+        Ok(experiments)
+    }
+
+    /// Reads all files anew, now. What cannot be read leaves its experiment as it was.
+    ///
+    /// # Errors
+    /// A file that is no experiment, a state that cannot be written.
+    pub fn look(&self) -> crosstie::Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| locked(watch).look())
+    }
+
+    /// Looks at files and evidence now: each ramp moves on, or back, or stays.
+    pub fn check(&self) {
+        if let Some(watch) = &self.watch {
+            let mut watch = locked(watch);
+            watch.look_and_tell();
+            watch.ramp();
+        }
     }
 
     /// The arm for a request that asks for `model`; `unit` gives a field of its user or
@@ -144,7 +180,7 @@ impl Experiments {
             model: model.into(),
             version: version.map(String::from),
             note,
-            live: takes_part.then(|| (arm, Arc::clone(&found.live))),
+            tally: takes_part.then(|| (arm, Arc::clone(&found.tally))),
         })
     }
 
@@ -155,10 +191,28 @@ impl Experiments {
 
     /// Ends the watching.
     pub fn stop(&self) {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        locked(&self.end).take();
+        if let Some(thread) = locked(&self.thread).take() {
             // A thread that panicked has ended, too.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Whoever panics leaves nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks every second, and at the evidence in longer intervals, until the sender is gone.
+fn keep_watch(watch: &Mutex<Watch>, check: Duration, ended: &mpsc::Receiver<()>) {
+    let mut next = Instant::now() + check;
+    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(1)) {
+        let mut watch = locked(watch);
+        watch.look_and_tell();
+        if Instant::now() >= next {
+            watch.ramp();
+            next = Instant::now() + check;
         }
     }
 }
@@ -172,29 +226,21 @@ impl Drop for Experiments {
 /// What messages about files are about; experiments have other names.
 const FILES: &str = "*.toml";
 
-/// Looks at files and evidence, on a thread of its own.
+/// Looks at files and evidence.
+#[derive(Debug)]
 struct Watch {
     directory: PathBuf,
     log: Option<PathBuf>,
-    check: Duration,
+    /// Where the logs of all servers are.
+    logs: Option<PathBuf>,
     window: Duration,
+    clock: Clock,
     running: Arc<ArcSwap<BTreeMap<String, Arc<Experiment>>>>,
     /// What was last said of a file or an experiment, so that it is said once.
     told: BTreeMap<String, String>,
 }
 
 impl Watch {
-    fn run(mut self, ended: &mpsc::Receiver<()>) {
-        let mut next = Instant::now() + self.check;
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_secs(1)) {
-            self.look_and_tell();
-            if Instant::now() >= next {
-                self.ramp();
-                next = Instant::now() + self.check;
-            }
-        }
-    }
-
     fn tell(&mut self, about: String, message: String) {
         if self.told.get(&about) != Some(&message) {
             tracing::warn!("{message}");
@@ -215,7 +261,7 @@ impl Watch {
         let mut failed = None;
         for path in kept::files(&self.directory)? {
             let old = before.values().find(|experiment| experiment.kept.path == path);
-            match Kept::read(&path).and_then(|kept| Ok((kept.state_or_start(seconds())?, kept))) {
+            match Kept::read(&path).and_then(|kept| Ok((kept.state_or_start(self.clock.seconds())?, kept))) {
                 Ok((_, kept)) if now.values().any(|other| other.kept.is_about(&kept.contract)) => {
                     let model = kept.contract.arms[0].model().0;
                     let message = format!("{}: another experiment is about model `{model}`", path.display());
@@ -227,8 +273,8 @@ impl Watch {
                         Some(old) => Arc::clone(old),
                         None => {
                             tracing::info!("experiment `{}`: {}", kept.contract.name, state.reason);
-                            let live = Arc::new(Live::new(kept.contract.arms.len()));
-                            Arc::new(Experiment { kept, state, live })
+                            let tally = Arc::new(Tally::resume(&kept.contract, &state, self.log.as_deref()));
+                            Arc::new(Experiment { kept, state, tally })
                         }
                     };
                     now.insert(experiment.kept.contract.name.clone(), experiment);
@@ -250,26 +296,24 @@ impl Watch {
         let running = self.running.load_full();
         for (name, experiment) in running.iter().filter(|(_, experiment)| experiment.state.status == Status::Running) {
             let contract = &experiment.kept.contract;
-            let evidence = evidence::read(contract, self.log.as_deref(), self.window).map(|mut evidence| {
-                experiment.live.add_to(&mut evidence);
-                evidence
-            });
-            let evidence = match evidence {
+            let evidence = match self.evidence(experiment) {
                 Ok(evidence) => evidence,
                 Err(error) => {
                     self.tell(name.clone(), format!("experiment `{name}`: no evidence: {error}"));
                     continue;
                 }
             };
-            match Ramp::next(contract, &experiment.state, &evidence, seconds()) {
+            let now = self.clock.seconds();
+            match Ramp::next(contract, &experiment.state, &evidence, now) {
                 Decision::Stay(why) => self.tell(name.clone(), format!("experiment `{name}` stays: {why}")),
                 decision => {
-                    // Somebody may have changed it by hand in the meantime; that counts more.
+                    // Another server, or a person, may have changed it in the meantime; that
+                    // counts more.
                     let change = |state: &State| match *state == experiment.state {
-                        true => Ramp::apply(contract, state, &decision, seconds()),
+                        true => Ramp::apply(contract, state, &decision, now),
                         false => state.clone(),
                     };
-                    match experiment.kept.change(seconds(), change) {
+                    match experiment.kept.change(now, change) {
                         Ok(state) => tracing::warn!("experiment `{name}`: {:?}: {}", state.status, state.reason),
                         Err(error) => self.tell(name.clone(), format!("experiment `{name}`: {error}")),
                     }
@@ -278,9 +322,17 @@ impl Watch {
         }
         self.look_and_tell();
     }
-}
 
-/// Seconds since the beginning of 1970.
-fn seconds() -> u64 {
-    u64::try_from(Time::now().0 / 1_000_000).unwrap_or(0)
+    /// Puts beside the log what requests came to here, and reads what all servers know.
+    fn evidence(&self, experiment: &Experiment) -> crosstie::Result<Evidence> {
+        let Experiment { kept, state, tally } = experiment;
+        let Some(log) = &self.log else {
+            let mut evidence = Evidence::default();
+            tally.counts().add_to(&mut evidence);
+            return Ok(evidence);
+        };
+        tally.write(&kept.contract, state, log)?;
+        let logs = evidence::logs(log, self.logs.as_deref())?;
+        evidence::read(&kept.contract, state, &logs, self.window)
+    }
 }

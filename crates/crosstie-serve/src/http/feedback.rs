@@ -30,7 +30,7 @@ pub async fn feedback(
         return Err(Failure::NotFound("this server keeps no log, so it takes no feedback (log.directory)".into()));
     };
     let body = body::read(&state.settings, &headers, body).await?;
-    Ok(Json(log.feedback(parse(&body, Time::now())?).await?))
+    Ok(Json(log.feedback(parse(&body, state.clock.now())?).await?))
 }
 
 /// Reads one event or a list of them. What names no time happened `now`.

@@ -1,7 +1,7 @@
 //! Ranking: from a body to an answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -46,14 +46,15 @@ pub async fn rank(
         formula: formulas.get(&arm).or_else(|| formulas.get(&model)).cloned(),
         placed: placed.clone(),
         logged: state.log.is_some(),
+        clock: state.clock.clone(),
     };
     let target = Target { protocol: Protocol::Rank, model: arm, version, timeout };
-    let start = Instant::now();
+    let stopwatch = state.clock.stopwatch();
     let answered = state.answer(&target, move |turn| rank::rank(turn, &request, &terms)).await;
     if let Some(placed) = &placed {
         let failed = answered.as_ref().is_err_and(|failure| failure.status().is_server_error());
         let counts = answered.as_ref().map_or((0, 0), |(_, done)| (done.value.unknown, done.value.values));
-        placed.count(Some(start.elapsed()), failed, counts.0, counts.1);
+        placed.count(Some(stopwatch.elapsed()), failed, counts.0, counts.1);
     }
     let (_, done) = answered?;
     if let (Some(log), Some(exposure)) = (&state.log, done.value.exposure) {

@@ -41,7 +41,7 @@ use crosstie::{Error, Result, durable};
 use tokio::sync::oneshot;
 
 pub use event::{Candidate, CandidateName, Event, Exposure, Features, Feedback, SegmentHead};
-pub use read::{Damage, Record, Segment, segments};
+pub use read::{Damage, Record, Segment, is_log, segments};
 pub use settings::{Exposures, LogSettings};
 pub use time::Time;
 

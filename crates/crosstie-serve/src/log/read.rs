@@ -63,6 +63,14 @@ pub fn segments(directory: &Path) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
+/// Whether a directory holds a log, be it one without any event yet.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_log(directory: &Path) -> Result<bool> {
+    Ok(directory.join(".lock").exists() || !segments(directory)?.is_empty())
+}
+
 impl Segment {
     /// Calls `each` with every whole record, in order, and tells what is none. What is
     /// unfinished at the end is left out: it is being written, or was never acknowledged.

@@ -2,14 +2,15 @@
 
 use serde_json::value::RawValue;
 
+use super::Terms;
 use super::columns::Id;
 use super::request::{Answer, Ranked, Request};
-use crate::experiments::Placed;
 use crate::failure::Failure;
-use crate::log::{Candidate, Exposure, Features, Time};
+use crate::log::{Candidate, Exposure, Features};
 
 /// The candidates of an answer with the features that the request gave them.
-pub(super) fn of(request: &Request, answer: &Answer<'_>, placed: Option<&Placed>) -> Result<Exposure, Failure> {
+pub(super) fn of(request: &Request, answer: &Answer<'_>, terms: &Terms) -> Result<Exposure, Failure> {
+    let placed = terms.placed.as_ref();
     let given: Vec<&RawValue> = serde_json::from_str(request.candidates.get())
         .map_err(|error| Failure::Internal(format!("candidates that were read are none: {error}")))?;
     let known = |probability: f64| (!probability.is_nan()).then_some(probability);
@@ -27,7 +28,7 @@ pub(super) fn of(request: &Request, answer: &Answer<'_>, placed: Option<&Placed>
     };
     Ok(Exposure {
         request: answer.request.into(),
-        time: Time::now(),
+        time: terms.clock.now(),
         unit: placed.and_then(|placed| placed.unit.clone()),
         experiment: answer.experiment.map(String::from),
         arm: answer.arm.map(String::from),

@@ -19,6 +19,7 @@ pub use columns::{Candidates, Giver, Id};
 pub use formula::{Formula, FormulaError, Named, Values};
 pub use request::{Answer, Probability, Ranked, Request};
 
+use crate::clock::Clock;
 use crate::engine::{Stage, Turn};
 use crate::experiments::Placed;
 use crate::failure::{Failure, Fault};
@@ -41,6 +42,8 @@ pub struct Terms {
     pub placed: Option<Placed>,
     /// Whether what is shown is logged.
     pub logged: bool,
+    /// By which it is logged.
+    pub clock: Clock,
 }
 
 /// A request that was answered.
@@ -90,7 +93,7 @@ pub fn rank(turn: &mut Turn, request: &Request, terms: &Terms) -> Result<Ranking
         };
         let json = serde_json::to_vec(&answer);
         let json = json.map_err(|error| Failure::Internal(format!("the answer is no JSON: {error}")))?;
-        let exposure = terms.logged.then(|| exposure::of(request, &answer, placed)).transpose()?;
+        let exposure = terms.logged.then(|| exposure::of(request, &answer, terms)).transpose()?;
         let counts = unknown.counts().iter();
         let (unknown, values) =
             counts.fold((0, 0), |(unknown, values), field| (unknown + field.unknown, values + field.values));

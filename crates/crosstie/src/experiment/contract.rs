@@ -139,6 +139,14 @@ impl Contract {
         Contract::parse(&text).map_err(|error| error.within(path))
     }
 
+    /// The text of its file.
+    ///
+    /// # Errors
+    /// None of a contract that was read.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::Experiment(error.to_string()))
+    }
+
     fn check(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::Experiment(message));
         name("name", &self.name)?;

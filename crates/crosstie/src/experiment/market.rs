@@ -3,31 +3,26 @@
 //! click and buy with probabilities that are known.
 //!
 //! An advertiser (a brand) bids for a conversion and has a budget for the day, of which
-//! each arm gets the share of its units, so arms do not spend each other's money. A
-//! candidate's score is bid × predicted probability; the best are shown, and who
-//! converts is charged the bid (first price). Conversions come late; those beyond the
-//! window are lost, and a row is known when its window has passed.
+//! each arm gets the share of its units, so arms do not spend each other's money; what was
+//! spent is looked at by the hour. A candidate's score is bid × predicted probability; the
+//! best are shown, and who converts is charged the bid (first price). A click comes at once,
+//! what follows it late; what comes beyond the window is lost, and a row is known when its
+//! window has passed.
 //!
-//! What is measured is what a real ramp would see. Beside it all users meet every arm's
-//! model in expectation, which is the true difference.
+//! [`Market`] says who comes, what competes and what comes of what is shown; who serves
+//! them is another's business. What a model would truly earn is [`Market::expect`] of the
+//! auctions that its scores decide.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::Contract;
-use super::ramp::{Count, Decision, Evidence, Ramp, State, Status};
-use super::study::{Lift, Settings, Shown, Study, StudyReport};
-use crate::data::Rows;
+use super::ramp::State;
+use super::study::{Lift, StudyReport};
 use crate::data::synth::{Crowd, Impression, Synth};
 use crate::error::{Error, Result};
 use crate::random::Stream;
-
-/// What eCPM is called in the report.
-const ECPM: &str = "eCPM";
-
-/// Rows scored at a time, about.
-const ROWS: usize = 4096;
+use crate::spelling;
 
 /// The settings of a market.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,16 +30,24 @@ const ROWS: usize = 4096;
 pub struct MarketConfig {
     /// Where the chance of visits, auctions and conversions comes from.
     pub seed: u64,
-    /// Days that are simulated.
+    /// Days of the experiment.
     pub days: u64,
+    /// Days before it, on which the control serves all: what units did then explains part of
+    /// what they do later (CUPED).
+    pub before_days: u64,
     /// What advertisers pay for: a task of the log.
     pub task: String,
+    /// Auctions in a visit.
+    pub auctions: u64,
     /// Candidates of an auction.
     pub candidates: u64,
     /// How many of them are shown.
     pub slots: u64,
-    /// Mean of a bid, as a share of the item's price.
+    /// Mean of a bid for an item of price 1.
     pub bid: f64,
+    /// How bids follow prices: 1 in proportion, 0 not at all, as where a conversion is worth
+    /// the same to all who advertise.
+    pub bid_elasticity: f64,
     /// Standard deviation of a bid's logarithm, from item to item.
     pub bid_spread: f64,
     /// What a brand spends on a day at most, over all users; 0 means any sum.
@@ -62,10 +65,13 @@ impl Default for MarketConfig {
         MarketConfig {
             seed: 1,
             days: 28,
+            before_days: 0,
             task: "buy".into(),
+            auctions: 1,
             candidates: 20,
             slots: 3,
             bid: 0.1,
+            bid_elasticity: 1.0,
             bid_spread: 0.5,
             budget: 0.0,
             delay_days: 0.5,
@@ -101,7 +107,11 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    fn synth(&self) -> Result<Synth> {
+    /// The log's own settings.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a relation that there is not.
+    pub fn synth(&self) -> Result<Synth> {
         let LogConfig { rows, seed, scenarios, direct_rate, selection, .. } = *self;
         Ok(Synth { rows, seed, scenarios, relation: self.relation.parse()?, direct_rate, selection })
     }
@@ -138,52 +148,60 @@ pub struct MarketReport {
     pub state: State,
 }
 
-/// A market, on the way from day to day.
+/// Who comes, what competes for them, and what comes of it.
 pub struct Market<'a> {
     config: &'a MarketConfig,
-    contract: &'a Contract,
     crowd: Crowd,
     task: usize,
-    study: Study,
-    /// Rows that become known on a later day.
-    open: Vec<(u64, Outcome)>,
-    /// Expected earnings and impressions of each arm, were it to serve all users.
-    expected: Vec<(f64, f64)>,
+    /// By item.
+    bids: Vec<f64>,
 }
 
-struct Outcome {
-    unit: String,
-    arm: usize,
-    day: u64,
-    scenario: String,
-    probability: f64,
-    converted: bool,
-    paid: f64,
+/// An auction for a user's attention.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visit {
+    /// Whose.
+    pub user: usize,
+    /// Which of the user's on this day, from 0.
+    pub number: u64,
+    /// Hour of the day.
+    pub hour: usize,
+    /// What competes, at the first position.
+    pub candidates: Vec<Impression>,
 }
 
-/// One user's visit: an auction.
-struct Visit {
-    user: usize,
-    candidates: Vec<Impression>,
+/// An action that comes of an impression.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Action {
+    /// The task.
+    pub task: &'static str,
+    /// How many days after the impression.
+    pub delay: f64,
+    /// What is paid for it, if anything.
+    pub paid: Option<f64>,
 }
 
-/// Money spent today by brand, of a budget.
-struct Ledger {
-    budget: f64,
+/// Money spent on a day by brand, of a budget.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// `None` for any sum.
+    budget: Option<f64>,
     spent: HashMap<usize, f64>,
 }
 
 impl Ledger {
-    fn new(budget: f64) -> Ledger {
-        Ledger { budget, spent: HashMap::new() }
+    /// Of a share of the market's budgets.
+    pub fn new(config: &MarketConfig, share: f64) -> Ledger {
+        Ledger { budget: (config.budget > 0.0).then_some(config.budget * share), spent: HashMap::new() }
     }
 
     fn has_money(&self, brand: usize) -> bool {
-        self.budget <= 0.0 || self.spent.get(&brand).copied().unwrap_or_default() < self.budget
+        self.budget.is_none_or(|budget| self.spent.get(&brand).copied().unwrap_or_default() < budget)
     }
 
-    fn spend(&mut self, brand: usize, money: f64) {
-        *self.spent.entry(brand).or_default() += money;
+    /// Takes in what was spent since the last look.
+    pub fn spend(&mut self, spent: Vec<(usize, f64)>) {
+        spent.into_iter().for_each(|(brand, money)| *self.spent.entry(brand).or_default() += money);
     }
 }
 
@@ -209,6 +227,9 @@ impl MarketConfig {
         if !(1..=1000).contains(&self.candidates) {
             return wrong("candidates", &self.candidates, "1 to 1000");
         }
+        if !(1..=1000).contains(&self.auctions) {
+            return wrong("auctions", &self.auctions, "1 to 1000");
+        }
         if !(1..=self.candidates).contains(&self.slots) {
             return wrong("slots", &self.slots, "at least 1 and no more than there are candidates");
         }
@@ -220,7 +241,9 @@ impl MarketConfig {
                 return wrong(key, &value, "more than 0");
             }
         }
-        for (key, value) in [("budget", self.budget), ("bid_spread", self.bid_spread)] {
+        for (key, value) in
+            [("budget", self.budget), ("bid_spread", self.bid_spread), ("bid_elasticity", self.bid_elasticity)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 return wrong(key, &value, "0 or more");
             }
@@ -230,268 +253,213 @@ impl MarketConfig {
 }
 
 impl<'a> Market<'a> {
-    /// A market before its first day.
+    /// The market of these settings.
     ///
     /// # Errors
     /// [`Error::Experiment`] for a task that the log has not, or a value out of its range;
     /// [`Error::Config`] for a log that cannot be.
-    pub fn new(config: &'a MarketConfig, contract: &'a Contract, settings: Settings) -> Result<Market<'a>> {
+    pub fn new(config: &'a MarketConfig) -> Result<Market<'a>> {
         config.check()?;
         let crowd = Crowd::new(&config.log.synth()?)?;
         let Some(task) = crowd.task(&config.task) else {
-            return Err(Error::Experiment(format!("market: task: the log has no task `{}`", config.task)));
+            let hint = spelling::hint(&config.task, crowd.tasks());
+            return Err(Error::Experiment(format!("market: task: the log has no task `{}`{hint}", config.task)));
         };
-        let measures = [format!("{} rate", config.task), ECPM.to_string()];
-        let study = Study::new(&measures, std::slice::from_ref(&config.task), settings);
-        let expected = vec![(0.0, 0.0); contract.arms.len()];
-        Ok(Market { config, contract, crowd, task, study, open: Vec::new(), expected })
+        let bid = |item: usize| {
+            let spread = config.bid_spread;
+            let noise = spread * Stream::new(config.seed, "bid").normal(item as u64) - spread * spread / 2.0;
+            config.bid * crowd.price(item).powf(config.bid_elasticity) * noise.exp()
+        };
+        let bids = (0..crowd.items()).map(bid).collect();
+        Ok(Market { config, crowd, task, bids })
     }
 
-    /// Lets the days pass. `score` gives the probability of the task from the impression,
-    /// by an arm's model, of each row.
-    ///
-    /// # Errors
-    /// Those of `score`.
-    pub fn run(mut self, score: &mut dyn FnMut(usize, &Rows) -> Result<Vec<f64>>) -> Result<MarketReport> {
-        let mut state = State::started(0);
-        let mut days = Vec::new();
-        let shares: Vec<(String, f64)> =
-            self.contract.arms.iter().map(|arm| arm.name.clone()).zip(self.contract.shares()).collect();
-        let mut requests = 0;
-        for day in 0..self.config.days {
-            let visits = self.visits(day);
-            requests += visits.len() as u64;
-            let truth = self.serve(day, &state, &visits, score)?;
-            self.learn(day);
-            let report = self.study.report(&shares);
-            let candidates = report.differences.iter().filter(|difference| difference.measure == ECPM);
-            days.push(MarketDay {
-                day,
-                state: state.clone(),
-                units: report.arms.iter().map(|arm| arm.units).collect(),
-                measured: candidates.map(|difference| difference.best().copied()).collect(),
-                truth,
-            });
-            let (evidence, now) = (evidence(&report, requests), (day + 1) * 86_400);
-            let decision = Ramp::next(self.contract, &state, &evidence, now);
-            state = Ramp::apply(self.contract, &state, &decision, now);
-            if let (Decision::Stay(why), Status::Running) = (decision, state.status) {
-                state.reason = why;
-            }
-        }
-        let ecpm: Vec<f64> = self.expected.iter().map(|(earned, shown)| 1e3 * earned / shown).collect();
-        let truth = lifts(&self.expected);
-        Ok(MarketReport { days, measured: self.study.report(&shares), ecpm, truth, state })
+    /// The users and items.
+    pub fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
-    /// Who comes on a day, and what competes for them.
-    fn visits(&self, day: u64) -> Vec<Visit> {
+    /// What is bid for a conversion by an item.
+    pub fn bid(&self, item: usize) -> f64 {
+        self.bids[item]
+    }
+
+    /// Who comes on a day, and what competes for them, by the hour.
+    pub fn visits(&self, day: u64) -> Vec<Visit> {
         let stream = Stream::new(self.config.seed, "visit").part(day);
         let comes = |user: &usize| stream.uniform(*user as u64) < 1.0 - (-self.crowd.activity(*user) / 7.0).exp();
-        let visit = |user: usize| {
+        let candidates = self.config.candidates;
+        let visit = |user: usize, number: u64| {
             let draw = stream.part(user as u64);
+            let from = number * candidates;
+            // A user's auctions of a day are in one scenario, hour and device.
             let first = self.crowd.draw(&draw.part(0));
             let candidate =
                 |place: u64| Impression { user, item: self.crowd.draw(&draw.part(place)).item, position: 1, ..first };
-            Visit { user, candidates: (0..self.config.candidates).map(candidate).collect() }
+            Visit { user, number, hour: first.hour, candidates: (from..from + candidates).map(candidate).collect() }
         };
-        (0..self.crowd.users()).filter(comes).map(visit).collect()
+        let of_user = |user: usize| (0..self.config.auctions).map(move |number| (user, number));
+        let comers = (0..self.crowd.users()).filter(comes).flat_map(of_user);
+        let mut visits: Vec<Visit> = comers.map(|(user, number)| visit(user, number)).collect();
+        visits.sort_by_key(|visit| visit.hour);
+        visits
     }
 
-    fn bid(&self, item: usize) -> f64 {
-        let spread = self.config.bid_spread;
-        let noise = spread * Stream::new(self.config.seed, "bid").normal(item as u64) - spread * spread / 2.0;
-        self.config.bid * self.crowd.price(item) * noise.exp()
-    }
-
-    /// Serves a day's visits, and gives the true lifts on it.
-    fn serve(
-        &mut self,
-        day: u64,
-        state: &State,
-        visits: &[Visit],
-        score: &mut dyn FnMut(usize, &Rows) -> Result<Vec<f64>>,
-    ) -> Result<Vec<f64>> {
-        let arms = self.contract.arms.len();
-        let traffic = match state.status {
-            Status::Running => self.contract.steps[state.step].traffic / 100.0,
-            _ => 1.0,
-        };
-        let shares = self.contract.shares();
-        let mut ledgers: Vec<Ledger> =
-            shares.iter().map(|share| Ledger::new(self.config.budget * share * traffic)).collect();
-        let mut whole: Vec<Ledger> = (0..arms).map(|_| Ledger::new(self.config.budget)).collect();
-        let mut today = vec![(0.0, 0.0); arms];
-        let a_piece = (ROWS / self.config.candidates as usize).max(1);
-        for visits in visits.chunks(a_piece) {
-            let all: Vec<Impression> = visits.iter().flat_map(|visit| visit.candidates.iter().copied()).collect();
-            let rows = Rows::new(self.crowd.rows(&all), "market");
-            let scores = (0..arms).map(|arm| score(arm, &rows)).collect::<Result<Vec<_>>>()?;
-            for (place, visit) in visits.iter().enumerate() {
-                let from = place * visit.candidates.len();
-                let of = |arm: usize| &scores[arm][from..from + visit.candidates.len()];
-                for (arm, (today, ledger)) in today.iter_mut().zip(&mut whole).enumerate() {
-                    let (earned, shown) = self.expect(visit, of(arm), ledger);
-                    *today = (today.0 + earned, today.1 + shown);
-                }
-                let unit = format!("user-{}", visit.user);
-                let place = self.contract.place(state, &unit);
-                if place.takes_part {
-                    self.show(place.arm, unit, visit, of(place.arm), &mut ledgers[place.arm], day);
-                }
-            }
-        }
-        // Days whose rows are never known are not measured.
-        if day + self.config.window_days < self.config.days {
-            self.expected.iter_mut().zip(&today).for_each(|(sum, today)| *sum = (sum.0 + today.0, sum.1 + today.1));
-        }
-        Ok(lifts(&today))
-    }
-
-    /// The winners of an auction, best first, with their place in the list and in the
-    /// candidates.
-    fn winners(&self, visit: &Visit, probabilities: &[f64], ledger: &Ledger) -> Vec<(Impression, usize)> {
+    /// The places of those candidates whose brand has money left.
+    pub fn open(&self, visit: &Visit, ledger: &Ledger) -> Vec<usize> {
         let has_money = |place: &usize| ledger.has_money(self.crowd.brand(visit.candidates[*place].item));
-        let mut order: Vec<(f64, usize)> = (0..visit.candidates.len())
-            .filter(has_money)
-            .map(|place| (self.bid(visit.candidates[place].item) * probabilities[place], place))
-            .collect();
+        (0..visit.candidates.len()).filter(has_money).collect()
+    }
+
+    /// The winners of an auction, best first, by what is predicted of each candidate: their
+    /// places among them.
+    pub fn winners(&self, visit: &Visit, probabilities: &[f64], ledger: &Ledger) -> Vec<usize> {
+        let bid = |place: usize| self.bid(visit.candidates[place].item) * probabilities[place];
+        let mut order: Vec<(f64, usize)> =
+            self.open(visit, ledger).into_iter().map(|place| (bid(place), place)).collect();
         order.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
-        let slots = order.into_iter().take(self.config.slots as usize).zip(1..);
-        slots.map(|((_, place), position)| (Impression { position, ..visit.candidates[place] }, place)).collect()
+        order.into_iter().take(self.config.slots as usize).map(|(_, place)| place).collect()
+    }
+
+    /// What winners earn in expectation, with whose money.
+    pub fn expect(&self, visit: &Visit, winners: &[usize]) -> Vec<(usize, f64)> {
+        let earned = |shown: Impression| {
+            let earned = self.bid(shown.item) * self.crowd.truth(&shown)[self.task] * self.in_time();
+            (self.crowd.brand(shown.item), earned)
+        };
+        shown(visit, winners).map(earned).collect()
+    }
+
+    /// What comes of what a visit on a day is shown: for each winner its actions. A click
+    /// comes at once; what follows it comes later, if at all.
+    pub fn outcomes(&self, day: u64, visit: &Visit, winners: &[usize]) -> Vec<Vec<Action>> {
+        let draw = Stream::new(self.config.seed, "outcome").part(day).part(visit.user as u64);
+        let outcome = |(place, shown): (&usize, Impression)| {
+            // The same for a candidate in every arm, so that arms differ by what they show.
+            let draw = draw.part(visit.number * self.config.candidates + *place as u64);
+            let happens = self.crowd.outcome(&draw, &shown);
+            let later = -self.config.delay_days * draw.part(0).uniform(0).ln();
+            let action = |(task, name): (usize, &'static str)| Action {
+                task: name,
+                delay: if task == 0 { 0.0 } else { later },
+                paid: (task == self.task).then(|| self.bid(shown.item)),
+            };
+            self.crowd.tasks().into_iter().enumerate().filter(|(task, _)| happens[*task]).map(action).collect()
+        };
+        winners.iter().zip(shown(visit, winners)).map(outcome).collect()
     }
 
     /// The share of conversions that come within the window.
     fn in_time(&self) -> f64 {
-        1.0 - (-(self.config.window_days as f64) / self.config.delay_days).exp()
-    }
-
-    /// What an arm would earn by a visit, and to how many impressions.
-    fn expect(&self, visit: &Visit, probabilities: &[f64], ledger: &mut Ledger) -> (f64, f64) {
-        let winners = self.winners(visit, probabilities, ledger);
-        let mut sum = 0.0;
-        for (shown, _) in &winners {
-            let earned = self.bid(shown.item) * self.crowd.truth(shown)[self.task] * self.in_time();
-            ledger.spend(self.crowd.brand(shown.item), earned);
-            sum += earned;
-        }
-        (sum, winners.len() as f64)
-    }
-
-    /// Shows the winners, and draws what comes of it.
-    fn show(&mut self, arm: usize, unit: String, visit: &Visit, probabilities: &[f64], ledger: &mut Ledger, day: u64) {
-        let draw = Stream::new(self.config.seed, "outcome").part(day).part(visit.user as u64);
-        for (shown, place) in self.winners(visit, probabilities, ledger) {
-            // The same for a candidate in every arm, so that arms differ by what they show.
-            let draw = draw.part(place as u64);
-            let happens = draw.uniform(0) < self.crowd.truth(&shown)[self.task];
-            let delay = -self.config.delay_days * draw.uniform(1).ln();
-            let converted = happens && delay < self.config.window_days as f64;
-            let paid = if converted { self.bid(shown.item) } else { 0.0 };
-            ledger.spend(self.crowd.brand(shown.item), paid);
-            let scenario = format!("scenario-{}", shown.scenario);
-            let probability = probabilities[place];
-            let outcome = Outcome { unit: unit.clone(), arm, day, scenario, probability, converted, paid };
-            self.open.push((day + self.config.window_days, outcome));
-        }
-    }
-
-    /// Takes the rows into the study whose window has passed.
-    fn learn(&mut self, today: u64) {
-        let (known, open) = std::mem::take(&mut self.open).into_iter().partition(|(day, _)| *day <= today);
-        self.open = open;
-        let known: Vec<(u64, Outcome)> = known;
-        for (_, outcome) in known {
-            let label = f64::from(u8::from(outcome.converted));
-            self.study.add(&Shown {
-                unit: &outcome.unit,
-                arm: &self.contract.arms[outcome.arm].name,
-                day: outcome.day as i64,
-                scenario: Some(&outcome.scenario),
-                terms: &[(label, 1.0), (1e3 * outcome.paid, 1.0)],
-                predicted: &[Some((outcome.probability, outcome.converted))],
-            });
-        }
+        if self.task == 0 { 1.0 } else { 1.0 - (-(self.config.window_days as f64) / self.config.delay_days).exp() }
     }
 }
 
-/// Each candidate's lift of earnings by impression over the control.
-fn lifts(sums: &[(f64, f64)]) -> Vec<f64> {
+/// Winners as they are shown, each at its position.
+fn shown<'a>(visit: &'a Visit, winners: &'a [usize]) -> impl Iterator<Item = Impression> + 'a {
+    winners.iter().zip(1..).map(|(place, position)| Impression { position, ..visit.candidates[*place] })
+}
+
+/// Each candidate's lift of what is earned by impression over the control, of the first.
+pub fn lifts(sums: &[(f64, f64)]) -> Vec<f64> {
     let by_impression = |(earned, shown): &(f64, f64)| earned / shown;
     sums[1..].iter().map(|candidate| by_impression(candidate) / by_impression(&sums[0]) - 1.0).collect()
-}
-
-/// What a ramp sees. No request fails in a market, and none takes long.
-fn evidence(report: &StudyReport, requests: u64) -> Evidence {
-    let mut evidence = report.evidence(ECPM);
-    for arm in &mut evidence.arms {
-        arm.failures = Some(Count { number: 0, of: requests });
-        arm.unknown = Some(Count { number: 0, of: requests });
-        arm.p99_ms = Some(0.0);
-    }
-    evidence
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CONTRACT: &str = "name = \"t\"\nunit = \"user_id\"\n[[arm]]\nname = \"blind\"\nmodel = \"a\"\nshare = 50\n\
-                            [[arm]]\nname = \"seeing\"\nmodel = \"b\"\nshare = 50\n[[step]]\ntraffic = 20\n\
-                            minimum_hours = 48\n[[step]]\ntraffic = 100\nminimum_hours = 96\n";
-
-    fn config(days: u64, budget: f64) -> MarketConfig {
+    fn config(budget: f64) -> MarketConfig {
         let log = LogConfig { rows: 20_000, ..LogConfig::default() };
-        MarketConfig { days, budget, candidates: 8, slots: 2, task: "click".into(), log, ..MarketConfig::default() }
+        MarketConfig { budget, candidates: 8, slots: 2, task: "cart".into(), log, ..MarketConfig::default() }
     }
 
-    /// Users, items and tasks of the rows, read as a model would.
-    fn truth(crowd: &Crowd, rows: &Rows, sees: bool) -> Vec<f64> {
-        let number = |name: &str| rows.column(name).unwrap().numbers().unwrap();
-        let text = |name: &str| rows.column(name).unwrap().to_text().unwrap();
-        let (users, items, hours) = (number("user_id"), number("item_id"), number("hour"));
-        let (scenarios, devices) = (text("scenario"), text("device"));
-        let row = |row: usize| {
-            let scenario = scenarios.value(row).trim_start_matches("scenario-").parse().unwrap();
-            let device = ["phone", "tablet", "desktop"].iter().position(|name| *name == devices.value(row)).unwrap();
-            let [user, item, hour] = [&users, &items, &hours].map(|column| column[row].unwrap() as usize);
-            let shown = Impression { user, item, scenario, position: 1, hour, device };
-            if sees { crowd.truth(&shown)[0] } else { 0.2 }
-        };
-        (0..rows.len()).map(row).collect()
-    }
-
-    fn run(config: &MarketConfig, sees: [bool; 2]) -> MarketReport {
-        let contract = Contract::parse(CONTRACT).unwrap();
-        let crowd = Crowd::new(&config.log.synth().unwrap()).unwrap();
-        let market = Market::new(config, &contract, Settings::default()).unwrap();
-        market.run(&mut |arm, rows| Ok(truth(&crowd, rows, sees[arm]))).unwrap()
+    /// What is earned by impression on some days where winners are chosen by these scores.
+    fn earned(market: &Market<'_>, days: u64, ledger: &Ledger, score: impl Fn(&Impression) -> f64) -> f64 {
+        let mut sum = (0.0, 0.0);
+        for visit in (0..days).flat_map(|day| market.visits(day)) {
+            let scores: Vec<f64> = visit.candidates.iter().map(&score).collect();
+            let winners = market.winners(&visit, &scores, ledger);
+            let earned = market.expect(&visit, &winners).into_iter().map(|(_, money)| money).sum::<f64>();
+            sum = (sum.0 + earned, sum.1 + winners.len() as f64);
+        }
+        sum.0 / sum.1
     }
 
     #[test]
-    fn who_knows_the_truth_earns_more_and_is_ramped_up() {
-        let report = run(&config(16, 0.0), [false, true]);
-        assert!(report.truth[0] > 0.05, "{:?}", report.truth);
-        let ecpm = &report.measured.differences[1].plain.unwrap();
-        assert!(ecpm.sequence.contains(report.truth[0]), "{ecpm:?} {:?}", report.truth);
-        let steps: Vec<usize> = report.days.iter().map(|day| day.state.step).collect();
-        assert_eq!(steps[..4], [0, 0, 1, 1], "two days at the first step");
-        assert_eq!(report.state.status, Status::Done, "{:?}", report.state);
-        assert!(report.days[1].units.iter().all(|units| *units == 0), "no window has passed yet");
-        assert!(report.measured.sequential_sample_ratio > 1e-3);
+    fn who_knows_the_truth_earns_more() {
+        let config = config(0.0);
+        let market = Market::new(&config).unwrap();
+        let ledger = Ledger::new(&config, 1.0);
+        let knows = earned(&market, 4, &ledger, |shown| market.crowd().truth(shown)[3]);
+        let blind = earned(&market, 4, &ledger, |_| 0.2);
+        assert!(knows > 1.05 * blind, "{knows} {blind}");
     }
 
     #[test]
-    fn equal_models_have_no_true_lift() {
-        let report = run(&config(6, 0.0), [true, true]);
-        assert_eq!((&report.truth[..], &report.days[5].truth[..]), (&[0.0][..], &[0.0][..]));
-        assert_eq!(report, run(&config(6, 0.0), [true, true]), "a market is the same each time");
+    fn a_market_is_the_same_each_time_and_goes_by_the_hour() {
+        let config = MarketConfig { auctions: 3, ..config(0.0) };
+        let visits = |day: u64| Market::new(&config).unwrap().visits(day);
+        assert!(visits(1) == visits(1) && visits(1) != visits(2));
+        assert!(visits(1).is_sorted_by_key(|visit| visit.hour));
+        let of_one: Vec<Visit> = visits(1).into_iter().filter(|visit| visit.user == visits(1)[0].user).collect();
+        assert_eq!(of_one.iter().map(|visit| visit.number).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(of_one[0].candidates != of_one[1].candidates && of_one[0].hour == of_one[1].hour);
     }
 
     #[test]
-    fn budgets_bound_what_is_earned() {
-        let (rich, poor) = (run(&config(6, 0.0), [true, true]), run(&config(6, 1.0), [true, true]));
-        assert!(poor.ecpm[0] < rich.ecpm[0], "{:?} {:?}", poor.ecpm, rich.ecpm);
+    fn a_brand_without_money_does_not_compete() {
+        let config = config(1.0);
+        let market = Market::new(&config).unwrap();
+        let visit = &market.visits(0)[0];
+        let brand = market.crowd().brand(visit.candidates[3].item);
+        let mut ledger = Ledger::new(&config, 0.5);
+        assert!(market.open(visit, &ledger).contains(&3));
+        ledger.spend(vec![(brand, 0.3)]);
+        assert!(market.open(visit, &ledger).contains(&3), "half of a budget of 1 is not spent yet");
+        ledger.spend(vec![(brand, 0.2)]);
+        assert!(!market.open(visit, &ledger).contains(&3));
+        let rich = MarketConfig { budget: 0.0, ..config.clone() };
+        let mut ledger = Ledger::new(&rich, 0.5);
+        ledger.spend(vec![(brand, 1e9)]);
+        assert!(market.open(visit, &ledger).contains(&3));
+    }
+
+    /// Of n impressions with probabilities p as many convert as their sum, within four
+    /// standard errors; and as many in time as the exponential distribution says.
+    #[test]
+    fn outcomes_are_as_frequent_as_what_is_expected_of_them() {
+        let config = config(0.0);
+        let market = Market::new(&config).unwrap();
+        let (mut expected, mut variance, mut paid) = (0.0, 0.0, 0.0);
+        for day in 0..30 {
+            for visit in market.visits(day) {
+                let winners = [0, 1];
+                let truths = market.expect(&visit, &winners);
+                let outcomes = market.outcomes(day, &visit, &winners);
+                for ((place, (_, earned)), actions) in winners.into_iter().zip(truths).zip(outcomes) {
+                    let bid = market.bid(visit.candidates[place].item);
+                    expected += earned / bid;
+                    variance += earned / bid * (1.0 - earned / bid);
+                    let cart = actions.iter().find(|action| action.task == "cart");
+                    assert_eq!(cart.and_then(|cart| cart.paid), cart.map(|_| bid));
+                    paid += f64::from(u8::from(cart.is_some_and(|cart| cart.delay <= config.window_days as f64)));
+                    assert!(actions.iter().all(|action| (action.delay > 0.0) == (action.task != "click")));
+                }
+            }
+        }
+        assert!(paid > 50.0 && (paid - expected).abs() < 4.0 * variance.sqrt(), "{paid} {expected} {variance}");
+    }
+
+    #[test]
+    fn bids_follow_prices_as_they_are_told_to() {
+        let flat = MarketConfig { bid: 2.0, bid_elasticity: 0.0, bid_spread: 0.0, ..config(0.0) };
+        let market = Market::new(&flat).unwrap();
+        assert!((0..market.crowd().items()).all(|item| market.bid(item) == 2.0));
+        let dear = MarketConfig { bid_elasticity: 1.0, ..flat };
+        let market = Market::new(&dear).unwrap();
+        assert!((market.bid(7) - 2.0 * market.crowd().price(7)).abs() < 1e-12);
     }
 
     #[test]
@@ -501,13 +469,13 @@ mod tests {
             ("slots = 50", "market: slots: found 50"),
             ("days = 2", "market: days: found 2, expected more than window_days"),
             ("bid = 0.0", "market: bid: found 0"),
+            ("auctions = 0", "market: auctions: found 0, expected 1 to 1000"),
         ] {
             let said = MarketConfig::parse(text).unwrap_err().to_string();
             assert!(said.contains(words), "{text}: {said}");
         }
-        let contract = Contract::parse(CONTRACT).unwrap();
-        let config = MarketConfig { task: "bye".into(), ..config(6, 0.0) };
-        let said = Market::new(&config, &contract, Settings::default()).err().unwrap().to_string();
-        assert!(said.contains("no task `bye`"), "{said}");
+        let config = MarketConfig { task: "bye".into(), ..config(0.0) };
+        let said = Market::new(&config).err().unwrap().to_string();
+        assert!(said.contains("no task `bye`; did you mean `buy`?"), "{said}");
     }
 }

@@ -17,7 +17,7 @@ mod study;
 
 pub use assignment::{HashVersion, bucket, choose};
 pub use contract::{Arm, Contract, Guard, Place, Step};
-pub use market::{LogConfig, Market, MarketConfig, MarketDay, MarketReport};
+pub use market::{Action, Ledger, LogConfig, Market, MarketConfig, MarketDay, MarketReport, Visit, lifts};
 pub use ramp::{ArmEvidence, Count, Decision, Evidence, Ramp, State, Status};
 pub use study::{
     ArmFigures, Calibration, Correction, Difference, Lift, Scenario, Settings, Shown, Snapshot, Study, StudyReport,

@@ -35,6 +35,10 @@ pub struct State {
     pub step: usize,
     /// Since when, in seconds since 1970.
     pub since: u64,
+    /// When the experiment began, or began anew: what was shown before is no evidence.
+    /// States that do not say so count everything.
+    #[serde(default)]
+    pub began: u64,
     /// How it stands.
     pub status: Status,
     /// Why it stands so, for people.
@@ -44,7 +48,7 @@ pub struct State {
 impl State {
     /// The first step, from `now` on.
     pub fn started(now: u64) -> State {
-        State { step: 0, since: now, status: Status::Running, reason: "started".into() }
+        State { step: 0, since: now, began: now, status: Status::Running, reason: "started".into() }
     }
 }
 
@@ -149,7 +153,8 @@ impl Ramp {
 
     /// The state after a decision, made by a rule or a person.
     pub fn apply(contract: &Contract, state: &State, decision: &Decision, now: u64) -> State {
-        let next = |step: usize, status: Status, reason: String| State { step, since: now, status, reason };
+        let began = state.began;
+        let next = |step: usize, status: Status, reason: String| State { step, since: now, began, status, reason };
         let running = state.status == Status::Running;
         match decision {
             Decision::RollBack(reason) if running => next(state.step, Status::RolledBack, reason.clone()),
@@ -314,6 +319,7 @@ mod tests {
         let (contract, state) = (contract(), State::started(0));
         let second = Ramp::apply(&contract, &state, &Decision::Advance, 24 * HOUR);
         assert_eq!((second.step, second.since, second.status), (1, 24 * HOUR, Status::Running));
+        assert_eq!(second.began, state.began, "a step is no new beginning");
         stays(Ramp::next(&contract, &second, &seen(|_| ()), 71 * HOUR), "47.0 of 48 hours");
         assert_eq!(Ramp::next(&contract, &second, &seen(|_| ()), 72 * HOUR), Decision::Advance);
         let done = Ramp::apply(&contract, &second, &Decision::Advance, 72 * HOUR);
@@ -399,10 +405,12 @@ mod tests {
 
     #[test]
     fn a_state_is_read_as_it_was_written() {
-        let state = State { step: 2, since: 7, status: Status::RolledBack, reason: "p99".into() };
+        let state = State { step: 2, since: 7, began: 5, status: Status::RolledBack, reason: "p99".into() };
         let text = serde_json::to_string(&state).unwrap();
-        assert_eq!(text, r#"{"step":2,"since":7,"status":"rolled-back","reason":"p99"}"#);
+        assert_eq!(text, r#"{"step":2,"since":7,"began":5,"status":"rolled-back","reason":"p99"}"#);
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        let of_before = serde_json::from_str::<State>(&text.replace("\"began\":5,", "")).unwrap();
+        assert_eq!(of_before, State { began: 0, ..state }, "a state of a version that did not know it");
     }
 
     #[test]

@@ -148,15 +148,18 @@ pub struct Columns {
 pub struct Log {
     measures: Measures,
     pub study: Study,
-    /// Rows without an arm, or of another experiment than the one asked for.
+    /// Rows without an arm, of another experiment than the one asked for, or of before it
+    /// began.
     pub took_no_part: u64,
+    /// When the experiment began, in seconds since 1970: rows of before do not count.
+    began: u64,
     experiment: Option<String>,
 }
 
 impl Log {
-    pub fn new(measures: Measures, settings: Settings) -> Log {
+    pub fn new(measures: Measures, settings: Settings, began: u64) -> Log {
         let study = Study::new(&measures.names(), &measures.actions, settings);
-        Log { measures, study, took_no_part: 0, experiment: None }
+        Log { measures, study, took_no_part: 0, began, experiment: None }
     }
 
     /// The experiment's name, if the log has one.
@@ -198,6 +201,11 @@ impl Log {
                 }
                 let Some(unit) = &units[row] else { return Err(unit_column.error(row, "a unit").into()) };
                 let Some(time) = times[row] else { return Err(time_column.error(row, "a time").into()) };
+                let time = seconds(time);
+                if time < self.began as f64 {
+                    self.took_no_part += 1;
+                    continue;
+                }
                 let scenario = scenarios.as_ref().and_then(|scenarios| scenarios[row].as_deref());
                 let (terms, predicted) = (&terms[row], &predicted[row]);
                 self.study.add(&Shown { unit, arm, day: day(time), scenario, terms, predicted });
@@ -243,10 +251,13 @@ impl Log {
     }
 }
 
-/// The day of a time in seconds since 1970, or in milli-, micro- or nanoseconds, which
+/// The seconds of a time since 1970 in seconds, or in milli-, micro- or nanoseconds, which
 /// no other time is so large as.
-fn day(time: f64) -> i64 {
-    let seconds = (0..3).fold(time, |time, _| if time.abs() >= 1e11 { time / 1e3 } else { time });
+fn seconds(time: f64) -> f64 {
+    (0..3).fold(time, |time, _| if time.abs() >= 1e11 { time / 1e3 } else { time })
+}
+
+fn day(seconds: f64) -> i64 {
     (seconds / SECONDS_A_DAY).floor() as i64
 }
 
@@ -264,7 +275,7 @@ mod tests {
     fn a_day_is_told_from_times_in_any_unit() {
         // 2026-11-27T07:00:00Z is 1,795,762,800 seconds; its midnight is day 20,784.
         for time in [1_795_762_800.0, 1_795_762_800e3, 1_795_762_800e6, 1_795_762_800e9] {
-            assert_eq!(day(time), 20_784, "{time}");
+            assert_eq!(day(seconds(time)), 20_784, "{time}");
         }
         assert_eq!(day(-1.0), -1);
     }

@@ -256,10 +256,9 @@ fn total(value: Option<f64>) -> f64 {
 }
 
 fn of_log(log: &Path) -> Result<Vec<Segment>> {
-    let segments = read::segments(log)?;
-    match segments.is_empty() && !log.join(".lock").exists() {
-        true => Err(Error::unfit(log, "is no log: there is no segment such as 00000001.log in it")),
-        false => Ok(segments),
+    match read::is_log(log)? {
+        true => read::segments(log),
+        false => Err(Error::unfit(log, "is no log: there is no segment such as 00000001.log in it")),
     }
 }
 

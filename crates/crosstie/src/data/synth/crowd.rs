@@ -35,6 +35,11 @@ impl Crowd {
         self.world.users.len()
     }
 
+    /// Number of items.
+    pub fn items(&self) -> usize {
+        self.world.items.len()
+    }
+
     /// Sessions a week of a user.
     pub fn activity(&self, user: usize) -> f64 {
         self.world.users[user].activity
@@ -64,6 +69,16 @@ impl Crowd {
     /// The place of a task in [`Crowd::truth`].
     pub fn task(&self, name: &str) -> Option<usize> {
         TASKS.iter().position(|task| *task == name)
+    }
+
+    /// The tasks, every parent before its children.
+    pub fn tasks(&self) -> [&'static str; 5] {
+        TASKS
+    }
+
+    /// What comes of an impression: whether each task happens.
+    pub fn outcome(&self, stream: &Stream, impression: &Impression) -> [bool; 5] {
+        self.world.outcome(stream, &self.world.truth(impression))
     }
 
     /// The true probability of each task from the impression.

@@ -199,7 +199,11 @@ impl World {
 
     /// What happened on a row: one label per task.
     pub fn labels(&self, row: u64, truth: &Truth) -> [bool; 5] {
-        let draw = self.labels.part(row);
+        self.outcome(&self.labels.part(row), truth)
+    }
+
+    /// What happens of an impression with these probabilities, as a stream draws it.
+    pub fn outcome(&self, draw: &Stream, truth: &Truth) -> [bool; 5] {
         let mut labels = [false; 5];
         for task in 0..TASKS.len() {
             let parent = PARENTS[task].is_none_or(|parent| labels[parent]);
