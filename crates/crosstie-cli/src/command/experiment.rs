@@ -144,7 +144,7 @@ fn known(kept: &Kept, evidence: &Evidence) -> String {
     let names: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut text = table::table(&names, kept.contract.arms.iter().zip(&evidence.arms).map(row));
     if let Some(p) = evidence.sample_ratio {
-        text += &format!("\nChance makes arms so uneven with p = {p:.3}.\n");
+        text += &format!("\n\nSample ratio: p = {p:.3}\n");
     }
     text
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use crosstie::Error;
 use crosstie::durable::NewFile;
-use crosstie::experiment::{Contract, MarketConfig, MarketReport, Status};
+use crosstie::experiment::{ArmFigures, Contract, MarketConfig, MarketReport, Status};
 use crosstie_serve::market;
 
 use super::abtest::told::{interval, lift};
@@ -133,7 +133,20 @@ fn told(report: &MarketReport, contract: &Contract) -> String {
             ),
         };
         let name = &difference.arm;
-        text += &table::wrapped(&format!("{name}: the true lift of eCPM is {}; {found}", lift(*truth)), 0);
+        let needed = difference.best().map_or(String::new(), |found| {
+            let of_both = |arm: &&ArmFigures| arm.name == *control || arm.name == *name;
+            let units = report.measured.arms.iter().filter(of_both).map(|arm| arm.units).sum();
+            let all = table::count(units);
+            let least = lift(found.least_detectable);
+            let so_many = table::count(found.units_needed(units, *truth) as u64);
+            match *truth == 0.0 {
+                true => format!("; {all} units find a lift of {least} with a probability of 80 %"),
+                false => format!(
+                    "; {all} units find a lift of {least} with a probability of 80 %, the true one takes {so_many}"
+                ),
+            }
+        });
+        text += &table::wrapped(&format!("{name}: the true lift of eCPM is {}; {found}{needed}", lift(*truth)), 0);
         text.push('\n');
     }
     text.trim_end().into()

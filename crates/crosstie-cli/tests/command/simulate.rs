@@ -34,7 +34,9 @@ fn two_models_meet_in_a_market() {
     assert_eq!((&days[1]["state"]["step"], &days[2]["state"]["step"]), (&0.into(), &1.into()), "after 48 hours");
     assert!(report["truth"][0].as_f64().unwrap().abs() < 1.0 && report["ecpm"][0].as_f64().unwrap() > 0.0);
     // What the server was shown is there to be looked at.
-    place.ok("experiment status work/experiments/t.toml --log work/log --window 2d").prints(&["better (strong)"]);
+    place
+        .ok("experiment status work/experiments/t.toml --log work/log --window 2d")
+        .prints(&["better", "Sample ratio"]);
     place.ok("abtest work/log --window 2d --experiment t.toml --value click_value").prints(&["click rate", "eCPM"]);
     place.run(&format!("{arguments} --out work")).exit(1).says(&["work", "name another directory with --out"]);
     place.run("simulate market.toml --experiment t.toml --arm control=weak").exit(1).says(&["serves the arm `better`"]);

@@ -38,12 +38,12 @@ pub fn logs(own: &Path, all: Option<&Path>) -> Result<Vec<PathBuf>> {
 /// once. A request that several logs tell of counts once.
 ///
 /// # Errors
-/// Those of [`Joined::read`] and [`Joined::each`].
+/// Those of [`Joined::without_features`] and [`Joined::each`].
 pub fn read(contract: &Contract, state: &State, logs: &[PathBuf], window: Duration) -> Result<Evidence> {
     let tasks: Vec<String> = contract.guard.calibration.keys().cloned().collect();
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
     let question = Question::of_ramp(contract, state, &tasks, window);
-    let mut evidence = question.report(&question.ask(&Joined::read(logs)?, None)?).evidence(ECPM);
+    let mut evidence = question.report(&question.ask(&Joined::without_features(logs)?, None)?).evidence(ECPM);
     tally::read(contract, state, logs)?.add_to(&mut evidence);
     Ok(evidence)
 }

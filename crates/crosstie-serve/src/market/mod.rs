@@ -4,12 +4,12 @@
 //! Visits of an hour are requests to `POST /v1/rank` of a server without ports
 //! ([`Portless`]): the arm of their unit, the version that is served, the ranking, the
 //! exposure in the log are what any request gets. What comes of it is told by
-//! `POST /v1/feedback` when its hour has come. At the end of each day the server looks at
-//! its experiments, reads the evidence from its log, and the ramp moves, or does not. What
-//! is reported as measured is read from the log, too.
+//! `POST /v1/feedback` when its hour has come. At the end of a day the server looks at its
+//! experiments, reads the evidence from its log, and the ramp moves, or does not. What is
+//! reported as measured is read from the log, too.
 //!
 //! Two things are not the server's: time, in which nothing takes any, and the true lift, for
-//! which the arms' models score all visits by the library.
+//! which the arms' models score all visits, or a share of them, by the library.
 
 mod objects;
 
@@ -115,7 +115,7 @@ struct Purses {
     arms: Vec<Ledger>,
     /// Of all others.
     others: Ledger,
-    /// Of all, were an arm to serve them.
+    /// Of those visits that tell what is true, were an arm to serve all.
     whole: Vec<Ledger>,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Simulation<'a> {
                 self.ask(day, visits, state, &mut purses)?;
             }
             if state.is_some() {
-                self.truth(of_hour, &mut purses.whole, &mut today)?;
+                self.truth(day, of_hour, &mut purses.whole, &mut today)?;
             }
         }
         // What is not known at the end is not measured.
@@ -231,7 +231,7 @@ impl<'a> Simulation<'a> {
         Purses {
             arms: shares.iter().map(|share| Ledger::new(self.config, share * part)).collect(),
             others: Ledger::new(self.config, 1.0 - part),
-            whole: shares.iter().map(|_| Ledger::new(self.config, 1.0)).collect(),
+            whole: shares.iter().map(|_| Ledger::new(self.config, self.config.truth_share)).collect(),
         }
     }
 
@@ -309,8 +309,15 @@ impl<'a> Simulation<'a> {
     }
 
     /// Adds what each arm would earn by some visits, and to how many impressions.
-    fn truth(&mut self, visits: &[Visit], whole: &mut [Ledger], today: &mut [(f64, f64)]) -> Result<(), MarketError> {
+    fn truth(
+        &mut self,
+        day: u64,
+        visits: &[Visit],
+        whole: &mut [Ledger],
+        today: &mut [(f64, f64)],
+    ) -> Result<(), MarketError> {
         let mut spent = vec![Vec::new(); whole.len()];
+        let visits: Vec<&Visit> = visits.iter().filter(|visit| self.market.tells_truth(day, visit)).collect();
         for visits in visits.chunks((ROWS / self.config.candidates as usize).max(1)) {
             let all: Vec<Impression> = visits.iter().flat_map(|visit| visit.candidates.iter().copied()).collect();
             let rows = Rows::new(self.market.crowd().rows(&all), "market");
@@ -336,7 +343,10 @@ impl<'a> Simulation<'a> {
         self.tell_until(midnight)?;
         self.clock.set(START.after(midnight));
         self.server.flush()?;
-        self.server.state().experiments.check();
+        let of_experiment = (day + 1).checked_sub(self.config.before_days).filter(|days| *days > 0);
+        if of_experiment.is_some_and(|days| days % self.config.check_days == 0) {
+            self.server.state().experiments.check();
+        }
         Ok(())
     }
 
@@ -355,7 +365,7 @@ impl<'a> Simulation<'a> {
             settings: Settings::default(),
         };
         let before = (self.config.before_days > 0).then_some(START);
-        let measured = question.report(&question.ask(&Joined::read(&log)?, before)?);
+        let measured = question.report(&question.ask(&Joined::without_features(&log)?, before)?);
         let days =
             days.into_iter().enumerate().map(|(day, (state, truth))| self.day(day as u64, state, truth, &measured));
         let days = days.collect();

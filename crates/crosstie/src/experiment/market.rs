@@ -35,6 +35,8 @@ pub struct MarketConfig {
     /// Days before it, on which the control serves all: what units did then explains part of
     /// what they do later (CUPED).
     pub before_days: u64,
+    /// Days from one look of the ramp at the evidence to the next.
+    pub check_days: u64,
     /// What advertisers pay for: a task of the log.
     pub task: String,
     /// Auctions in a visit.
@@ -56,6 +58,8 @@ pub struct MarketConfig {
     pub delay_days: f64,
     /// Days after which a conversion is no longer counted, and a row is known.
     pub window_days: u64,
+    /// Of the visits, how many every arm's model scores to tell what is true: 1 for all.
+    pub truth_share: f64,
     /// The log whose users and items they are: the settings of `crosstie synth`.
     pub log: LogConfig,
 }
@@ -66,6 +70,7 @@ impl Default for MarketConfig {
             seed: 1,
             days: 28,
             before_days: 0,
+            check_days: 1,
             task: "buy".into(),
             auctions: 1,
             candidates: 20,
@@ -76,6 +81,7 @@ impl Default for MarketConfig {
             budget: 0.0,
             delay_days: 0.5,
             window_days: 2,
+            truth_share: 1.0,
             log: LogConfig::default(),
         }
     }
@@ -233,6 +239,12 @@ impl MarketConfig {
         if !(1..=self.candidates).contains(&self.slots) {
             return wrong("slots", &self.slots, "at least 1 and no more than there are candidates");
         }
+        if !(self.truth_share > 0.0 && self.truth_share <= 1.0) {
+            return wrong("truth_share", &self.truth_share, "more than 0 and at most 1");
+        }
+        if self.check_days == 0 {
+            return wrong("check_days", &self.check_days, "1 or more");
+        }
         if self.days <= self.window_days {
             return wrong("days", &self.days, "more than window_days");
         }
@@ -303,6 +315,12 @@ impl<'a> Market<'a> {
         let mut visits: Vec<Visit> = comers.map(|(user, number)| visit(user, number)).collect();
         visits.sort_by_key(|visit| visit.hour);
         visits
+    }
+
+    /// Whether a visit on a day is one of those that tell what is true.
+    pub fn tells_truth(&self, day: u64, visit: &Visit) -> bool {
+        let draw = Stream::new(self.config.seed, "truth").part(day).part(visit.user as u64);
+        draw.uniform(visit.number) < self.config.truth_share
     }
 
     /// The places of those candidates whose brand has money left.
@@ -470,12 +488,14 @@ mod tests {
             ("days = 2", "market: days: found 2, expected more than window_days"),
             ("bid = 0.0", "market: bid: found 0"),
             ("auctions = 0", "market: auctions: found 0, expected 1 to 1000"),
+            ("truth_share = 0.0", "market: truth_share: found 0, expected more than 0 and at most 1"),
+            ("check_days = 0", "market: check_days: found 0"),
         ] {
             let said = MarketConfig::parse(text).unwrap_err().to_string();
             assert!(said.contains(words), "{text}: {said}");
         }
         let config = MarketConfig { task: "bye".into(), ..config(0.0) };
         let said = Market::new(&config).err().unwrap().to_string();
-        assert!(said.contains("no task `bye`; did you mean `buy`?"), "{said}");
+        assert!(said.contains("no task `bye`; there are: click, like"), "{said}");
     }
 }

@@ -101,6 +101,19 @@ impl Joined {
     /// [`Error::Unfit`] for a directory that is no log or of a newer format,
     /// [`Error::File`] for a record that is whole and none of ours, [`Error::Io`].
     pub fn read(logs: &[PathBuf]) -> Result<Joined> {
+        Joined::read_through(logs, true)
+    }
+
+    /// The same for those who ask for no table: features are not looked at, which takes most
+    /// of the time.
+    ///
+    /// # Errors
+    /// As of [`Joined::read`].
+    pub fn without_features(logs: &[PathBuf]) -> Result<Joined> {
+        Joined::read_through(logs, false)
+    }
+
+    fn read_through(logs: &[PathBuf], features: bool) -> Result<Joined> {
         let mut joined = Joined {
             segments: Vec::new(),
             exposures: Vec::new(),
@@ -121,6 +134,9 @@ impl Joined {
                         Event::Segment(_) => {}
                         Event::Exposure(exposure) => {
                             joined.expose(&exposure, number, record.offset, record.length);
+                            if features {
+                                joined.describe(&exposure);
+                            }
                         }
                         Event::Feedback(feedback) => joined.hear(feedback, &mut actions),
                     }
@@ -141,14 +157,18 @@ impl Joined {
                 self.tasks.insert(task.clone());
             }
         }
+        let request = key(&[&exposure.request]);
+        self.exposures.push(Place { time: exposure.time, request, segment, offset, length });
+    }
+
+    /// Takes notice of what features hold.
+    fn describe(&mut self, exposure: &Exposure) {
         let own = exposure.candidates.iter().map(|candidate| &candidate.features);
         for features in exposure.user.iter().chain(&exposure.context).chain(own) {
             for (name, value) in features.values() {
                 self.features.entry(name).or_default().add(&value);
             }
         }
-        let request = key(&[&exposure.request]);
-        self.exposures.push(Place { time: exposure.time, request, segment, offset, length });
     }
 
     fn hear(&mut self, feedback: Feedback, actions: &mut HashMap<String, u32>) {
