@@ -241,16 +241,20 @@ struct Watch {
 }
 
 impl Watch {
-    fn tell(&mut self, about: String, message: String) {
-        if self.told.get(&about) != Some(&message) {
+    fn tell(&mut self, about: &str, message: String) {
+        if self.is_new(about, &message) {
             tracing::warn!("{message}");
-            self.told.insert(about, message);
         }
+    }
+
+    /// Whether something else was said last.
+    fn is_new(&mut self, about: &str, message: &str) -> bool {
+        self.told.insert(about.into(), message.into()).is_none_or(|last| last != message)
     }
 
     fn look_and_tell(&mut self) {
         if let Err(error) = self.look() {
-            self.tell(FILES.into(), format!("{error}; the experiment goes on as it was"));
+            self.tell(FILES, format!("{error}; the experiment goes on as it was"));
         }
     }
 
@@ -299,13 +303,14 @@ impl Watch {
             let evidence = match self.evidence(experiment) {
                 Ok(evidence) => evidence,
                 Err(error) => {
-                    self.tell(name.clone(), format!("experiment `{name}`: no evidence: {error}"));
+                    self.tell(name, format!("experiment `{name}`: no evidence: {error}"));
                     continue;
                 }
             };
             let now = self.clock.seconds();
             match Ramp::next(contract, &experiment.state, &evidence, now) {
-                Decision::Stay(why) => self.tell(name.clone(), format!("experiment `{name}` stays: {why}")),
+                Decision::Stay(why) if self.is_new(name, &why) => tracing::info!("experiment `{name}` stays: {why}"),
+                Decision::Stay(_) => {}
                 decision => {
                     // Another server, or a person, may have changed it in the meantime; that
                     // counts more.
@@ -315,7 +320,7 @@ impl Watch {
                     };
                     match experiment.kept.change(now, change) {
                         Ok(state) => tracing::warn!("experiment `{name}`: {:?}: {}", state.status, state.reason),
-                        Err(error) => self.tell(name.clone(), format!("experiment `{name}`: {error}")),
+                        Err(error) => self.tell(name, format!("experiment `{name}`: {error}")),
                     }
                 }
             }

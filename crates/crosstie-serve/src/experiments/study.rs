@@ -4,7 +4,7 @@ use crosstie::Result;
 use crosstie::experiment::{Contract, Settings, Shown, State, Study, StudyReport};
 
 use crate::log::join::Joined;
-use crate::log::{Exposure, Time};
+use crate::log::{Exposure, Features, Time};
 
 /// What the study calls what was earned for a thousand candidates shown.
 pub const ECPM: &str = "eCPM";
@@ -54,16 +54,13 @@ impl<'a> Question<'a> {
         let began = Time(i64::try_from(self.began).unwrap_or(i64::MAX).saturating_mul(1_000_000));
         let passed = joined.newest().map_or(Time(i64::MIN), |newest| newest.after(-self.window));
         joined.each(|exposure, outcomes| {
-            let known = exposure.time <= passed;
-            let past = exposure.time < began;
-            let unit = match past {
-                true => exposure.unit.clone().or_else(|| self.unit_of(&exposure)),
-                false => exposure.unit.clone(),
-            };
-            let (Some(unit), day) = (unit, exposure.time.0.div_euclid(86_400_000_000)) else { return Ok(()) };
-            if past && !before.is_some_and(|before| exposure.time >= before) {
+            let (known, past) = (exposure.time <= passed, exposure.time < began);
+            if past && before.is_none_or(|before| exposure.time < before) {
                 return Ok(());
             }
+            let own = || self.unit_of(&exposure).filter(|_| past);
+            let Some(unit) = exposure.unit.clone().or_else(own) else { return Ok(()) };
+            let day = exposure.time.0.div_euclid(86_400_000_000);
             let arm = exposure.arm.as_ref().filter(|_| exposure.experiment.as_ref() == Some(&self.contract.name));
             let end = exposure.time.after(self.window);
             for (place, candidate) in exposure.candidates.iter().enumerate() {
@@ -97,11 +94,7 @@ impl<'a> Question<'a> {
 
     /// The experiment's unit, of a request that was no part of it.
     fn unit_of(&self, exposure: &Exposure) -> Option<String> {
-        let of = |features: &crate::log::Features| match features.values().get(&self.contract.unit)? {
-            serde_json::Value::String(text) => Some(text.clone()),
-            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Some(value.to_string()),
-            _ => None,
-        };
+        let of = |features: &Features| features.text(&self.contract.unit);
         exposure.user.as_ref().and_then(of).or_else(|| exposure.context.as_ref().and_then(of))
     }
 

@@ -104,6 +104,21 @@ impl Features {
     pub fn values(&self) -> Map<String, Value> {
         serde_json::from_str(self.0.get()).unwrap_or_default()
     }
+
+    /// The value of one of them, as text; `None` where it is no text, number or truth value.
+    pub fn text(&self, name: &str) -> Option<String> {
+        text_of(&self.0, name)
+    }
+}
+
+/// The value of a key in the text of a JSON object, as [`Features::text`] tells it.
+pub(crate) fn text_of(object: &RawValue, name: &str) -> Option<String> {
+    let values: Map<String, Value> = serde_json::from_str(object.get()).ok()?;
+    match values.get(name)? {
+        Value::String(text) => Some(text.clone()),
+        value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
+        _ => None,
+    }
 }
 
 impl From<&RawValue> for Features {

@@ -40,6 +40,7 @@ use std::thread::JoinHandle;
 use crosstie::{Error, Result, durable};
 use tokio::sync::oneshot;
 
+pub(crate) use event::text_of;
 pub use event::{Candidate, CandidateName, Event, Exposure, Features, Feedback, SegmentHead};
 pub use read::{Damage, Record, Segment, is_log, segments};
 pub use settings::{Exposures, LogSettings};

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::failure::Failure;
+use crate::log::text_of;
 
 /// One user, one context and the candidates to rank for them.
 ///
@@ -75,15 +76,7 @@ impl Request {
 impl Request {
     /// The value of a field that all candidates have in common, as text.
     pub fn common(&self, field: &str) -> Option<String> {
-        let of = |object: &Option<Box<RawValue>>| {
-            let fields: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(object.as_ref()?.get()).ok()?;
-            match fields.get(field)? {
-                serde_json::Value::String(text) => Some(text.clone()),
-                value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Some(value.to_string()),
-                _ => None,
-            }
-        };
+        let of = |object: &Option<Box<RawValue>>| text_of(object.as_ref()?, field);
         of(&self.user).or_else(|| of(&self.context))
     }
 }
