@@ -71,7 +71,15 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0 OR MIT" },
         },
         "paths": paths,
-        "components": { "schemas": schemas() },
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "key": { "type": "apiKey", "in": "header", "name": "x-api-key" },
+            },
+        },
+        // Where the server has no keys, everybody may ask.
+        "security": [{}, { "bearer": [] }, { "key": [] }],
     })
 }
 
@@ -92,15 +100,20 @@ fn operation(about: &About, path: &str) -> Value {
     let mut responses = json!({ "200": success });
     let mut failures = vec![(429, "As many requests as may wait do"), (500, "A mistake of the server")];
     failures.extend([(401, "Nobody whom the server knows"), (403, "Not allowed")]);
-    if path.contains('{') || about.path == "/v1/rank" {
+    if path.contains('{') || path == "/v1/rank" {
         failures.extend([(404, "No such model or version"), (503, "Not ready"), (504, "Not answered in time")]);
     }
-    if path == "/v2/health/ready" {
-        failures.push((503, "Not ready"));
+    match path {
+        "/v2/health/ready" => failures.push((503, "Not ready")),
+        "/v1/feedback" => failures.extend([(404, "There is no log"), (503, "The log cannot be written now")]),
+        _ => {}
+    }
+    if about.method == Method::POST || path.contains('{') {
+        failures.push((400, "What is wrong, where, and what was expected"));
     }
     if about.method == Method::POST {
-        failures.extend([(400, "What is wrong, where, and what was expected"), (408, "The body did not arrive")]);
-        failures.extend([(413, "Beyond a limit"), (415, "An encoding that is not read")]);
+        failures.extend([(408, "The body did not arrive"), (413, "Beyond a limit")]);
+        failures.push((415, "An encoding that is not read"));
     }
     for (status, description) in failures {
         responses[status.to_string()] = json!({ "description": description, "content": content("Failure") });
@@ -119,7 +132,29 @@ fn operation(about: &About, path: &str) -> Value {
     if let Some((name, required)) = about.body {
         operation["requestBody"] = json!({ "required": required, "content": content(name) });
     }
+    if path.ends_with("/infer") {
+        describe_binary(&mut operation);
+    }
+    if matches!(path, "/v2/health/live" | "/v2/health/ready") {
+        operation["security"] = json!([]);
+    }
     operation
+}
+
+/// The extension of binary tensors: behind the JSON of a body, in both directions.
+fn describe_binary(operation: &mut Value) {
+    let length = json!({
+        "description": "Bytes of the body's JSON, where binary tensors follow it",
+        "schema": { "type": "integer", "minimum": 0 },
+    });
+    let mut parameter = length.clone();
+    (parameter["name"], parameter["in"]) = ("Inference-Header-Content-Length".into(), "header".into());
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(parameter);
+    }
+    let success = &mut operation["responses"]["200"];
+    success["headers"] = json!({ "Inference-Header-Content-Length": length });
+    success["content"]["application/octet-stream"] = json!({});
 }
 
 fn schemas() -> Value {
@@ -139,16 +174,22 @@ fn schemas() -> Value {
 
 /// What `POST /v1/feedback` takes and gives, as [`feedback`](crate::http) reads it.
 fn feedback() -> Value {
-    let text = json!({ "type": "string", "maxLength": 256 });
+    // Without control characters.
+    let pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
+    let text = json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": pattern });
     let whole = json!({ "type": "integer", "minimum": 0 });
+    let place = json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX });
+    let moment = json!({ "type": "string", "format": "date-time" });
+    let seconds = json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 253_402_300_800_u64 });
+    let nothing = json!({ "type": "null" });
     let event = json!({
         "type": "object",
         "required": ["request", "candidate", "action"],
         "additionalProperties": false,
         "properties": {
-            "request": text, "candidate": { "oneOf": [whole, text] }, "action": text,
-            "value": { "type": ["number", "null"] }, "time": { "type": ["string", "number", "null"] },
-            "event": { "type": ["string", "null"], "maxLength": 256 },
+            "request": text, "candidate": { "oneOf": [place, text] }, "action": text,
+            "value": { "type": ["number", "null"] }, "time": { "oneOf": [moment, seconds, nothing] },
+            "event": { "oneOf": [text, nothing] },
         },
     });
     json!({

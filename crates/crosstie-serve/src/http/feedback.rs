@@ -14,7 +14,7 @@ use crate::failure::{Failure, Fault};
 use crate::log::{Accepted, CandidateName, Feedback, Time};
 use crate::state;
 
-/// Bytes of a name or an id, at most.
+/// Characters of a name or an id, at most.
 const LONGEST: usize = 256;
 
 const KEYS: [&str; 6] = ["request", "candidate", "action", "value", "time", "event"];
@@ -95,8 +95,8 @@ impl Keys<'_> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Err(self.wrong(key, "a text that is not empty")),
-            Some(Value::String(text)) if text.len() > LONGEST => {
-                Err(self.wrong(key, &format!("a text of at most {LONGEST} bytes")))
+            Some(Value::String(text)) if text.chars().count() > LONGEST => {
+                Err(self.wrong(key, &format!("a text of at most {LONGEST} characters")))
             }
             Some(Value::String(text)) if text.chars().any(char::is_control) => {
                 Err(self.wrong(key, "a text without control characters"))
