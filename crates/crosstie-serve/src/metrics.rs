@@ -5,6 +5,9 @@
 //! microseconds, and besides there is what models are known to suffer from: values
 //! that training did not know, values that are missing, predictions that move.
 
+mod arms;
+mod logged;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,8 +33,12 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use arms::Arms;
+use logged::Logged;
+
 use crate::engine::Stages;
-use crate::observe::{Answered, Observe};
+use crate::log;
+use crate::observe::{Answered, ArmAnswered, Observe};
 use crate::repository::Version;
 
 type Seconds = Family<Model, Histogram, fn() -> Histogram>;
@@ -53,6 +60,8 @@ pub struct Metrics {
     load_failures: Family<Named, Counter>,
     predictions: Family<Task, Sum>,
     predicted: Family<Task, Counter>,
+    arms: Arms,
+    log: Logged,
     fields: [Family<Field, Counter>; 4],
     training: [Family<Field, Share>; 2],
     /// One for each version that is served.
@@ -98,6 +107,17 @@ struct Field {
     field: String,
 }
 
+/// What is looked up when figures are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    /// Requests that wait for a compute thread.
+    pub waiting: usize,
+    /// What was logged, if there is a log.
+    pub log: Option<log::Counts>,
+    /// The experiments that there are.
+    pub experiments: Vec<String>,
+}
+
 impl Metrics {
     /// Nothing counted yet.
     pub fn new() -> Metrics {
@@ -114,6 +134,8 @@ impl Metrics {
             load_failures: Family::default(),
             predictions: Family::default(),
             predicted: Family::default(),
+            arms: Arms::new(),
+            log: Logged::default(),
             fields: std::array::from_fn(|_| Family::default()),
             training: std::array::from_fn(|_| Family::default()),
             meters: Arc::default(),
@@ -147,6 +169,8 @@ impl Metrics {
         let help = "Sum of the predicted probabilities from the impression";
         of.register("prediction_sum", help, self.predictions.clone());
         of.register("prediction", "Predicted probabilities", self.predicted.clone());
+        self.arms.register(of);
+        self.log.register(of);
         let [values, unknown, rows, missing] = &self.fields;
         of.register("field_values", "Values of an embedded field that are there", values.clone());
         of.register("field_unknown_values", "Those of them that training did not know", unknown.clone());
@@ -232,11 +256,14 @@ impl Metrics {
         text
     }
 
-    /// `GET /metrics`. `waiting` tells how many requests wait for a thread.
-    pub fn router(&self, waiting: impl Fn() -> usize + Clone + Send + Sync + 'static) -> Router {
+    /// `GET /metrics`.
+    pub fn router(&self, now: impl Fn() -> Now + Clone + Send + Sync + 'static) -> Router {
         let metrics = self.clone();
         let all = move || async move {
-            metrics.pending.set(waiting() as i64);
+            let Now { waiting, log, experiments } = now();
+            metrics.pending.set(waiting as i64);
+            metrics.log.set(&log.unwrap_or_default());
+            metrics.arms.keep(&experiments);
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(CONTENT_TYPE, kind)], metrics.text()).into_response()
         };
@@ -269,6 +296,10 @@ impl Observe for Metrics {
         } else if let Some(meter) = answered.version.and_then(|version| self.meter_of(version)) {
             meter.answered(answered);
         }
+    }
+
+    fn arm_answered(&self, answered: &ArmAnswered<'_>) {
+        self.arms.count(answered);
     }
 
     fn loaded(&self, version: &Version, _: Duration) {

@@ -52,6 +52,24 @@ pub struct Answered<'a> {
     pub failure: Option<&'a Failure>,
 }
 
+/// A request of a unit that takes part in an experiment is over.
+#[derive(Clone, Copy, Debug)]
+pub struct ArmAnswered<'a> {
+    /// The experiment.
+    pub experiment: &'a str,
+    /// The unit's arm.
+    pub arm: &'a str,
+    /// From when it was read to when it was answered or refused; `None` where the arm's model
+    /// is not served.
+    pub took: Option<Duration>,
+    /// Whether that it has no answer is a fault of ours.
+    pub failed: bool,
+    /// Candidates that were scored.
+    pub rows: usize,
+    /// By task, the sum of their predicted probabilities from the impression.
+    pub predictions: &'a [(String, f64)],
+}
+
 /// Who is told. Nothing here may take long: it is called where requests are answered.
 pub trait Observe: std::fmt::Debug + Send + Sync {
     /// Rows were encoded; called on the compute thread.
@@ -66,6 +84,11 @@ pub trait Observe: std::fmt::Debug + Send + Sync {
 
     /// A request is over.
     fn answered(&self, answered: &Answered<'_>) {
+        let _ = answered;
+    }
+
+    /// A request of a unit that takes part in an experiment is over.
+    fn arm_answered(&self, answered: &ArmAnswered<'_>) {
         let _ = answered;
     }
 

@@ -20,7 +20,7 @@ use crate::edge::{EdgeError, Limits, Listener, Tls};
 use crate::engine::Engine;
 use crate::experiments::Experiments;
 use crate::log::{Log, Refusal};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Now};
 use crate::observe::{Observe, Observers};
 use crate::rank::Formula;
 use crate::repository::{Repository, State as VersionState};
@@ -104,11 +104,8 @@ impl Server {
         let (ending, _) = watch::channel(false);
         let close = Timeouts::of(state.settings.timeouts.close_seconds);
         let shared = Arc::clone(&state);
-        let routers = [
-            http::router(Arc::clone(&state)),
-            grpc::router(Arc::clone(&state)),
-            metrics.router(move || shared.engine.waiting()),
-        ];
+        let routers =
+            [http::router(Arc::clone(&state)), grpc::router(Arc::clone(&state)), metrics.router(move || now(&shared))];
         let [http, grpc, metrics] = [0, 1, 2].map(|place| listeners[place].address());
         let serve = |(listener, router): (Listener, Router)| {
             let (router, mut ended) = (keys.clone().guard(router), ending.subscribe());
@@ -185,7 +182,8 @@ impl Server {
 fn assemble(settings: Settings, clock: Clock, observers: Observers) -> Result<Arc<State>, StartError> {
     let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
     let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
-    let log = settings.log.directory.as_ref().map(|directory| Log::open(directory, &settings.log));
+    let window = Timeouts::of(settings.experiments.window_hours * 3600.0);
+    let log = settings.log.directory.as_ref().map(|directory| Log::open_within(directory, &settings.log, window));
     let log = log.transpose().map_err(StartError::Log)?;
     let experiments = Experiments::start(&settings.experiments, settings.log.directory.clone(), clock.clone());
     let experiments = experiments.map_err(StartError::Experiments)?;
@@ -298,6 +296,16 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     signals.block_on(asked)?;
     server.stop();
     Ok(())
+}
+
+/// What is told of the server when figures are asked for.
+fn now(state: &State) -> Now {
+    let experiments = state.experiments.states().into_iter().map(|(name, _)| name);
+    Now {
+        waiting: state.engine.waiting(),
+        log: state.log.as_ref().map(Log::counts),
+        experiments: experiments.collect(),
+    }
 }
 
 /// Listens to what asks a process to end, from now on. To be called on an async thread.

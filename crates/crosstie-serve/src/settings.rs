@@ -301,6 +301,7 @@ impl Settings {
             ("timeouts.drain_seconds", drain_seconds, 0.0),
             ("timeouts.close_seconds", close_seconds, 0.0),
             ("log.segment_seconds", self.log.segment_seconds, f64::MIN_POSITIVE),
+            ("log.keep_hours", self.log.keep_hours, 0.0),
             ("experiments.check_seconds", self.experiments.check_seconds, f64::MIN_POSITIVE),
             ("experiments.window_hours", self.experiments.window_hours, 0.0),
         ] {
@@ -308,6 +309,13 @@ impl Settings {
                 let least = if least > 0.0 { "above 0" } else { "0 or more" };
                 return wrong(format!("{key} must be {least} and at most {LONGEST}, found {found}"));
             }
+        }
+        let (keep, window) = (self.log.keep_hours, self.experiments.window_hours);
+        if keep > 0.0 && keep < window {
+            return wrong(format!(
+                "log.keep_hours is {keep}, and what came of an exposure is known after experiments.window_hours, \
+                 {window}: keep at least as many, or 0 for all"
+            ));
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return wrong("tls.certificate and tls.key belong together: one is there and the other is not".into());
@@ -417,6 +425,14 @@ mod tests {
                 assert!(said.contains(&format!("{section}.{key} must be")), "{said}");
             }
         }
+    }
+
+    #[test]
+    fn what_came_of_an_exposure_is_known_before_it_goes() {
+        let SettingsError(said) = checked("[log]\nkeep_hours = 12").unwrap_err();
+        assert!(said.contains("log.keep_hours is 12") && said.contains("experiments.window_hours, 24"), "{said}");
+        checked("[log]\nkeep_hours = 12\n[experiments]\nwindow_hours = 6").unwrap();
+        checked("[log]\nkeep_hours = 0").unwrap();
     }
 
     #[test]

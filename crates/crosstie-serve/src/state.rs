@@ -8,10 +8,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::engine::{Done, Engine, Turn};
-use crate::experiments::Experiments;
+use crate::experiments::{Experiments, Placed};
 use crate::failure::Failure;
 use crate::log::Log;
-use crate::observe::{Answered, Observers, Protocol};
+use crate::observe::{Answered, ArmAnswered, Observers, Protocol};
+use crate::rank::Ranking;
 use crate::repository::{Repository, Version};
 use crate::settings::{Settings, Timeouts};
 use crate::tensor::{self, InferAnswer, InferRequest};
@@ -149,6 +150,20 @@ impl State {
         let (took, failure) = (Duration::ZERO, Some(failure));
         let answered = Answered { protocol, model: "", version: None, rows: 0, took, stages: None, failure };
         self.observers.iter().for_each(|observer| observer.answered(&answered));
+    }
+
+    /// Counts what became of a request that an experiment has placed, for its ramp and for
+    /// all who are told.
+    pub(crate) fn placed(&self, placed: &Placed, took: Option<Duration>, answered: Result<&Done<Ranking>, bool>) {
+        let (failed, rows) = (answered.is_err_and(|ours| ours), answered.map_or(0, |done| done.rows));
+        let ranking = answered.ok().map(|done| &done.value);
+        let (unknown, values) = ranking.map_or((0, 0), |ranking| (ranking.unknown, ranking.values));
+        placed.count(took, failed, unknown, values);
+        if let Some(arm) = &placed.arm {
+            let predictions = ranking.map_or(&[][..], |ranking| &ranking.predictions);
+            let answered = ArmAnswered { experiment: &placed.experiment, arm, took, failed, rows, predictions };
+            self.observers.iter().for_each(|observer| observer.arm_answered(&answered));
+        }
     }
 
     /// Answers a request for inference whose tensors were taken apart already.

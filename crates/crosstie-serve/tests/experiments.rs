@@ -125,6 +125,108 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
     }
 }
 
+/// What Prometheus is told.
+fn told(server: &Server) -> String {
+    String::from_utf8(Client::new(server.metrics()).get("/metrics").body).unwrap()
+}
+
+/// The figures of a name, by their labels.
+fn figures(told: &str, name: &str) -> BTreeMap<String, f64> {
+    let figure = |line: &str| {
+        let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+        Some((labels.to_string(), value.parse().unwrap()))
+    };
+    told.lines().filter_map(figure).collect()
+}
+
+#[test]
+fn requests_and_predictions_are_told_by_arm_while_the_experiment_is_there() {
+    let trial = Trial::new(EXPERIMENT);
+    let server = trial.start().unwrap();
+    let mut client = Client::new(server.http());
+    let mut expected: BTreeMap<String, f64> = BTreeMap::new();
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    for user in 0..20 {
+        let answer = client.post("/v1/rank", &request(json!(user))).json();
+        let labels = format!("experiment=\"trial\",arm=\"{}\"", answer["arm"].as_str().unwrap());
+        *expected.entry(labels.clone()).or_default() += 1.0;
+        for candidate in answer["candidates"].as_array().unwrap() {
+            let task = format!("{labels},task=\"click\"");
+            *sums.entry(task).or_default() += candidate["tasks"]["click"]["from_impression"].as_f64().unwrap();
+        }
+    }
+    // Of a unit that takes part, though it has no candidates that can be read.
+    let mut wrong = request(json!(0));
+    wrong["candidates"] = json!(3);
+    assert_eq!(client.post("/v1/rank", &wrong).status, 400);
+    // Takes no part.
+    assert_eq!(client.post("/v1/rank", &request(Value::Null)).status, 200);
+    let first = client.post("/v1/rank", &request(json!(0))).json()["arm"].as_str().unwrap().to_string();
+    *expected.entry(format!("experiment=\"trial\",arm=\"{first}\"")).or_default() += 2.0;
+    let now = told(&server);
+    assert_eq!(figures(&now, "crosstie_experiment_request_total"), expected);
+    assert_eq!(figures(&now, "crosstie_experiment_request_duration_seconds_count"), expected);
+    assert!(figures(&now, "crosstie_experiment_failure_total").values().all(|count| *count == 0.0));
+    let predicted = figures(&now, "crosstie_experiment_prediction_total");
+    let clicks: f64 = predicted.iter().filter(|(labels, _)| labels.ends_with("task=\"click\"")).map(|(_, n)| n).sum();
+    assert_eq!(clicks, 42.0);
+    let found = figures(&now, "crosstie_experiment_prediction_sum_total");
+    // One more request than was summed up here, of two candidates.
+    for (labels, sum) in sums {
+        assert!((0.0..=2.0).contains(&(found[&labels] - sum)), "{labels}: {} {sum}", found[&labels]);
+    }
+    fs::remove_file(trial.file()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while told(&server).contains("experiment=\"trial\"") {
+        assert!(Instant::now() < deadline, "the server has not taken notice");
+        std::thread::yield_now();
+    }
+    server.stop();
+}
+
+#[test]
+fn an_arm_that_fails_is_told_as_failing() {
+    let trial = Trial::new(&EXPERIMENT.replace("candidate:2", "candidate:9"));
+    let server = trial.start().unwrap();
+    let mut client = Client::new(server.http());
+    (0..20).for_each(|user| assert_eq!(client.post("/v1/rank", &request(json!(user))).status, 200));
+    let told = told(&server);
+    let after = "experiment=\"trial\",arm=\"after\"";
+    let failed = figures(&told, "crosstie_experiment_failure_total")[after];
+    assert!(failed > 0.0 && failed == figures(&told, "crosstie_experiment_request_total")[after], "{told}");
+    // How long it would have taken nobody knows.
+    assert_eq!(figures(&told, "crosstie_experiment_request_duration_seconds_count").get(after), None);
+    server.stop();
+}
+
+#[test]
+fn the_dashboard_asks_for_figures_that_are_told() {
+    let dashboard = include_str!("../../../deploy/grafana/dashboard.json");
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    let server = Trial::new(EXPERIMENT).start().unwrap();
+    let mut client = Client::new(server.http());
+    assert_eq!(client.post("/v1/rank", &request(json!(1))).status, 200);
+    assert_eq!(client.post("/v1/rank", &json!({"candidates": 3})).status, 400);
+    let told = told(&server);
+    let mut asked = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let words = target["expr"].as_str().unwrap().split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            // Counted where a version could not be loaded, and nowhere else.
+            let names = words.filter(|word| word.starts_with("crosstie_") && !word.contains("load_failures"));
+            for name in names {
+                assert!(
+                    told.contains(&format!("\n{name}{{")) || told.contains(&format!("\n{name} ")),
+                    "{name}: {told}"
+                );
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 40, "{asked}");
+    server.stop();
+}
+
 #[test]
 fn where_an_experiment_stands_survives_the_process_and_what_is_decided_by_hand_counts() {
     let trial = Trial::new(EXPERIMENT);

@@ -99,6 +99,9 @@ fn warn(report: &Report) {
     for name in &report.missing {
         tracing::warn!("the schema reads the column `{name}`, which no exposure has");
     }
+    for file in &report.left {
+        tracing::warn!("{} stays as it was: of its day a part is not in the log any longer", file.display());
+    }
     let unmatched = report.unmatched;
     if unmatched.requests > 0 {
         let events = table::count(unmatched.requests);

@@ -52,9 +52,8 @@ pub async fn rank(
     let stopwatch = state.clock.stopwatch();
     let answered = state.answer(&target, move |turn| rank::rank(turn, &request, &terms)).await;
     if let Some(placed) = &placed {
-        let failed = answered.as_ref().is_err_and(|failure| failure.status().is_server_error());
-        let counts = answered.as_ref().map_or((0, 0), |(_, done)| (done.value.unknown, done.value.values));
-        placed.count(Some(stopwatch.elapsed()), failed, counts.0, counts.1);
+        let outcome = answered.as_ref().map(|(_, done)| done);
+        state.placed(placed, Some(stopwatch.elapsed()), outcome.map_err(|failure| failure.status().is_server_error()));
     }
     let (_, done) = answered?;
     if let (Some(log), Some(exposure)) = (&state.log, done.value.exposure) {
@@ -71,7 +70,7 @@ fn place(state: &state::State, model: &str, request: &rank::Request) -> Option<P
     if state.repository.version(&placed.model, placed.version.as_deref()).is_ok() {
         return Some(placed);
     }
-    placed.count(None, true, 0, 0);
+    state.placed(&placed, None, Err(true));
     None
 }
 

@@ -14,7 +14,8 @@ pub(super) trait Disk: Send {
     /// Begins a segment that was not there. Its name is on the disk when this returns.
     fn create(&mut self, number: u64) -> io::Result<Self::File>;
 
-    /// Removes a segment with nothing in it that counts.
+    /// Removes a segment. It is gone from the disk when this returns; one that was not there
+    /// is gone, too.
     fn remove(&mut self, number: u64) -> io::Result<()>;
 }
 
@@ -49,7 +50,10 @@ impl Disk for Directory {
     }
 
     fn remove(&mut self, number: u64) -> io::Result<()> {
-        fs::remove_file(self.0.join(read::file_name(number)))
+        match fs::remove_file(self.0.join(read::file_name(number))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => crosstie::durable::force(&self.0).map_err(io::Error::other),
+        }
     }
 }
 

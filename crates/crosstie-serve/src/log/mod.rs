@@ -17,6 +17,10 @@
 //! never written again, and the next events begin a new one. A crash can leave one torn
 //! record at the end of the last segment; the next start cuts it off.
 //!
+//! **Kept** is all of it, unless the settings say for how long or how much. Then whole
+//! segments are removed, the oldest first and each for good before the next, so that a log
+//! never has a gap.
+//!
 //! **Once.** A feedback event is known by request, candidate, action and its own id,
 //! if the client gives one. What the log remembers of the last events is not written
 //! again; what slips through, as when two servers hear the same event, [`join`] counts once.
@@ -24,6 +28,7 @@
 mod disk;
 mod event;
 pub mod join;
+mod keep;
 mod line;
 mod read;
 mod recent;
@@ -36,6 +41,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crosstie::{Error, Result, durable};
 use tokio::sync::oneshot;
@@ -47,6 +53,7 @@ pub use settings::{Exposures, LogSettings};
 pub use time::Time;
 
 use disk::Directory;
+use keep::Keep;
 use writer::{Entry, Writer};
 
 use crate::failure::Failure;
@@ -76,6 +83,9 @@ pub(crate) struct Shared {
     refused: AtomicU64,
     syncs: AtomicU64,
     cut_bytes: AtomicU64,
+    segments: AtomicU64,
+    bytes: AtomicU64,
+    removed: AtomicU64,
 }
 
 /// How much was logged since the start.
@@ -97,6 +107,12 @@ pub struct Counts {
     pub cut_bytes: u64,
     /// Bytes that wait to be written.
     pub pending_bytes: u64,
+    /// Segments that there are.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Segments that were removed since they are not kept any longer.
+    pub removed: u64,
 }
 
 /// What became of feedback that is on the disk.
@@ -138,15 +154,24 @@ impl Log {
     /// [`Error::Unfit`] where another process writes it or it is of a newer format,
     /// [`Error::Io`].
     pub fn open(directory: &Path, settings: &LogSettings) -> Result<Log> {
+        Log::open_within(directory, settings, Duration::ZERO)
+    }
+
+    /// The same, of a log from which nothing younger than `window` is removed: what came of
+    /// it is not known yet.
+    ///
+    /// # Errors
+    /// As of [`Log::open`].
+    pub fn open_within(directory: &Path, settings: &LogSettings, window: Duration) -> Result<Log> {
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let lock = lock(directory)?;
         let found = read::recover(directory, settings.segment_bytes as u64)?;
         durable::force(directory)?;
         let shared = Arc::new(Shared::default());
-        shared.cut_bytes.store(found.cut_bytes, Ordering::Relaxed);
         let (queue, waiting) = mpsc::channel();
         let disk = Directory::new(directory);
-        let writer = Writer::new(disk, settings, found.next, found.recent, Arc::clone(&shared));
+        let keep = Keep::of(settings, window);
+        let writer = Writer::new(disk, settings, keep, found, Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("log".into()).spawn(move || writer.run(&waiting));
         Ok(Log {
             queue: Some(queue),
@@ -211,8 +236,8 @@ impl Log {
 
     /// How much was logged since the start.
     pub fn counts(&self) -> Counts {
-        let Shared { pending_bytes, exposures, exposures_lost, feedback, repeated, refused, syncs, cut_bytes } =
-            &*self.shared;
+        let Shared { pending_bytes, exposures, exposures_lost, feedback, repeated, refused, .. } = &*self.shared;
+        let Shared { syncs, cut_bytes, segments, bytes, removed, .. } = &*self.shared;
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
             exposures: of(exposures),
@@ -223,6 +248,9 @@ impl Log {
             syncs: of(syncs),
             cut_bytes: of(cut_bytes),
             pending_bytes: pending_bytes.load(Ordering::Relaxed) as u64,
+            segments: of(segments),
+            bytes: of(bytes),
+            removed: of(removed),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reading a log, also one that is being written.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -7,8 +8,10 @@ use std::path::{Path, PathBuf};
 use crosstie::{Error, Result};
 
 use super::event::{Event, SegmentHead};
+use super::keep::Rolled;
 use super::line::{self, Piece};
 use super::recent::{CAPACITY, Recent};
+use super::time::Time;
 
 /// The file name of a segment.
 pub(super) fn file_name(number: u64) -> String {
@@ -137,16 +140,25 @@ pub(super) struct Found {
     pub recent: Recent,
     /// Bytes that were cut off.
     pub cut_bytes: u64,
+    /// The segments, the oldest first.
+    pub rolled: VecDeque<Rolled>,
 }
 
 /// Cuts off what a crash left behind the last whole record, and reads back the last
 /// feedback, of at most so many bytes of segments.
 pub(super) fn recover(directory: &Path, most_bytes: u64) -> Result<Found> {
     let segments = segments(directory)?;
-    let mut found = Found { next: 1, recent: Recent::default(), cut_bytes: 0 };
+    let mut found = Found { next: 1, recent: Recent::default(), cut_bytes: 0, rolled: VecDeque::new() };
     let Some(last) = segments.last() else { return Ok(found) };
     found.next = last.number + 1;
+    // Cutting changes when the file was written to last, though no event is that young.
+    for segment in &segments {
+        let about = fs::metadata(&segment.path).map_err(Error::io(&segment.path))?;
+        let last = about.modified().map_or_else(|_| Time::now(), Time::of);
+        found.rolled.push_back(Rolled { number: segment.number, bytes: about.len(), last });
+    }
     found.cut_bytes = cut(&last.path)?;
+    found.rolled.back_mut().into_iter().for_each(|last| last.bytes -= found.cut_bytes);
     let mut keys: Vec<Vec<u128>> = Vec::new();
     let (mut read, mut known) = (0, 0);
     for segment in segments.iter().rev() {

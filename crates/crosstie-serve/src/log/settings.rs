@@ -20,6 +20,13 @@ pub struct LogSettings {
     pub segment_seconds: f64,
     /// Bytes that may wait to be written; above it events are refused.
     pub queue_bytes: usize,
+    /// A segment with nothing younger in it is removed; 0 for never. Not less than
+    /// `experiments.window_hours`, and longer than an experiment runs, which is judged by
+    /// what is kept. The last segment stays.
+    pub keep_hours: f64,
+    /// Where the log has more bytes the oldest segments are removed, but for what is younger
+    /// than `experiments.window_hours`; 0 for never.
+    pub keep_bytes: u64,
 }
 
 impl Default for LogSettings {
@@ -30,6 +37,8 @@ impl Default for LogSettings {
             segment_bytes: 64 << 20,
             segment_seconds: 3600.0,
             queue_bytes: 64 << 20,
+            keep_hours: 0.0,
+            keep_bytes: 0,
         }
     }
 }

@@ -150,3 +150,24 @@ fn exposures_for_which_nobody_waits_are_written_before_the_log_ends() {
     drop(log);
     assert_eq!(events(directory.path()).len(), 100);
 }
+
+#[test]
+fn a_start_removes_what_is_not_kept_and_goes_on_counting() {
+    let directory = tempfile::tempdir().unwrap();
+    for id in 0..4 {
+        wait(open(directory.path()).feedback(vec![feedback(id)])).unwrap();
+    }
+    let numbers = || segments(directory.path()).unwrap().iter().map(|segment| segment.number).collect::<Vec<_>>();
+    assert_eq!(numbers(), [1, 2, 3, 4]);
+    let day = Duration::from_secs(86_400);
+    for (number, days) in [(1, 9), (2, 3), (3, 2)] {
+        let file = File::options().write(true).open(directory.path().join(read::file_name(number))).unwrap();
+        file.set_modified(std::time::SystemTime::now() - day * days).unwrap();
+    }
+    let settings = LogSettings { keep_hours: 100.0, keep_bytes: 1, ..LogSettings::default() };
+    let log = Log::open_within(directory.path(), &settings, day * 5 / 2).unwrap();
+    wait(log.feedback(vec![feedback(9)])).unwrap();
+    // By its age 1 goes, for all are too large 2; 3 is younger than the window.
+    assert_eq!(numbers(), [3, 4, 5]);
+    assert_eq!((log.counts().segments, log.counts().removed), (2, 2));
+}

@@ -13,7 +13,12 @@ pub struct Time(pub i64);
 impl Time {
     /// By the clock of this machine.
     pub fn now() -> Time {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time::of(SystemTime::now())
+    }
+
+    /// A moment of the system's clock; from before 1970 the beginning of 1970.
+    pub fn of(moment: SystemTime) -> Time {
+        let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
         Time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 

@@ -57,6 +57,8 @@ pub struct Ranking {
     pub unknown: u64,
     /// All values that are there, of embedded fields.
     pub values: u64,
+    /// By task, the sum over all candidates of the probability from the impression.
+    pub predictions: Vec<(String, f64)>,
 }
 
 /// Answers a request in its turn.
@@ -97,7 +99,9 @@ pub fn rank(turn: &mut Turn, request: &Request, terms: &Terms) -> Result<Ranking
         let counts = unknown.counts().iter();
         let (unknown, values) =
             counts.fold((0, 0), |(unknown, values), field| (unknown + field.unknown, values + field.values));
-        Ok(Ranking { json, exposure, unknown, values })
+        let sum = |(task, name): (usize, &String)| (name.clone(), scores.from_impression(task).sum());
+        let predictions = tasks.iter().enumerate().map(sum).collect();
+        Ok(Ranking { json, exposure, unknown, values, predictions })
     })
 }
 

@@ -18,6 +18,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crosstie::{Error, Result};
@@ -42,6 +43,8 @@ pub struct Joined {
     features: BTreeMap<String, Seen>,
     tasks: BTreeSet<String>,
     newest: Time,
+    /// What is from before this may have been removed.
+    cut: Option<Time>,
     damages: Vec<Damage>,
 }
 
@@ -123,13 +126,19 @@ impl Joined {
             features: BTreeMap::new(),
             tasks: BTreeSet::new(),
             newest: Time(i64::MIN),
+            cut: None,
             damages: Vec::new(),
         };
         let mut actions = HashMap::new();
         for log in logs {
+            let mut first = true;
             for segment in of_log(log)? {
                 let number = joined.segments.len() as u32;
-                let damages = segment.read(|record| {
+                let read = segment.read(|record| {
+                    if first && let Some(time) = time_of(&record.event) {
+                        first = false;
+                        joined.cut = joined.cut.max((segment.number > 1).then_some(time));
+                    }
                     match record.event {
                         Event::Segment(_) => {}
                         Event::Exposure(exposure) => {
@@ -141,8 +150,13 @@ impl Joined {
                         Event::Feedback(feedback) => joined.hear(feedback, &mut actions),
                     }
                     Ok(())
-                })?;
-                joined.damages.extend(damages);
+                });
+                match read {
+                    Ok(damages) => joined.damages.extend(damages),
+                    // Its server does not keep it any longer.
+                    Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
                 joined.segments.push(segment);
             }
         }
@@ -233,6 +247,11 @@ impl Joined {
         (self.newest != Time(i64::MIN)).then_some(self.newest)
     }
 
+    /// Whether something of this day may have been removed from a log before it was read.
+    pub fn is_cut(&self, day: &str) -> bool {
+        self.cut.is_some_and(|cut| *day <= *cut.day())
+    }
+
     /// What of the logs cannot be read, and was left out.
     pub fn damages(&self) -> &[Damage] {
         &self.damages
@@ -252,7 +271,12 @@ impl Joined {
             let segment = &self.segments[place.segment as usize];
             let mut file = match open.take() {
                 Some((number, file)) if number == place.segment => file,
-                _ => File::open(&segment.path).map_err(Error::io(&segment.path))?,
+                _ => File::open(&segment.path).map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => {
+                        Error::file(&segment.path, "was removed while the log was read; read it again")
+                    }
+                    _ => Error::io(&segment.path)(error),
+                })?,
             };
             let event = segment.record_at(&mut file, place.offset, place.length)?;
             open = Some((place.segment, file));
@@ -279,6 +303,15 @@ fn of_log(log: &Path) -> Result<Vec<Segment>> {
     match read::is_log(log)? {
         true => read::segments(log),
         false => Err(Error::unfit(log, "is no log: there is no segment such as 00000001.log in it")),
+    }
+}
+
+/// When the server wrote an event, or a little before; nobody knows of a segment's head.
+fn time_of(event: &Event) -> Option<Time> {
+    match event {
+        Event::Segment(_) => None,
+        Event::Exposure(exposure) => Some(exposure.time),
+        Event::Feedback(feedback) => Some(feedback.received),
     }
 }
 

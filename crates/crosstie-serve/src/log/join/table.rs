@@ -51,6 +51,8 @@ pub struct Files<'a> {
 pub struct Report {
     /// The files, by day.
     pub files: Vec<PathBuf>,
+    /// Files of days of which a part was removed from the log: they were left as they were.
+    pub left: Vec<PathBuf>,
     /// Requests.
     pub exposures: u64,
     /// Candidates.
@@ -139,7 +141,8 @@ impl Logged {
 
 impl Files<'_> {
     /// Writes the files of all days of a log into a directory, made if need be. Each appears
-    /// whole, in place of one that was there.
+    /// whole, in place of one that was there, unless a part of its day was removed from the
+    /// log since: then that one stays.
     ///
     /// # Errors
     /// [`Error::Unfit`] for logs without exposures; those of [`Joined::each`] and [`Writer`].
@@ -153,10 +156,13 @@ impl Files<'_> {
         let mut report = Report { renamed, missing: self.missing(&columns), ..Report::default() };
         report.actions = joined.actions().iter().map(|action| (action.clone(), 0, 0.0)).collect();
         let cells = vec![Vec::new(); contents.len()];
-        let (day, writer, files) = (String::new(), None, Vec::new());
-        let mut days = Days { directory, columns: &columns, cells, day, writer, files };
+        let (day, writer, files, left) = (String::new(), None, Vec::new(), Vec::new());
+        let mut days = Days { joined, directory, columns: &columns, cells, day, stays: false, writer, files, left };
         report.unmatched = joined.each(|exposure, outcomes| {
             days.turn(exposure.time)?;
+            if days.stays {
+                return Ok(());
+            }
             report.exposures += 1;
             report.rows += exposure.candidates.len() as u64;
             let within = self.within(&exposure, outcomes, now);
@@ -167,7 +173,7 @@ impl Files<'_> {
             if days.cells[0].len() >= ROWS { days.write() } else { Ok(()) }
         })?;
         days.end()?;
-        report.files = days.files;
+        (report.files, report.left) = (days.files, days.left);
         Ok(report)
     }
 
@@ -295,13 +301,17 @@ fn each_row(exposure: &Exposure, within: Option<&[Outcome]>, actions: usize, mut
 
 /// The files, one day after the other.
 struct Days<'a> {
+    joined: &'a Joined,
     directory: &'a Path,
     columns: &'a SchemaRef,
     /// Rows that are not written yet, by column.
     cells: Vec<Vec<Value>>,
     day: String,
+    /// Whether there is a file of the day that knows more.
+    stays: bool,
     writer: Option<Writer>,
     files: Vec<PathBuf>,
+    left: Vec<PathBuf>,
 }
 
 impl Days<'_> {
@@ -311,12 +321,18 @@ impl Days<'_> {
         if self.day != day {
             self.end()?;
             self.day = day;
+            self.stays = self.joined.is_cut(&self.day) && self.path().exists();
+            self.left.extend(self.stays.then(|| self.path()));
         }
         Ok(())
     }
 
+    fn path(&self) -> PathBuf {
+        self.directory.join(format!("{}.parquet", self.day))
+    }
+
     fn write(&mut self) -> Result<()> {
-        let path = self.directory.join(format!("{}.parquet", self.day));
+        let path = self.path();
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
             None => Writer::create(&path, self.columns.clone())?,
@@ -338,7 +354,7 @@ impl Days<'_> {
         }
         if let Some(writer) = self.writer.take() {
             writer.finish()?;
-            self.files.push(self.directory.join(format!("{}.parquet", self.day)));
+            self.files.push(self.path());
         }
         Ok(())
     }

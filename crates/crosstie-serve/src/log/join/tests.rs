@@ -250,3 +250,41 @@ fn a_directory_that_is_no_log_and_a_log_without_exposures_are_told() {
     let said = files(None).write(&joined, &directory.path().join("out")).unwrap_err().to_string();
     assert!(said.contains("the log has no exposure"), "{said}");
 }
+
+#[test]
+fn a_day_of_which_a_part_was_removed_from_the_log_does_not_replace_the_whole_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    log(place, vec![exposure("r1", 0)], vec![]);
+    log(place, vec![exposure("r2", 1), exposure("r3", 3)], vec![feedback("r3", index(0), "click", 4)]);
+    log(place, vec![exposure("r4", 80)], vec![]);
+    let names = |files: &[PathBuf]| -> Vec<String> {
+        files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into()).collect()
+    };
+    let days = ["2026-11-26.parquet", "2026-11-27.parquet", "2026-11-30.parquet"];
+    let (out, report) = join(&[place], &files(None));
+    assert_eq!((names(&report.files), report.left.len()), (days.map(String::from).into(), 0));
+    let before = column(&out, "request");
+    std::fs::remove_file(place.join("00000001.log")).unwrap();
+    let (out, report) = join(&[place], &files(None));
+    assert_eq!(names(&report.files), days[1..]);
+    assert_eq!(names(&report.left), days[..1]);
+    assert_eq!(column(&out, "request"), before);
+    // Where there is none yet, a part of a day is better than nothing.
+    std::fs::remove_file(out.join(days[0])).unwrap();
+    let (out, report) = join(&[place], &files(None));
+    assert_eq!(names(&report.files), days);
+    assert_eq!(column(&out, "request"), before[3..]);
+}
+
+#[test]
+fn a_segment_that_goes_while_the_log_is_read_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    log(place, vec![exposure("r1", 0)], vec![]);
+    log(place, vec![exposure("r2", 1)], vec![]);
+    let joined = Joined::read(&[place.to_path_buf()]).unwrap();
+    std::fs::remove_file(place.join("00000001.log")).unwrap();
+    let said = joined.each(|_, _| Ok(())).unwrap_err().to_string();
+    assert!(said.contains("00000001.log") && said.contains("read it again"), "{said}");
+}

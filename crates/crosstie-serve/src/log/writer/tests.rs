@@ -63,6 +63,11 @@ impl Memory {
         kept.collect()
     }
 
+    /// The segments that there are.
+    fn numbers(&self) -> Vec<u64> {
+        self.0.lock().unwrap().segments.keys().copied().collect()
+    }
+
     /// The feedback of [`Memory::events`], by its own ids.
     fn feedback(&self, part: usize) -> Vec<String> {
         let events = self.events(part).into_iter();
@@ -135,7 +140,12 @@ fn exposure() -> Vec<u8> {
 
 fn writer(disk: &Memory, segment_bytes: usize) -> Writer<Memory> {
     let settings = LogSettings { segment_bytes, ..LogSettings::default() };
-    Writer::new(disk.clone(), &settings, 1, Recent::default(), Arc::default())
+    writer_of(disk, &settings)
+}
+
+fn writer_of(disk: &Memory, settings: &LogSettings) -> Writer<Memory> {
+    let found = Found { next: 1, recent: Recent::default(), cut_bytes: 0, rolled: VecDeque::new() };
+    Writer::new(disk.clone(), settings, Keep::of(settings, Duration::ZERO), found, Arc::default())
 }
 
 /// Commits entries together and gives their answers.
@@ -255,4 +265,57 @@ fn exposures_that_the_disk_refuses_are_counted() {
     }
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     assert_eq!((of(&writer.shared.exposures), of(&writer.shared.exposures_lost)), (1, 2));
+}
+
+/// A writer with so many segments of one event each, the last of them open.
+fn several(disk: &Memory, segments: u64, keep_bytes: u64) -> Writer<Memory> {
+    let mut writer = writer_of(disk, &LogSettings { segment_bytes: 1, keep_bytes, ..LogSettings::default() });
+    (0..segments as usize).for_each(|id| drop(commit(&mut writer, vec![feedback(id)])));
+    assert_eq!(disk.numbers(), (1..=segments).collect::<Vec<_>>());
+    writer
+}
+
+fn later(hours: i64) -> Time {
+    Time::now().after(hours * 3_600_000_000)
+}
+
+#[test]
+fn what_is_not_kept_is_removed_but_for_the_segment_that_is_being_written() {
+    let disk = Memory::default();
+    let mut writer = several(&disk, 5, 1);
+    writer.tidy(later(1));
+    assert_eq!(disk.numbers(), [5]);
+    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    assert_eq!((of(&writer.shared.segments), of(&writer.shared.removed)), (1, 4));
+    assert_eq!(of(&writer.shared.bytes), disk.0.lock().unwrap().segments[&5].written.len() as u64);
+    assert_eq!(commit(&mut writer, vec![feedback(0), feedback(9)]), [AGAIN, NEW]);
+    assert_eq!(disk.numbers(), [5, 6]);
+}
+
+#[test]
+fn the_last_segment_stays_though_it_is_old_for_it_tells_the_next_number() {
+    let disk = Memory::default();
+    let settings = LogSettings { segment_seconds: 1e-9, keep_hours: 1.0, ..LogSettings::default() };
+    let mut writer = writer_of(&disk, &settings);
+    (0..3).for_each(|id| drop(commit(&mut writer, vec![feedback(id)])));
+    writer.tidy(later(0));
+    assert_eq!(disk.numbers(), [1, 2, 3]);
+    assert!(writer.open.is_none(), "a segment that is old enough ends without an event");
+    writer.tidy(later(2));
+    assert_eq!(disk.numbers(), [3]);
+}
+
+#[test]
+fn wherever_removing_is_broken_off_no_gap_is_left() {
+    for fails in 0..4 {
+        let disk = Memory::default();
+        let mut writer = several(&disk, 5, 1);
+        let call = disk.calls() + fails;
+        disk.0.lock().unwrap().fails = call..call + 1;
+        writer.tidy(later(1));
+        assert_eq!(disk.numbers(), (fails as u64 + 1..=5).collect::<Vec<_>>());
+        // It is tried again.
+        writer.tidy(later(1));
+        assert_eq!(disk.numbers(), [5]);
+    }
 }
