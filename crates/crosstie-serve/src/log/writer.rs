@@ -150,6 +150,12 @@ impl<D: Disk> Writer<D> {
             self.rolled.pop_front();
             self.shared.removed.fetch_add(1, Ordering::Relaxed);
         }
+        self.measure();
+    }
+
+    /// Tells how large the log is.
+    fn measure(&self) {
+        let open = self.open.as_ref().map_or(0, |open| open.length);
         let bytes = open + self.rolled.iter().map(|segment| segment.bytes).sum::<u64>();
         self.shared.bytes.store(bytes, Ordering::Relaxed);
         let segments = self.rolled.len() + usize::from(self.open.is_some());
@@ -185,6 +191,7 @@ impl<D: Disk> Writer<D> {
         }
         let written = if lines.is_empty() { Ok(()) } else { self.write(&lines) };
         self.tell(&written);
+        self.measure();
         let refusal = written.err().map(|error| Refusal::Disk { message: error.to_string() });
         if refusal.is_none() {
             new.into_iter().for_each(|key| self.recent.insert(key));

@@ -256,8 +256,8 @@ fn a_day_of_which_a_part_was_removed_from_the_log_does_not_replace_the_whole_one
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
     log(place, vec![exposure("r1", 0)], vec![]);
-    log(place, vec![exposure("r2", 1), exposure("r3", 3)], vec![feedback("r3", index(0), "click", 4)]);
-    log(place, vec![exposure("r4", 80)], vec![]);
+    log(place, vec![exposure("r2", 1), exposure("r3", 3)], vec![]);
+    log(place, vec![exposure("r4", 80)], vec![feedback("r3", index(0), "click", 4)]);
     let names = |files: &[PathBuf]| -> Vec<String> {
         files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into()).collect()
     };
