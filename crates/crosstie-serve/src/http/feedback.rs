@@ -111,7 +111,9 @@ impl Keys<'_> {
         match self.get("candidate") {
             Some(Value::String(_)) => self.text("candidate")?.map(CandidateName::Id),
             Some(Value::Number(number)) => {
-                number.as_u64().and_then(|number| u32::try_from(number).ok()).map(CandidateName::Index)
+                // To JSON 3.0 is 3.
+                let place = |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
+                number.as_f64().filter(place).map(|number| CandidateName::Index(number as u32))
             }
             _ => None,
         }
@@ -174,7 +176,8 @@ mod tests {
         let other = Feedback { candidate: CandidateName::Id("i3".into()), value: None, event: None, ..event.clone() };
         assert_eq!(parse(format!("[{body}, {short}]").as_bytes(), Time(9)), Ok(vec![event, other]));
         assert_eq!(parse(b"[]", Time(9)), Ok(vec![]));
-        let now = parse(br#"{"request": "9f2c", "candidate": 0, "action": "buy"}"#, Time(9)).unwrap();
+        let now = parse(br#"{"request": "9f2c", "candidate": 3.0, "action": "buy"}"#, Time(9)).unwrap();
+        assert_eq!(now[0].candidate, CandidateName::Index(3));
         assert_eq!(now[0].time, Time(9));
     }
 
