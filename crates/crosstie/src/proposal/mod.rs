@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::schema::{Field, Schema, Task};
 
 pub use labels::Asked;
-pub use split::{Cut, deal};
+pub use split::{Cut, deal, part};
 
 /// Something decided, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,9 +113,14 @@ impl Proposal {
     /// [`Error::Schema`] if it is no valid schema, as where two columns differ in
     /// capitals only.
     pub fn schema(&self) -> Result<String> {
-        let text = write::schema(self);
+        let text = self.text();
         Schema::parse(&text)?;
         Ok(text)
+    }
+
+    /// The same unchecked, for those who add sections.
+    pub fn text(&self) -> String {
+        write::schema(self)
     }
 
     /// A config that trains on the files in a directory.

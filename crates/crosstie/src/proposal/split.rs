@@ -6,9 +6,12 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::time::{Time, Unit};
+use arrow_select::filter::filter_record_batch;
+
 use super::{Draft, Told};
+use crate::arrow::array::{BooleanArray, RecordBatch};
 use crate::data::{Rows, Source, Split, Splits, TextColumn};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::random::Stream;
 
 /// Shares of the rows before the validation rows and before the test rows.
@@ -131,18 +134,58 @@ impl Cut {
 pub fn deal(source: &Source, cut: &Cut, to: &Path, seed: u64) -> Result<[u64; 3]> {
     let names: Vec<&str> = source.columns().iter().map(String::as_str).collect();
     let schema = source.types(&names)?;
+    let mut splits = Splits::create(to, &schema)?;
+    each(source, &names, cut, seed, |rows, chosen| splits.write(&rows.with_types(&schema)?, chosen))?;
+    splits.finish()
+}
+
+/// Deals all rows of a table in memory in two: those to learn from, and those to stop by,
+/// which are those that [`deal`] would keep for the test.
+///
+/// # Errors
+/// Those of reading; [`crate::Error::Unfit`] where one of the two would have no rows.
+pub fn part(source: &Source, cut: &Cut, seed: u64) -> Result<[Source; 2]> {
+    let names: Vec<&str> = source.columns().iter().map(String::as_str).collect();
+    let path = &source.files()[0];
+    let mut parts: [Vec<RecordBatch>; 2] = Default::default();
+    each(source, &names, cut, seed, |rows, chosen| {
+        for (part, last) in parts.iter_mut().zip([false, true]) {
+            let chosen: BooleanArray = chosen.iter().map(|split| Some((*split == Some(Split::Test)) == last)).collect();
+            let rows = filter_record_batch(&rows.batch, &chosen)
+                .map_err(|error| Error::file(path, error.to_string()).because(error))?;
+            if rows.num_rows() > 0 {
+                part.push(rows);
+            }
+        }
+        Ok(())
+    })?;
+    let [learn, stop] = parts;
+    let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+    if learn.is_empty() || stop.is_empty() {
+        let sizes = format!("{} to learn from, {} to stop by", rows(&learn), rows(&stop));
+        return Err(Error::unfit(path, format!("there are too few rows to cut them in two: {sizes}")));
+    }
+    Ok([Source::from_batches(path, learn)?, Source::from_batches(path, stop)?])
+}
+
+/// Tells of all rows, a piece at a time, where they go.
+fn each(
+    source: &Source,
+    names: &[&str],
+    cut: &Cut,
+    seed: u64,
+    mut told: impl FnMut(&Rows, &[Option<Split>]) -> Result<()>,
+) -> Result<()> {
     let read: Vec<TextColumn<'_>> = match cut {
         Cut::Time { column, .. } | Cut::Group { column } => vec![TextColumn { name: column, separator: None }],
         Cut::Rows => Vec::new(),
     };
     let reading = Arc::new(source.reading(&read, &[])?.0);
-    let mut splits = Splits::create(to, &schema)?;
     let mut first = 0;
-    for rows in source.rows(&names, PIECE) {
+    for rows in source.rows(names, PIECE) {
         let rows = rows?;
-        let chosen = cut.of(&rows.read_as(&reading), first, seed)?;
-        splits.write(&rows.with_types(&schema)?, &chosen)?;
+        told(&rows, &cut.of(&rows.read_as(&reading), first, seed)?)?;
         first += rows.len() as u64;
     }
-    splits.finish()
+    Ok(())
 }

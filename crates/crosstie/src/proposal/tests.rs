@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::arrow::array::RecordBatch;
 use crate::data::survey::survey;
 use crate::data::{FILES, Source};
 use crate::random::Stream;
@@ -232,4 +233,24 @@ fn the_schema_that_is_written_is_the_one_that_was_proposed() {
     assert_eq!(schema.tasks, proposal.tasks.iter().map(|task| task.what.clone()).collect::<Vec<_>>());
     let config = crate::config::Config::parse(&proposal.config("a \"b\""), &[]).unwrap();
     assert_eq!((config.model.name(), &config.data.train[0][..]), ("single-task", "a \"b\"/train.parquet"));
+}
+
+#[test]
+fn what_is_parted_in_memory_is_what_is_dealt_to_files() {
+    let (directory, source) =
+        log("day,user,click", 2000, |row| format!("{},u{},{}", row / 100, row % 90, u8::from(click(row))));
+    let time = Cut::Time { column: "day".into(), valid: 16.0, test: 18.0 };
+    for cut in [time, Cut::Group { column: "user".into() }, Cut::Rows] {
+        let dealt = deal(&source, &cut, directory.path(), 5).unwrap();
+        let [learn, stop] = part(&source, &cut, 5).unwrap();
+        assert_eq!(learn.total_rows(), Some(dealt[0] + dealt[1]), "{cut:?}");
+        assert_eq!(stop.total_rows(), Some(dealt[2]), "{cut:?}");
+        let read = |source: &Source| -> Vec<RecordBatch> {
+            source.rows(&["day", "user", "click"], 4000).map(|rows| rows.unwrap().batch).collect()
+        };
+        assert_eq!(read(&stop), read(&open(&directory.path().join(FILES[2])).unwrap()), "{cut:?}");
+    }
+    let nothing = Cut::Time { column: "day".into(), valid: 16.0, test: 99.0 };
+    let error = part(&source, &nothing, 5).unwrap_err().to_string();
+    assert!(error.contains("2000 to learn from, 0 to stop by"), "{error}");
 }

@@ -35,6 +35,9 @@ pub(super) fn schema(proposal: &Proposal) -> String {
                 let _ = writeln!(text, "{key} = {}", quoted(value));
             }
         }
+        if task.what.weight != 1.0 {
+            let _ = writeln!(text, "weight = {:?}", task.what.weight);
+        }
         if task.what.direct {
             text.push_str("direct = true\n");
         }
