@@ -32,7 +32,9 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-TRAINING_ROWS = "the training rows"
+#: How errors call what was handed over.
+TRAINING_ROWS, VALIDATION_ROWS = "the training rows", "the validation rows"
+LABELLED_ROWS, ROWS_TO_SCORE = "the labelled rows", "the rows to score"
 
 
 class NotFitted(CrosstieError, AttributeError):
@@ -111,7 +113,7 @@ class Model:
             seed = int(self.settings.get("seed", self.settings.get("train__seed", 1)))
             rows, stop_by = cut.split(rows, seed)
         else:
-            stop_by = to_data(valid, columns, "the validation rows")
+            stop_by = to_data(valid, columns, VALIDATION_ROWS)
         self._tell_of_others(train, columns)
         watching = list(callbacks)
 
@@ -122,7 +124,7 @@ class Model:
             # Every callback hears of it, also where another one has had enough.
             return all([callback(event) is not False for callback in watching])
 
-        training = _native.train("", schema, settings, rows, stop_by, 0, observe)
+        training = _native.train("", schema, settings, rows, stop_by, observe)
         if training.interrupted:
             warn(["the training was interrupted; the model is what was reached"])
         self._fitted = training.model
@@ -163,7 +165,7 @@ class Model:
         """
         model = self._model()
         columns = model.columns(False)
-        scores = model.predict(to_data(rows, columns, "the rows to score"), threads)
+        scores = model.predict(to_data(rows, columns, ROWS_TO_SCORE), threads)
         self._tell_of_others(rows, columns)
         if scores.unknown:
             counts = ", ".join(f"{field} {count:,}" for field, count in scores.unknown.items())
@@ -176,7 +178,7 @@ class Model:
         parent action and from the impression, over all and by scenario. Warns of what differs
         from the training rows by more than chance."""
         model = self._model()
-        found = json.loads(model.evaluate(to_data(rows, model.columns(True), "the labelled rows"), threads))
+        found = json.loads(model.evaluate(to_data(rows, model.columns(True), LABELLED_ROWS), threads))
         warn(found.pop("warnings", ()))
         return Evaluation(found)
 
@@ -204,10 +206,15 @@ class Model:
         """What the model is, with every key: seed, model, network, embedding, objective."""
         return dict(json.loads(self._model().config))
 
-    def explain(self) -> dict[str, Any]:
-        """What was learned that can be shown: fields and what is read of them, gates, how alike
-        tasks are, masks, calibration, as far as the model has such."""
-        return dict(json.loads(self._model().inspect()))
+    def explain(self, rows: Any = None) -> dict[str, Any]:
+        """What is in the model: fields and what is read of them, scenarios, masks, calibration.
+        With labelled rows also, under `diagnosis`, means over these of what the model shows of
+        its inside, as EKTM does: how alike tasks are, who takes how much of whom."""
+        model = self._model()
+        told = dict(json.loads(model.inspect()))
+        if rows is not None:
+            told["diagnosis"] = json.loads(model.diagnose(to_data(rows, model.columns(True), LABELLED_ROWS), 0))
+        return told
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the artifact, a directory: what `load`, every command of the binary, and the
@@ -217,7 +224,7 @@ class Model:
     def export_onnx(self, path: str | os.PathLike[str], *, inputs: str = "ids") -> None:
         """Writes the model for other engines into a new directory. `inputs` is `ids` (whoever calls
         it looks rows of tables up) or `raw` (it reads the columns); docs/onnx.md."""
-        self._model().export_onnx(os.fspath(path), inputs)
+        warn(self._model().export_onnx(os.fspath(path), inputs))
 
     def _model(self) -> _native.Model:
         fitted: _native.Model | None = self.__dict__.get("_fitted")
