@@ -1,7 +1,6 @@
 //! What a training tells while it is under way: messages, a bar, and the lines of
 //! its history.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use crosstie::config::{CheckpointEvery, Config};
 use crosstie::durable::write_file;
-use crosstie::metric::{FigureName, Report};
+use crosstie::metric::FigureName;
 use crosstie::objective::LossWeights;
 use crosstie::schema::Schema;
-use crosstie::train::{Checkpoint, Event, Next};
+use crosstie::train::{At, Checkpoint, Evaluated, Event, Next};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -23,30 +22,6 @@ use crate::session::Session;
 use crate::tensorboard::EventFile;
 use crate::training::reason;
 use crate::{interrupt, message, table};
-
-/// A line of `metrics.jsonl`.
-#[derive(Serialize)]
-struct Line<'a> {
-    epoch: u64,
-    step: u64,
-    /// Since the start of the run.
-    seconds: f64,
-    /// Since the beginning of 1970, in seconds.
-    time: f64,
-    /// Training rows a second since the last line, evaluation included.
-    rows_per_second: f64,
-    monitor: &'a str,
-    figure: Option<f64>,
-    best: bool,
-    /// Mean training loss per row since the last line.
-    losses: BTreeMap<&'a str, f64>,
-    /// The same of what the model adds to the tasks' losses, unweighted.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    terms: BTreeMap<&'a str, f64>,
-    /// Weight that balancing gave each task in the last step.
-    weights: BTreeMap<&'a str, f64>,
-    report: Report,
-}
 
 /// A line of `masks.jsonl`.
 #[derive(Serialize)]
@@ -275,23 +250,16 @@ impl<'a> Story<'a> {
                 }
                 self.heed_interrupt();
             }
-            Event::Evaluated { epoch, step, report, figure, best, losses, terms, weights, rows } => {
-                let by_task = |values: &[f64]| self.tasks.iter().copied().zip(values.iter().copied()).collect();
-                let line = Line {
-                    epoch: *epoch,
-                    step: *step,
+            Event::Evaluated { rows, .. } => {
+                let at = At {
                     seconds: self.start.elapsed().as_secs_f64(),
                     time: message::seconds_since_1970(),
                     rows_per_second: *rows as f64 / self.since.elapsed().as_secs_f64(),
-                    monitor: self.monitor,
-                    figure: *figure,
-                    best: *best,
-                    losses: by_task(losses),
-                    terms: terms.iter().map(|(name, mean)| (name.as_str(), *mean)).collect(),
-                    weights: by_task(weights),
-                    report: report.as_ref().clone().without_reliability(),
                 };
-                self.evaluated(&line);
+                let tasks = self.tasks.clone();
+                if let Some(line) = Evaluated::of(event, self.monitor, &tasks, at) {
+                    self.evaluated(&line);
+                }
             }
             Event::Calibrated { scenarios, warnings } => {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -355,8 +323,8 @@ impl<'a> Story<'a> {
         self.heed_interrupt();
     }
 
-    fn evaluated(&mut self, line: &Line<'_>) {
-        let Line { epoch, step, figure, best, rows_per_second, .. } = *line;
+    fn evaluated(&mut self, line: &Evaluated<'_>) {
+        let Evaluated { epoch, step, figure, best, at: At { rows_per_second, .. }, .. } = *line;
         let mut told = vec![format!("epoch {epoch}, step {}:", table::count(step))];
         told.extend(reached(self.monitor, figure, best));
         // How fast it goes is told where there is room.
@@ -384,7 +352,7 @@ impl<'a> Story<'a> {
 
     /// A line per task: its loss in training, and its figures on the validation
     /// files, of which AUC and PCOC are always told.
-    fn by_task(&self, line: &Line<'_>) -> String {
+    fn by_task(&self, line: &Evaluated<'_>) -> String {
         let figures = |task: &str| {
             let of_task = &line.report.tasks[task].get(self.figure.meaning());
             let mut figures =

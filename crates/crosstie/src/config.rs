@@ -374,6 +374,30 @@ impl Config {
     /// # Errors
     /// [`Error::Toml`], [`Error::Config`].
     pub fn parse(text: &str, settings: &[String]) -> Result<Config> {
+        let (mut config, tests) = Config::understand(text, settings)?;
+        config.data.resolve(tests)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// As [`Config::parse`], for programs that bring their own data: the text need not
+    /// name any, and what it says of data plays no part.
+    ///
+    /// # Errors
+    /// As of [`Config::parse`].
+    pub fn parse_without_data(text: &str, settings: &[String]) -> Result<Config> {
+        let written: toml::Table = toml::from_str(text).map_err(|error| Error::toml("config", error))?;
+        // Behind the text, so that errors name its lines.
+        let text = if written.contains_key("data") { text.into() } else { format!("{text}\n[data]\n") };
+        let (mut config, _) = Config::understand(&text, settings)?;
+        config.data = DataConfig::default();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// A config as it stands in a text and settings, and whether it names test files, be
+    /// it none.
+    fn understand(text: &str, settings: &[String]) -> Result<(Config, bool)> {
         let wrong = |error: toml::de::Error| Error::toml("config", error);
         let written: toml::Table = toml::from_str(text).map_err(wrong)?;
         let (mut table, mut warnings) = (written.clone(), Vec::new());
@@ -390,9 +414,7 @@ impl Config {
             warnings.push("data.dir does nothing where data.schema, train, valid and test are all named".into());
         }
         config.warnings = warnings;
-        config.data.resolve(named("test"))?;
-        config.check()?;
-        Ok(config)
+        Ok((config, named("test")))
     }
 
     /// The model with its defaults, and nothing said of data: for programs that

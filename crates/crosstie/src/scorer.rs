@@ -1,5 +1,7 @@
 //! A trained model: from rows of data to probabilities.
 
+mod predict;
+
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 

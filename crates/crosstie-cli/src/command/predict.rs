@@ -2,24 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use crosstie::arrow::array::{Float64Array, RecordBatch};
-use crosstie::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crosstie::arrow::array::RecordBatch;
+use crosstie::arrow::datatypes::{Schema, SchemaRef};
 use crosstie::artifact;
-use crosstie::data::{Rows, Source, Writer, ahead};
-use crosstie::feature::{Purpose, Unknown};
-use crosstie::learned::Scores;
-use crosstie::objective::Objective;
+use crosstie::data::{Source, Writer};
+use crosstie::feature::Unknown;
 use crosstie::scorer::Scorer;
 
 use crate::session::Session;
 use crate::{files, interrupt, message, run, table};
-
-/// Rows read, scored and written at a time.
-const ROWS: usize = 1 << 14;
 
 /// Score rows with a trained model
 ///
@@ -66,70 +60,35 @@ impl Predict {
 /// Scores everything, a piece at a time, and gives the number of rows.
 pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[String], out: &Path) -> Result<u64> {
     files::refuse_input(out, source)?;
-    let predictions: Vec<String> =
-        scorer.tasks().iter().flat_map(|task| [format!("p_{task}"), format!("joint_{task}")]).collect();
-    if let Some(taken) = keep.iter().find(|column| predictions.contains(column)) {
+    let fields = scorer.prediction_fields();
+    if let Some(taken) = keep.iter().find(|column| fields.iter().any(|field| field.name() == *column)) {
         bail!("--keep {taken}: the predictions have a column of this name");
     }
     let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
     if let Some((_, twice)) = keep.iter().enumerate().find(|(index, column)| keep[..*index].contains(column)) {
         bail!("--keep names {twice} twice");
     }
-    let mut columns = scorer.features().columns(Purpose::Scoring);
-    columns.extend(&keep);
-    source.require(&columns)?;
-    let schema = schema_of(&*source.types(&keep)?, &predictions, &scorer.network().objective);
+    source.require(&keep)?;
+    let kept = source.types(&keep)?;
+    let fields = kept.fields().iter().cloned().chain(fields.into_iter().map(Arc::new));
+    let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     scorer.network().objective.unidentified().iter().for_each(|why| tracing::warn!("{why}; it is left empty"));
 
     let bar = session.bar(source.total_rows(), "scoring");
-    let mut workspace = scorer.workspace(ROWS);
     let mut writer = Writer::create(out, schema.clone())?;
     let mut unknown = Unknown::new(scorer.features());
     let mut total = 0;
-    let encode = |sender: &SyncSender<_>| {
-        for rows in source.rows(&columns, ROWS) {
-            let rows = rows?;
-            let batch = scorer.features().encode(&rows, Purpose::Scoring)?;
-            if sender.send(Ok((rows, batch))).is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    ahead(encode, |pieces| -> Result<()> {
-        for piece in pieces {
-            interrupt::check()?;
-            let (rows, batch) = piece?;
-            unknown.add(&batch);
-            writer.write(&table_of(&rows, &schema, &scorer.score(&mut workspace, &batch)?)?)?;
-            total += rows.len() as u64;
-            bar.inc(rows.len() as u64);
-        }
+    scorer.score_each(source, &keep, &mut |rows, batch, scores| -> Result<()> {
+        interrupt::check()?;
+        unknown.add(batch);
+        let columns = rows.with_types(&kept)?.columns().iter().cloned().chain(scores.columns()).collect();
+        writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+        total += rows.len() as u64;
+        bar.inc(rows.len() as u64);
         Ok(())
     })?;
     writer.finish()?;
     bar.finish_and_clear();
     unknown.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(total)
-}
-
-/// The kept columns, then the predictions.
-fn schema_of(kept: &Schema, predictions: &[String], objective: &Objective) -> SchemaRef {
-    // Two for each task, of which the first may not be identified.
-    let empty = |place: usize| place.is_multiple_of(2) && !objective.identified(place / 2);
-    let predictions = predictions.iter().enumerate();
-    let predictions = predictions.map(|(place, name)| Arc::new(Field::new(name, DataType::Float64, empty(place))));
-    Arc::new(Schema::new(kept.fields().iter().cloned().chain(predictions).collect::<Vec<_>>()))
-}
-
-/// The kept columns and the predictions of some rows.
-fn table_of(rows: &Rows, schema: &SchemaRef, scores: &Scores) -> Result<RecordBatch> {
-    let kept: Vec<usize> = (0..schema.fields().len() - 2 * scores.tasks).collect();
-    let mut arrays = rows.with_types(&schema.project(&kept)?)?.columns().to_vec();
-    for task in 0..scores.tasks {
-        let given = scores.given_parent(task).map(|p| (!p.is_nan()).then_some(p));
-        arrays.push(Arc::new(given.collect::<Float64Array>()));
-        arrays.push(Arc::new(Float64Array::from_iter_values(scores.from_impression(task))));
-    }
-    Ok(RecordBatch::try_new(schema.clone(), arrays)?)
 }

@@ -41,7 +41,8 @@ const DENSE: &str = "dense.safetensors";
 const EMBEDDING: &str = "embedding.safetensors";
 /// The maps of the probabilities, where these are calibrated. Formats 1 and 2 had none.
 const CALIBRATION: &str = "calibration.json";
-const GOLDEN_ROWS: &str = "golden.parquet";
+/// The file of the golden rows.
+pub const GOLDEN_ROWS: &str = "golden.parquet";
 const GOLDEN_SCORES: &str = "golden.json";
 
 /// Rows that an artifact keeps for its self-check.
@@ -69,13 +70,13 @@ struct Golden {
     from_impression: Vec<f64>,
 }
 
-/// Writes an artifact. `examples` is a source whose first rows become the
-/// golden rows; it needs the feature columns only.
+/// Writes an artifact. The first rows of `source` become the golden rows; it needs the
+/// feature columns only.
 ///
 /// # Errors
 /// [`Error::Io`] of a full disk and the like, [`Error::Unfit`] without an
 /// example; an existing directory is replaced as a whole.
-pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> {
+pub fn save(scorer: &Scorer, source: &Source, directory: &Path) -> Result<()> {
     replace_directory(directory, |temporary| {
         let features = temporary.join(FEATURES);
         fs::create_dir(&features).map_err(Error::io(&features))?;
@@ -86,7 +87,7 @@ pub fn save(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> 
         tensors::write(&temporary.join(DENSE), scorer.learned().dense_tensors().map(parts))?;
         tensors::write(&temporary.join(EMBEDDING), scorer.learned().table_tensors().map(parts))?;
         write_calibration(scorer, temporary)?;
-        write_golden(scorer, examples, temporary)?;
+        write_golden(scorer, source, temporary)?;
         sealed::write(&temporary.join(MANIFEST), &Manifest::of(scorer, temporary)?)
     })
 }
@@ -114,16 +115,28 @@ fn read_calibration(manifest: &Manifest, scorer: Scorer, directory: &Path) -> Re
     Ok(scorer.with_calibration(calibration))
 }
 
-fn write_golden(scorer: &Scorer, examples: &Source, directory: &Path) -> Result<()> {
+/// The rows by which an artifact checks itself: the first of a source, copied, with the
+/// columns that scoring reads, in types that do not tell where they came from.
+///
+/// # Errors
+/// Those of reading; [`Error::Unfit`] for a source without rows.
+pub fn examples(scorer: &Scorer, source: &Source) -> Result<Source> {
     let columns = scorer.features().columns(Purpose::Scoring);
-    let Some(rows) = examples.rows(&columns, GOLDEN).next() else {
-        return Err(Error::unfit(&examples.files()[0], "there is not a single row to check the artifact with"));
+    let Some(rows) = source.rows(&columns, GOLDEN).next() else {
+        return Err(Error::unfit(&source.files()[0], "there is not a single row to check the artifact with"));
     };
-    let rows = rows?;
+    Source::from_batches(&source.files()[0], vec![rows?.in_plain_types()?])
+}
+
+fn write_golden(scorer: &Scorer, source: &Source, directory: &Path) -> Result<()> {
+    let columns = scorer.features().columns(Purpose::Scoring);
     let path = directory.join(GOLDEN_ROWS);
-    let mut writer = Writer::create(&path, rows.batch.schema())?;
-    writer.write(&rows.batch)?;
-    writer.finish()?;
+    for rows in examples(scorer, source)?.rows(&columns, GOLDEN) {
+        let batch = rows?.batch;
+        let mut writer = Writer::create(&path, batch.schema())?;
+        writer.write(&batch)?;
+        writer.finish()?;
+    }
     // What is read back is what will be scored after loading.
     let Scores { given_parent, from_impression, .. } = score_golden(scorer, &path)?;
     let given_parent = given_parent.into_iter().map(|p| (!p.is_nan()).then_some(p)).collect();

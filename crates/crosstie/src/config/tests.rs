@@ -321,3 +321,17 @@ fn only_what_was_set_differs_from_the_defaults() {
     assert_eq!(told("optimizer.rows.name").0.as_deref(), Some("\"sgd\""));
     assert!(found.iter().all(|one| !one.key.starts_with("data") && one.value != one.default), "{found:?}");
 }
+
+#[test]
+fn a_program_that_brings_its_data_need_not_name_any() {
+    let parse = |text: &str| Config::parse_without_data(text, &["train.epochs=3".into()]);
+    let config = parse("[model]\nname = \"mmoe\"\n").unwrap();
+    assert_eq!((config.train.epochs, &config.data), (3, &DataConfig::default()));
+    // What stands there plays no part, and errors name the lines of the text.
+    assert_eq!(parse(SMALL).unwrap().data, DataConfig::default());
+    let said =
+        Config::parse_without_data("[model]\nname = \"mmoe\"\n[train]\nepoch = 1\n", &[]).unwrap_err().to_string();
+    assert!(said.contains("line 4") && said.contains("did you mean `epochs`?"), "{said}");
+    let said = parse("[train]\n").unwrap_err().to_string();
+    assert!(said.contains("missing field `model`"), "{said}");
+}

@@ -7,7 +7,8 @@ use ::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::format::{Batches, Compression, Format, distinct};
 use super::rows::missing;
-use super::{csv, ipc, parquet};
+use super::write::ROW_GROUP;
+use super::{csv, ipc, memory, parquet};
 use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::error::{Error, Result};
@@ -62,7 +63,9 @@ impl Table {
         Ok((Table { path: path.into(), schema, access }, parts))
     }
 
-    /// A table in memory, and the number of rows of each batch.
+    /// A table in memory, and the number of rows of each part. The parts are those of
+    /// the Parquet file that [`super::Writer`] makes of it, however it is cut into
+    /// batches, so that both train to the same bits.
     pub fn of_batches(name: &Path, batches: Vec<RecordBatch>) -> Result<(Table, Vec<Option<u64>>)> {
         let Some(schema) = batches.first().map(RecordBatch::schema) else {
             return Err(Error::unfit(name, "has no batch, and so no columns"));
@@ -76,7 +79,10 @@ impl Table {
         if let Some(other) = batches.iter().position(|batch| !like_first(batch)) {
             return Err(Error::unfit(name, format!("batch {other} has other columns than batch 0")));
         }
-        let parts = batches.iter().map(|batch| Some(batch.num_rows() as u64)).collect();
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let parts = (0..rows).step_by(ROW_GROUP).map(|start| Some(ROW_GROUP.min(rows - start) as u64)).collect();
+        let schema = memory::spelled_out(&RecordBatch::new_empty(schema)).map(|batch| batch.schema());
+        let schema = schema.map_err(|error| Error::file(name, error.to_string()).because(error))?;
         Ok((Table { path: name.into(), schema, access: Access::Memory(batches) }, parts))
     }
 
@@ -107,20 +113,11 @@ impl Table {
                 let one_column = self.schema.fields().len() == 1;
                 csv::read(&self.path, *delimiter, *compression, columns, one_column, limit)
             }
-            Access::Memory(batches) => {
-                let batch = batches[part].project(columns);
-                let batch = batch.map_err(|error| Error::file(&self.path, error.to_string()).because(error))?;
-                let starts = (0..batch.num_rows()).step_by(limit);
-                Ok(Box::new(starts.map(move |start| Ok(batch.slice(start, limit.min(batch.num_rows() - start))))))
-            }
+            Access::Memory(batches) => memory::read(&self.path, batches, part, columns, limit),
         }
     }
 
-    /// The batches of a table in memory.
-    pub fn batches(&self) -> Option<&[RecordBatch]> {
-        match &self.access {
-            Access::Memory(batches) => Some(batches),
-            _ => None,
-        }
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.access, Access::Memory(_))
     }
 }

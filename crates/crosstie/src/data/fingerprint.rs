@@ -4,25 +4,32 @@ use arrow_ipc::writer::StreamWriter;
 use rayon::prelude::*;
 
 use super::file::Table;
-use super::source::Source;
+use super::source::{Block, Source};
 use crate::error::{Error, Result};
 use crate::sealed::FileEntry;
 
 impl Source {
     /// The contents of all files, read whole, in order. A table in memory has
-    /// those of an Arrow IPC stream.
+    /// those of an Arrow IPC stream of its blocks.
     ///
     /// # Errors
     /// [`Error::Io`] for a file that cannot be read (any more).
     pub fn fingerprint(&self) -> Result<Vec<FileEntry>> {
-        let entry = |table: &Table| {
-            let Some(batches) = table.batches() else { return FileEntry::of(&table.path) };
+        let entry = |(file, table): (usize, &Table)| {
+            if !table.is_in_memory() {
+                return FileEntry::of(&table.path);
+            }
             let wrong = |error| Error::unwritten(&table.path, error);
             let mut writer = StreamWriter::try_new(blake3::Hasher::new(), &table.schema).map_err(wrong)?;
-            batches.iter().try_for_each(|batch| writer.write(batch)).map_err(wrong)?;
+            let columns: Vec<usize> = (0..table.schema.fields().len()).collect();
+            for Block { part, .. } in self.blocks().iter().filter(|block| block.file == file) {
+                for batch in table.read(*part, &columns, usize::MAX)? {
+                    writer.write(&batch?).map_err(wrong)?;
+                }
+            }
             Ok(FileEntry::of_hash(&writer.into_inner().map_err(wrong)?))
         };
-        self.tables().par_iter().map(entry).collect()
+        self.tables().par_iter().enumerate().map(entry).collect()
     }
 }
 

@@ -29,6 +29,7 @@ mod file;
 mod fingerprint;
 mod format;
 mod ipc;
+mod memory;
 mod parquet;
 mod reading;
 pub mod recipe;

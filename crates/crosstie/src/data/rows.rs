@@ -7,8 +7,10 @@ use arrow_select::take::take;
 
 use super::column::Column;
 use super::reading::Reading;
+use super::text;
 use crate::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use crate::arrow::datatypes::{DataType, Schema};
+use crate::arrow::datatypes::{DataType, Field, Schema};
+use crate::arrow::error::ArrowError;
 use crate::error::{Error, Result};
 use crate::spelling;
 
@@ -87,6 +89,22 @@ impl Rows {
             .map_err(|error| Error::file(&self.path, error.to_string()))?;
         let chosen = rows.iter().map(|row| (self.place(*row) - self.first_row) as u32).collect();
         Ok(Rows { batch, chosen: Some(chosen), ..self.clone() })
+    }
+
+    /// The same cells, copied, in types that do not tell who wrote the file: text has one
+    /// type, lists have one, and nothing stands beside the columns.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a column that cannot be copied.
+    pub(crate) fn in_plain_types(&self) -> Result<RecordBatch> {
+        let wrong = |error: ArrowError| Error::file(&self.path, error.to_string()).because(error);
+        let rows = self.choose(&(0..self.len()).collect::<Vec<_>>())?;
+        let arrays = rows.batch.columns().iter().map(text::plainest).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let names = rows.batch.schema_ref().fields().iter().map(|field| field.name());
+        let fields = names.zip(&arrays).map(|(name, array)| Field::new(name, array.data_type().clone(), true));
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
+        RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options).map_err(wrong)
     }
 
     /// One column.

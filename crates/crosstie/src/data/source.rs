@@ -23,7 +23,8 @@ pub struct Source {
 }
 
 /// A part of a file that is read as a whole: a Parquet row group; an IPC or
-/// CSV file; a batch in memory. The unit that is shuffled.
+/// CSV file; of a table in memory the rows that [`super::Writer`] puts into one row
+/// group. The unit that is shuffled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Index into [`Source::files`].
@@ -59,7 +60,7 @@ impl Source {
     }
 
     /// Takes batches of one table in memory; `name` is what errors will call it.
-    /// Each batch is a block.
+    /// How the rows are cut into batches shows nowhere.
     ///
     /// # Errors
     /// [`Error::Unfit`] for batches that differ in their columns, for two

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use arrow_select::take::take;
 
 use super::time::{self, Moment};
-use crate::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, RunArray, UInt64Array};
+use crate::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, RunArray, StringArray, UInt64Array,
+};
+use crate::arrow::buffer::{NullBuffer, OffsetBuffer};
 use crate::arrow::datatypes::*;
 use crate::arrow::error::ArrowError;
 
@@ -48,6 +51,35 @@ pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         },
         _ => Ok(Arc::clone(array)),
     }
+}
+
+/// The same values in the plainest of the types that hold such: text of one kind, also
+/// in lists, and lists of one kind.
+pub(super) fn plainest(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let array = plain(array)?;
+    let list = |ends: Vec<i64>, values: &ArrayRef, nulls: Option<&NullBuffer>| -> Result<ArrayRef, ArrowError> {
+        let values = plainest(values)?;
+        let lengths = ends.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
+        let first = ends.first().copied().unwrap_or(0) as usize;
+        let last = ends.last().copied().unwrap_or(0) as usize;
+        let item = Arc::new(Field::new("item", values.data_type().clone(), true));
+        let ends = OffsetBuffer::<i32>::from_lengths(lengths);
+        Ok(Arc::new(ListArray::try_new(item, ends, values.slice(first, last - first), nulls.cloned())?))
+    };
+    Ok(match array.data_type() {
+        DataType::LargeUtf8 => Arc::new(array.as_string::<i64>().iter().collect::<StringArray>()),
+        DataType::Utf8View => Arc::new(array.as_string_view().iter().collect::<StringArray>()),
+        DataType::List(_) => {
+            let lists = array.as_list::<i32>();
+            let ends = lists.value_offsets().iter().map(|end| i64::from(*end)).collect();
+            list(ends, lists.values(), lists.nulls())?
+        }
+        DataType::LargeList(_) => {
+            let lists = array.as_list::<i64>();
+            list(lists.value_offsets().to_vec(), lists.values(), lists.nulls())?
+        }
+        _ => array,
+    })
 }
 
 fn runs<R: RunEndIndexType>(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {

@@ -17,7 +17,7 @@ use crate::durable::NewFile;
 use crate::error::{Error, Result};
 
 /// Rows of a Parquet row group, the unit of shuffling and of memory.
-const ROW_GROUP: usize = 1 << 17;
+pub(super) const ROW_GROUP: usize = 1 << 17;
 
 /// Writes a table in the format that the file's extension tells (those of
 /// [`super::Source::open`]). It goes to a temporary file beside, which takes

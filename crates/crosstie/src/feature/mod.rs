@@ -308,7 +308,7 @@ fn columns(schema: &Schema, purpose: Purpose) -> Vec<&str> {
 }
 
 /// The columns that training rows must have.
-fn training_columns(schema: &Schema) -> Vec<&str> {
+pub fn training_columns(schema: &Schema) -> Vec<&str> {
     let mut columns = columns(schema, Purpose::Evaluation);
     let times = schema.fields.iter().filter_map(|field| match &field.kind {
         FieldKind::Rate(rate) => rate.time.as_deref(),

@@ -13,6 +13,7 @@ mod calibrate;
 mod checkpoint;
 mod exchange;
 mod fit;
+mod history;
 mod influence;
 mod loader;
 mod mix;
@@ -26,6 +27,7 @@ mod unknown;
 pub use checkpoint::{Checkpoint, Identity};
 pub use exchange::{Alone, Exchange};
 pub use fit::Fit;
+pub use history::{At, Evaluated};
 pub use trainer::{Taught, Trainer};
 
 use std::ops::ControlFlow;
