@@ -240,13 +240,12 @@ class Model:
 
     def set_params(self, **params: Any) -> Model:
         """Changes arguments; a setting that does not exist is refused."""
-        name = params.get("name", self.name)
-        for key, value in params.items():
-            if key in PARAMETERS:
-                setattr(self, key, value)
-            else:
-                _settings.resolve(key, name)
-                self.settings = {**self.settings, key: value}
+        settings = {**self.settings, **{key: value for key, value in params.items() if key not in PARAMETERS}}
+        for key in settings.keys() & params.keys():
+            _settings.resolve(key, params.get("name", self.name), settings)
+        for key in PARAMETERS.keys() & params.keys():
+            setattr(self, key, params[key])
+        self.settings = settings
         return self
 
     def __sklearn_tags__(self) -> Any:

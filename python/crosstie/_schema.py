@@ -127,6 +127,9 @@ def _section(name: str, keys: Mapping[str, Any]) -> str:
 
 def to_toml(value: Any) -> str:
     """A value as TOML writes it."""
+    if hasattr(value, "item"):
+        # A number of NumPy, or an array of one.
+        value = value.item()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -137,7 +140,4 @@ def to_toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(to_toml, value))}]"
-    if hasattr(value, "item"):
-        # A number of NumPy.
-        return to_toml(value.item())
     raise TypeError(f"found {value!r}, expected text, a number, True or False, or a list of such")

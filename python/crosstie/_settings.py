@@ -18,38 +18,58 @@ from ._schema import to_toml
 
 
 @functools.cache
-def _paths(model: str) -> tuple[str, ...]:
-    """The keys that a config of this model may have, but for its data and the name."""
+def _keys() -> tuple[tuple[str, str, str | None, str | None], ...]:
+    """Every key but those of the data: its path, its section, the name that it belongs to, its
+    default."""
     keys = json.loads(_native.keys())
-    paths = (key["path"] for key in keys if key["of"] in (None, model) or not key["path"].startswith("model."))
-    return tuple(dict.fromkeys(path for path in paths if not path.startswith("data.") and path != "model.name"))
+    told = ((key["path"], key["section"], (key["choice"] or {}).get("value") or key["of"], key["default"]) for key in keys)
+    return tuple(key for key in told if not key[0].startswith("data.") and key[0] != "model.name")
 
 
-def _found(name: str, model: str) -> list[str]:
+@functools.cache
+def _paths(names: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The keys that a config may have in which sections have these names."""
+    chosen = dict(names)
+    # What lies below a section belongs to its name, too.
+    name_of = {section: chosen.get(section) or chosen.get(section.partition(".")[0]) for _, section, _, _ in _keys()}
+    return tuple(dict.fromkeys(path for path, section, name, _ in _keys() if name in (None, name_of[section])))
+
+
+def _names(model: str, settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The names of the sections that have some: those of the settings, else the defaults."""
+    names = {"model": model}
+    for path, section, _, default in _keys():
+        if path.endswith(".name"):
+            said = settings.get(_keyword(path), settings.get(_keyword(path.partition(".")[2])))
+            names[section] = said if isinstance(said, str) else (default or "").strip('"')
+    return tuple(names.items())
+
+
+def _found(name: str, paths: tuple[str, ...]) -> list[str]:
     """The keys that a keyword may mean."""
     path = "." + name.replace("__", ".")
-    paths = _paths(model)
     whole = [one for one in paths if "." + one == path]
     return whole or [one for one in paths if ("." + one).endswith(path)]
 
 
-def resolve(name: str, model: str) -> str:
-    """The key that a keyword means.
+def resolve(name: str, model: str, settings: Mapping[str, Any]) -> str:
+    """The key that a keyword means, of a model with these settings.
 
     Raises:
         CrosstieError: where there is none, with the nearest one; where there are several.
     """
-    found = _found(name, model)
+    paths = _paths(_names(model, settings))
+    found = _found(name, paths)
     if len(found) == 1:
         return found[0]
     if found:
         raise CrosstieError(f"`{name}` may be {_either(_keyword(path) for path in found)}")
     path = name.replace("__", ".")
-    below = [_keyword(one) for one in _paths(model) if one.startswith(path + ".")]
+    below = [_keyword(one) for one in paths if one.startswith(path + ".")]
     if below:
         raise CrosstieError(f"`{name}` is a section; its keys are {', '.join(below)}")
-    others = [_shortest(one, model) for one in _paths(model)]
-    candidates = {**{_keyword(one): _keyword(one) for one in _paths(model)}, **{one: one for one in others}}
+    others = [_shortest(one, paths) for one in paths]
+    candidates = {**{_keyword(one): _keyword(one) for one in paths}, **{one: one for one in others}}
     candidates.update({one.rpartition("__")[2]: one for one in others})
     near = difflib.get_close_matches(name, candidates, 1, 0.6)
     hint = f"; did you mean `{candidates[near[0]]}`?" if near else "; docs/configuration.md lists them all"
@@ -60,7 +80,7 @@ def written(settings: Mapping[str, Any], model: str) -> Iterator[str]:
     """The settings as `--set` takes them."""
     seen: dict[str, str] = {}
     for name, value in settings.items():
-        path = resolve(name, model)
+        path = resolve(name, model, settings)
         if path in seen:
             raise CrosstieError(f"`{name}` and `{seen[path]}` are the same setting, {path}")
         seen[path] = name
@@ -74,11 +94,11 @@ def _keyword(path: str) -> str:
     return path.replace(".", "__")
 
 
-def _shortest(path: str, model: str) -> str:
+def _shortest(path: str, paths: tuple[str, ...]) -> str:
     """The shortest keyword for a key."""
     parts = path.split(".")
     keywords = ("__".join(parts[start:]) for start in reversed(range(len(parts))))
-    return next((keyword for keyword in keywords if _found(keyword, model) == [path]), _keyword(path))
+    return next((keyword for keyword in keywords if _found(keyword, paths) == [path]), _keyword(path))
 
 
 def _either(names: Iterator[str]) -> str:

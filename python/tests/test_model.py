@@ -28,7 +28,7 @@ def test_settings_are_the_keys_of_the_config(parts):
         ({"bottom_units": [4]}, "there is no setting `bottom_units` of the model `mmoe`"),
         ({"train__epochs": 3}, "`train__epochs` and `epochs` are the same setting, train.epochs"),
         ({"monitor": object()}, "`monitor`: found <object"),
-        ({"experts": "many"}, "experts"),
+        ({"experts": "many"}, '"many"'),
         ({"monitor": "clik.auc"}, "clik"),
         ({"data__train": "x.csv"}, "there is no setting `data__train`"),
     ],
@@ -95,13 +95,12 @@ def test_a_task_is_said_in_its_own_words(log):
 
 def test_without_validation_rows_the_last_ones_are_kept_for_it(log, tmp_path):
     seen = []
-    model = ct.Model("shared-bottom", TASKS, fields=FIELDS, epochs=1).fit(log, callbacks=[seen.append])
-    learned = next(event for event in seen if event["event"] == "learned")["rows"]
-    assert learned == int((log["day"] <= 9).sum())
-    # The same of a file, which is cut on the disk.
     pd.DataFrame(log).to_csv(tmp_path / "log.csv", index=False)
-    other = ct.Model("shared-bottom", TASKS, fields=FIELDS, epochs=1).fit(tmp_path / "log.csv")
-    assert [row["click.auc"] for row in other.history] == [row["click.auc"] for row in model.history]
+    # A frame is cut in memory, a file on the disk.
+    for rows in (log, tmp_path / "log.csv"):
+        ct.Model("shared-bottom", TASKS, fields=FIELDS, epochs=1).fit(rows, callbacks=[seen.append])
+    learned = [event["rows"] for event in seen if event["event"] == "learned"]
+    assert learned == [int((log["day"] <= 9).sum())] * 2
 
 
 def test_a_schema_stands_alone(parts):
@@ -130,9 +129,9 @@ def test_an_evaluation_is_read_by_the_names_of_figures(model, log):
     assert evaluation.figure("from_impression.auc") == pytest.approx(sum(both) / 2)
     assert model.score(log) == pytest.approx(sum(both) / 2)
     assert evaluation["tasks"]["buy"]["given_parent"]["rows"] == int(log["click"].sum())
-    assert set(evaluation["scenarios"]) == {"0", "1"}
+    assert {"0", "1"} <= set(evaluation["scenarios"])
     frame = pd.DataFrame(evaluation.table(scenarios=True))
-    assert len(frame) == 3 * 2 * 2 and set(frame["scenario"].dropna()) == {"0", "1"}
+    assert len(frame) == (1 + len(evaluation["scenarios"])) * 2 * 2 and {"0", "1"} <= set(frame["scenario"].dropna())
     assert repr(evaluation).splitlines()[0].split()[:3] == ["task", "meaning", "rows"]
     assert "<td>buy</td>" in evaluation._repr_html_()
     with pytest.raises(ct.CrosstieError, match="there is no figure `buy.acu`"):

@@ -14,8 +14,18 @@ use crate::error::raised;
 #[pyfunction]
 pub fn keys() -> String {
     let reference = Reference::of(Subject::Config);
-    let keys = reference.sections.iter().flat_map(|section| section.keys.iter().map(move |key| told(section, key)));
-    Value::Array(keys.collect()).to_string()
+    let sections = &reference.sections;
+    let own = sections.iter().flat_map(|section| section.keys.iter().map(move |key| told(section, key)));
+    // A section that has the keys of another one.
+    let same = sections.iter().filter_map(|section| Some((section, section.same_as.as_ref()?)));
+    let same = same.flat_map(|(section, other)| {
+        let others = sections.iter().filter(move |one| one.path == *other);
+        others.flat_map(move |one| {
+            let section = Section { path: section.path.clone(), ..one.clone() };
+            one.keys.iter().map(move |key| told(&section, key)).collect::<Vec<_>>()
+        })
+    });
+    Value::Array(own.chain(same).collect()).to_string()
 }
 
 fn told(section: &Section, key: &Key) -> Value {
