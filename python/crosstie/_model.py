@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _native, _schema, _settings
 from ._callbacks import Callback
-from ._data import Data, names_of, to_data, to_frame
+from ._data import names_of, to_data, to_frame
 from ._evaluation import Evaluation, flat
 from ._native import CrosstieError
 from ._schema import Field, Task

@@ -1,7 +1,9 @@
 """The library. What is here speaks in text: TOML for schemas, JSON for all else."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, final
+from collections.abc import Callable
+from typing import final
+
+__all__ = ["CrosstieError", "Cut", "Data", "Model", "Stream", "Training", "keys", "schema_columns", "train", "version"]
 
 class CrosstieError(ValueError): ...
 

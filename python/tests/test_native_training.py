@@ -102,7 +102,7 @@ def test_other_threads_of_python_run_meanwhile(data):
 
     def observer(text):
         # Held by this very call, the lock is free while the training goes on.
-        return not done.is_set()
+        return not (done.is_set() and json.loads(text)["event"] == "step")
 
     worker = threading.Thread(target=lambda: [sum(range(100)) for _ in range(1000)] and done.set())
     worker.start()

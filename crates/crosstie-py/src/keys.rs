@@ -1,6 +1,6 @@
 //! What may be set.
 
-use crosstie::feature::{Features, Purpose};
+use crosstie::feature::training_columns;
 use crosstie::reference::{Key, Reference, Section, Subject};
 use crosstie::schema::Schema;
 use pyo3::prelude::*;
@@ -50,6 +50,5 @@ fn told(section: &Section, key: &Key) -> Value {
 #[pyfunction]
 pub fn schema_columns(schema: &str) -> PyResult<Vec<String>> {
     let schema = Schema::parse(schema).map_err(raised)?;
-    let sketch = Features::sketch(&schema).map_err(raised)?;
-    Ok(sketch.columns(Purpose::Evaluation).into_iter().map(String::from).collect())
+    Ok(training_columns(&schema).into_iter().map(String::from).collect())
 }
