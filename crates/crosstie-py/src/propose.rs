@@ -49,9 +49,14 @@ impl Cut {
 
     /// What follows "the rows are cut".
     fn __str__(&self) -> String {
-        let why = &self.cut.why;
+        // Of the three parts that a proposal speaks of, the first two are learned from.
+        let why = self.cut.why.replace("80, 10 and 10 %", "90 and 10 %");
         match &self.cut.what {
-            Cuts::Time { column, .. } => format!("by the time `{column}`, {why}"),
+            Cuts::Time { column, .. } => {
+                let (why, last) = why.rsplit_once(", test from ").unwrap_or((&why, ""));
+                let why = why.split("; validation from ").next().unwrap_or_default();
+                format!("by the time `{column}`, {why}; those from {last} are to stop by")
+            }
             Cuts::Group { column } => format!("at random by `{column}`: {why}"),
             Cuts::Rows => format!("at random: {why}"),
         }
