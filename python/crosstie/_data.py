@@ -55,7 +55,13 @@ def to_frame(scores: Stream, like: Any) -> Any:
         import pyarrow
 
         return pyarrow.table(scores)
-    import numpy
+    try:
+        import numpy
+    except ImportError as error:
+        raise CrosstieError(
+            "scores of files come back as arrays of NumPy, which is not installed: pip install numpy, or hand over "
+            "a frame of polars or pyarrow"
+        ) from error
 
     arrays = {name: numpy.frombuffer(values) for name, values in scores.arrays()}
     if package == "pandas":

@@ -208,6 +208,13 @@ def test_what_is_no_table_is_told(model, log):
         model.predict("no-such.parquet")
 
 
+def test_without_numpy_scores_of_files_say_what_to_install(model, log, tmp_path, monkeypatch):
+    pd.DataFrame(log).to_csv(tmp_path / "log.csv", index=False)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ct.CrosstieError, match="pip install numpy"):
+        model.predict(tmp_path / "log.csv")
+
+
 def test_no_rows_give_no_scores(model, log):
     rows = some(log, slice(0, 0))
     assert len(model.predict(rows)["p_buy"]) == 0

@@ -139,7 +139,7 @@ def test_the_artifact_is_the_binarys_to_the_bit(parts, tmp_path):
     np.testing.assert_array_equal(run.predict(parts[1])["joint_buy"], model.predict(parts[1])["joint_buy"])
 
 
-def test_importing_loads_no_other_package():
+def test_importing_loads_no_other_package(tmp_path):
     code = "import sys, crosstie; print(sorted({'numpy', 'pandas', 'polars', 'pyarrow', 'sklearn', 'tqdm'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
