@@ -142,6 +142,21 @@ def test_an_artifact_of_the_package_has_the_bits_of_the_binarys(files, run, carr
     assert lines[0] == lines[1] and len(lines[0]) > 1
 
 
+def test_a_table_has_the_blocks_of_the_file_that_crosstie_would_write(files, tmp_path):
+    log = make_log(140_000, 4)
+    path = tmp_path / "long.parquet"
+    pyarrow.parquet.write_table(log, path, row_group_size=131_072)
+    valid = table(files / "valid.parquet", pl.read_parquet)
+    sources = {
+        "file": _native.Data.files([str(path)]),
+        "table": _native.Data.table("long.parquet", pa.Table.from_batches(log.to_batches(max_chunksize=50_001))),
+    }
+    for name, source in sources.items():
+        training = _native.train(CONFIG, SCHEMA, ["train.epochs=1", "train.threads=2"], source, valid, None)
+        training.model.save(str(tmp_path / name), False)
+    assert bits(tmp_path / "table") == bits(tmp_path / "file")
+
+
 def test_what_was_loaded_is_saved_with_the_same_bits(run, tmp_path):
     _native.Model.load(str(run)).save(str(tmp_path / "again"), False)
     assert bits(tmp_path / "again") == bits(run / "artifact")
