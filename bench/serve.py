@@ -41,8 +41,7 @@ def main():
 # Model and requests
 
 
-SCHEMA = """scenario = "scenario_1"
-[[task]]
+SCHEMA = """[[task]]
 name = "click"
 [[task]]
 name = "cart"
@@ -111,7 +110,7 @@ def request_columns():
     for field, size in enumerate(sizes):
         user = one(size)
         columns[f"f{field:02}"] = [user if side(field) == "user" else one(size) for _ in range(CANDIDATES)]
-    return columns | {"scenario_1": ["0"] * CANDIDATES}
+    return columns
 
 
 # Servers
@@ -322,8 +321,9 @@ def load(options):
          lambda run: number(run["seventy"]["p99"] / run["alone"]["compute_ms"], 2)),
         ("at 3 ×: answered, of the capacity",
          lambda run: f"{run['triple']['accepted_per_second'] / run['capacity']['accepted_per_second']:.1%}"),
-        ("at 3 ×: p99 of the answered, ms", ms("triple", "p99")),
-        ("at 3 ×: that by p99 at 70 %", lambda run: number(run["triple"]["p99"] / run["seventy"]["p99"], 2)),
+        ("at 3 ×: p99 of the answered, ms", ms("triple", "then", "p99")),
+        ("at 3 ×: that by p99 at 70 %", lambda run: number(run["triple"]["then"]["p99"] / run["seventy"]["p99"], 2)),
+        ("at 3 ×: the same of the first second, ms", ms("triple", "first_second", "p99")),
         ("at 3 ×: refused, of all", lambda run: f"{run['triple']['refused'] / run['triple']['sent']:.1%}"),
         ("at 3 ×: p99 of the refused, ms", ms("triple", "refused_p99")),
         ("at 3 ×: without an answer, of all", lambda run: f"{run['triple']['unanswered'] / run['triple']['sent']:.1%}"),
@@ -361,8 +361,10 @@ def loaded(options, name, server, body):
         done.set()
         watching.join()
         sent = 3 * rate * options.seconds
+        # The queue fills and drains once, at the beginning.
         found["triple"] = told(requests, options.seconds) | {
-            "sent": sent, "unanswered": max(sent - len(requests), 0), "errors": errors,
+            "first_second": told([one for one in requests if one[0] < 1], 1),
+            "then": told([one for one in requests if one[0] >= 1], options.seconds - 1), "sent": sent, "unanswered": max(sent - len(requests), 0), "errors": errors,
             "before_mib": before, "most_mib": most[0],
         }
         time.sleep(1)
@@ -469,9 +471,9 @@ def write(name, options, header, rows, found):
         "| " + " | ".join(header) + " |", "|" + "---|" * len(header), *("| " + " | ".join(row) + " |" for row in rows),
     ])
     print(table)
-    begin, end = f"<!-- {name}: written by bench/serve.py -->\n", f"\n<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: written by bench/serve.py -->", f"<!-- end of {name} -->"
     head, _, rest = PAGE.read_text().partition(begin)
-    PAGE.write_text(head + begin + table + end + rest.partition(end)[2])
+    PAGE.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":

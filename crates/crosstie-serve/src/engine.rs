@@ -168,7 +168,7 @@ impl<T: Send, W: FnOnce(&mut Turn) -> Result<T, Failure> + Send> Waiting for Req
 }
 
 /// Requests that may wait for each thread in an overload.
-const FEW: usize = 2;
+const FEW: usize = 1;
 
 #[derive(Default)]
 struct Queue {

@@ -132,7 +132,7 @@ pub struct Compute {
     /// Threads that read from and write to connections; 0 for one per core, at most 4.
     pub network_threads: usize,
     /// Requests that may wait for each thread; the next is refused at once. That is for a
-    /// burst: once one was refused, 2 for each thread may wait, until so many were answered
+    /// burst: once one was refused, 1 for each thread may wait, until so many were answered
     /// and none was refused.
     pub queue: usize,
 }

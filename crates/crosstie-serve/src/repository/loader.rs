@@ -99,7 +99,12 @@ impl Loader {
                 self.look();
                 next = every.and_then(|every| Instant::now().checked_add(every));
             }
+            let before = self.retired.len();
             self.retired.retain(|version| Arc::strong_count(version) > 1);
+            if self.retired.len() < before {
+                // Else reloads would take more and more of it.
+                crosstie::compute::give_back();
+            }
         }
     }
 
