@@ -400,7 +400,7 @@ def swap(options):
 
     def swapping(port):
         def swaps(generator):
-            connection, version = http.client.HTTPConnection("127.0.0.1", port), 1
+            connection, version = http.client.HTTPConnection("127.0.0.1", port), len(loads) + 1
             while generator.poll() is None:
                 version += 1
                 put(folder, f"run-{1 + (version + 1) % 2}", version)
