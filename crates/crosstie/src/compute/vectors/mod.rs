@@ -11,8 +11,8 @@
 //! registers while its terms are added ([`tile`]). The right side is laid out for that, in
 //! **panels** of a tile's width, term by term, perhaps beforehand ([`Laid`]). What is
 //! missing to a whole panel is zero. The left is read as it stands, or laid out in blocks
-//! of a tile's rows, in pieces that stay in the second-level cache, where it has to be
-//! rounded or would not stay in the nearest cache ([`sweep`]).
+//! of a tile's rows, in pieces that stay in the second-level cache, where that is faster; where
+//! it is rounded, a rounded copy is read ([`sweep`]).
 //!
 //! A tile of **few columns** would be mostly empty. There rows become columns: the product
 //! is computed transposed, or by a loop of its own ([`few`]).

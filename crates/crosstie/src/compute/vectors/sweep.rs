@@ -251,17 +251,26 @@ unsafe fn add_piece<V: Vector>(
     let together = if laid.is_some() { 0 } else { PANELS };
     let (per_block, per_panel) = (depth * V::BLOCK, depth * V::WIDTH);
     let (a, b) = (a.rows(top, rows).columns(from, depth), b.rows(from, depth));
-    let stands = !rounded && stands::<V>(a, b.columns);
-    let left_size = if stands { 0 } else { blocks * per_block };
+    let stands = stands::<V>(a, b.columns);
+    let left_size = match (stands, rounded) {
+        (true, false) => 0,
+        (true, true) => runs(a).rows * run_by(a),
+        (false, _) => blocks * per_block,
+    };
     let needed = (together * per_panel + left_size).div_ceil(NUMBERS);
     if scratch.len() < needed {
         scratch.resize(needed, EMPTY);
     }
     let (own, laid_left) = numbers_mut(scratch).split_at_mut(together * per_panel);
-    if !stands {
-        // SAFETY: see above.
-        unsafe { lay::<V>(a, tall, V::BLOCK, rounded, laid_left) };
+    // SAFETY: see above.
+    unsafe {
+        match (stands, rounded) {
+            (true, false) => {}
+            (true, true) => copy_rounded::<V>(a, laid_left),
+            (false, _) => lay::<V>(a, tall, V::BLOCK, rounded, laid_left),
+        }
     }
+    let (numbers, by) = if rounded { (&*laid_left, run_by(a)) } else { (a.data, runs(a).rows_by) };
     // Laying a panel out costs about as much as a tile does.
     let as_it_is = !rounded && b.columns_by == 1 && blocks <= 2;
     for (panel, first) in (0..b.columns).step_by(V::WIDTH).enumerate() {
@@ -283,8 +292,8 @@ unsafe fn add_piece<V: Vector>(
         };
         for (block, row) in (0..rows).step_by(tall).enumerate() {
             let left = match stands {
-                true if a.columns_by == 1 => Left::ByRows(a.data[row * a.rows_by..].as_ptr(), a.rows_by),
-                true => Left::ByTerms(a.data[row..].as_ptr(), a.columns_by),
+                true if a.columns_by == 1 => Left::ByRows(numbers[row * by..].as_ptr(), by),
+                true => Left::ByTerms(numbers[row..].as_ptr(), by),
                 false => Left::ByTerms(laid_left[block * per_block..].as_ptr(), V::BLOCK),
             };
             let rows = tall.min(rows - row);
@@ -330,7 +339,43 @@ unsafe fn turned_tile<V: Vector>(tile: Tile, columns_by: usize) {
     }
 }
 
-/// Whether a left side is read as it stands, beside so many columns.
+/// A matrix, perhaps transposed, so that the numbers of a row follow each other.
+#[inline(always)]
+fn runs(a: Matrix<'_>) -> Matrix<'_> {
+    if a.columns_by == 1 { a } else { a.transposed() }
+}
+
+/// How far the runs of a rounded copy are apart.
+#[inline(always)]
+fn run_by(a: Matrix<'_>) -> usize {
+    let by = runs(a).columns.next_multiple_of(NUMBERS);
+    if by.is_multiple_of(ALIKE) { by + NUMBERS } else { by }
+}
+
+/// Copies a matrix as it stands, run by run, rounded to bfloat16.
+///
+/// # Safety
+/// See [`Vector`].
+#[inline(always)]
+unsafe fn copy_rounded<V: Vector>(a: Matrix<'_>, into: &mut [f32]) {
+    let (runs, by) = (runs(a), run_by(a));
+    let into = into[..runs.rows * by].as_mut_ptr();
+    for run in 0..runs.rows {
+        for place in (0..runs.columns).step_by(V::LANES) {
+            let some = V::LANES.min(runs.columns - place);
+            // SAFETY: `some` numbers of a run are the view's, and there is room for whole
+            // vectors of each run.
+            unsafe {
+                let from = runs.data.as_ptr().add(run * runs.rows_by + place);
+                let numbers = if some == V::LANES { V::load(from) } else { V::load_some(from, some) };
+                numbers.nearest_bfloat16().store(into.add(run * by + place));
+            }
+        }
+    }
+}
+
+/// Whether a left side is read as it stands, or as a copy of that where it is rounded, beside
+/// so many columns.
 #[inline(always)]
 fn stands<V: Vector>(a: Matrix<'_>, columns: usize) -> bool {
     match a.columns_by == 1 {
