@@ -61,7 +61,7 @@ def main():
                 command = [sys.executable, __file__, "--one", name, "--data", data, "--crosstie", options.crosstie]
                 done = subprocess.run([*command, "--threads", str(options.threads)], check=True, capture_output=True, text=True)
                 runs[name].append(json.loads(done.stdout.splitlines()[-1]))
-        weights = {one["weights"] for name in ("binary", "file") for one in runs[name]}
+        weights = {one["weights"] for of in runs.values() for one in of}
         assert len(weights) == 1, "the package and the binary gave other weights"
     page(options, runs, imported(), options.wheel.stat().st_size if options.wheel else None)
 
@@ -160,8 +160,8 @@ def page(options, runs, imports, wheel):
         "# The Python package beside the binary",
         "",
         f"One epoch of MMoE on {options.rows:,} synthetic training rows, {options.rounds} rounds in turn, medians; user "
-        "processor seconds, without what Python takes to start, to import and to read the frame. The weights of the first "
-        "two are equal to the bit.",
+        "processor seconds, without what Python takes to start, to import and to read the frame. All gave the same "
+        "weights to the bit.",
         "",
         f"`python bench/python.py --rows {options.rows} --rounds {options.rounds} --threads {options.threads}`; "
         f"{time.strftime('%Y-%m-%d')}, commit {commit}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}. "
@@ -183,8 +183,7 @@ def page(options, runs, imports, wheel):
         f"| `import crosstie` | {statistics.median(imports):.0f} ms | < 300 ms |",
         *([f"| the wheel | {wheel / 1e6:.1f} MB | < 15 MB |"] if wheel else []),
         "",
-        f"Before training the process that reads the file holds {start_mib:,.0f} MiB, Python with pandas and pyarrow. From a frame "
-        "rows are cut into other pieces than row groups of the file, and so shuffled otherwise: as many steps, other weights.",
+        f"Before training the process that reads the file holds {start_mib:,.0f} MiB, Python with pandas and pyarrow.",
         "",
     ]
     PAGES.joinpath("python.md").write_text("\n".join(lines))
