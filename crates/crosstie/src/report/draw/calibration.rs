@@ -180,13 +180,14 @@ fn log_odds(p: f64) -> f64 {
     (p / (1.0 - p)).ln()
 }
 
+/// Rows of one class in an interval.
+type Rows = fn(&Bucket) -> f64;
+
 fn drawn_histogram(name: &str, curves: &Curves) -> String {
     let buckets = &curves.histogram;
-    let mass = |of: fn(&Bucket) -> f64| buckets.iter().map(of).sum::<f64>();
-    let classes: [(&str, fn(&Bucket) -> f64); 2] =
-        [("line", |bucket| bucket.negatives), ("line two", |bucket| bucket.positives)];
-    let highest =
-        |of: fn(&Bucket) -> f64| buckets.iter().map(|bucket| of(bucket) / mass(of).max(1e-9)).fold(0.0, f64::max);
+    let mass = |of: Rows| buckets.iter().map(of).sum::<f64>();
+    let classes: [(&str, Rows); 2] = [("line", |bucket| bucket.negatives), ("line two", |bucket| bucket.positives)];
+    let highest = |of: Rows| buckets.iter().map(|bucket| of(bucket) / mass(of).max(1e-9)).fold(0.0, f64::max);
     let most = classes.iter().map(|(_, of)| highest(*of)).fold(0.0, f64::max);
     let (Some(first), Some(last)) = (buckets.first(), buckets.last()) else { return String::new() };
     let (low, high) = (log_odds(first.low), log_odds(last.high));
