@@ -10,7 +10,7 @@ pub fn inspect(scorer: &Scorer) -> Value {
     let (network, summary) = (scorer.network(), features.summary());
     let tensor = |Tensor { name, shape, .. }: Tensor<'_>| json!({ "name": name, "shape": shape });
     let maps = scorer.calibration().map(|maps| maps.written(&network.objective, &layout.scenarios));
-    let shown = network.diagnostics.iter().map(|shown| (shown.name.clone(), json!(shown.columns)));
+    let shown = network.diagnostics.iter().map(|shown| (shown.name(), json!(shown.columns)));
     json!({
         "model": scorer.spec().model.name(),
         "spec": scorer.spec(),

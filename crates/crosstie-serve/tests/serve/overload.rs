@@ -104,7 +104,10 @@ fn in_an_overload_few_wait_until_as_many_as_the_queue_holds_had_their_turn() {
     let held = Arc::new(Mutex::new(held));
     let request = || -> Asked {
         let (state, version, held) = (Arc::clone(server.state()), Arc::clone(&version), Arc::clone(&held));
-        let work = move |_: &mut Turn| Ok(held.lock().unwrap().recv().unwrap());
+        let work = move |_: &mut Turn| {
+            held.lock().unwrap().recv().unwrap();
+            Ok(())
+        };
         let deadline = Instant::now() + Duration::from_secs(3600);
         Box::pin(async move { state.engine.run(version, deadline, work).await })
     };
