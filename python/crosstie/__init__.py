@@ -15,6 +15,7 @@ from ._callbacks import progress
 from ._evaluation import Evaluation
 from ._model import Model, load
 from ._native import CrosstieError, version
+from ._report import Report
 from ._schema import Field, Proposal, Task, field, propose, task
 from ._warning import CrosstieWarning
 
@@ -25,6 +26,7 @@ __all__ = [
     "Field",
     "Model",
     "Proposal",
+    "Report",
     "Task",
     "field",
     "load",

@@ -15,6 +15,7 @@ from ._callbacks import Callback
 from ._data import names_of, to_data, to_frame
 from ._evaluation import Evaluation, flat
 from ._native import CrosstieError
+from ._report import Report
 from ._schema import Field, Task
 from ._warning import warn
 
@@ -102,7 +103,7 @@ class Model:
             CrosstieError: for a setting that does not exist, a missing column, a cell that is
                 not of its kind, labels that are none. It names what, and the nearest right one.
         """
-        settings = [f"model.name={_schema.to_toml(self.name)}", *_settings.written(self.settings, self.name)]
+        settings = self._written()
         schema, cut = self._schema_for(train)
         columns = _native.schema_columns(schema)
         # Rows to be cut may be cut by a column that nothing else reads.
@@ -128,8 +129,12 @@ class Model:
         if training.interrupted:
             warn(["the training was interrupted; the model is what was reached"])
         self._fitted = training.model
-        self._history = [flat(json.loads(line)) for line in training.history.splitlines()]
+        self._trained_with, self._lines = settings, training.history
         return self
+
+    def _written(self) -> list[str]:
+        """The settings as the library reads them."""
+        return [f"model.name={_schema.to_toml(self.name)}", *_settings.written(self.settings, self.name)]
 
     def _schema_for(self, train: Any) -> tuple[str, _native.Cut | None]:
         """The schema that was given, or one that is proposed for the training rows, with
@@ -182,6 +187,14 @@ class Model:
         warn(found.pop("warnings", ()))
         return Evaluation(found)
 
+    def report(self, rows: Any, *, threads: int = 0) -> Report:
+        """A page about the model and labelled rows, best such as it was not trained on: learning
+        curves, figures, reliability, scenarios, gain and lift, the importance of fields, what
+        differs from the training rows. A notebook shows it; `save(path)` writes it."""
+        model = self._model()
+        data = to_data(rows, model.columns(True), LABELLED_ROWS)
+        return Report(model.report(data, self._trained_with, self._lines, threads))
+
     def score(self, rows: Any, y: None = None) -> float | None:
         """The mean AUC of the tasks, from the impression, for scikit-learn's searches. The labels
         are columns of `rows`."""
@@ -194,7 +207,7 @@ class Model:
         """A row for each evaluation of the validation rows, ready for a data frame: epoch, step,
         losses, and figures by the names of `train.monitor`. Empty for a model that was loaded."""
         self._model()
-        return self._history
+        return [flat(json.loads(line)) for line in self._lines.splitlines()]
 
     @property
     def schema_(self) -> str:
@@ -281,7 +294,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     fitted = _native.Model.load(os.fspath(path))
     config = json.loads(fitted.config)
     model = Model(config["model"]["name"], schema=fitted.schema, **dict(_said(config)))
-    model._fitted, model._history = fitted, []
+    model._fitted, model._trained_with, model._lines = fitted, model._written(), ""
     return model
 
 

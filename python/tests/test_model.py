@@ -199,6 +199,17 @@ def test_explain_tells_what_was_learned(model):
     assert told["model"] == "mmoe" and told["tasks"] == ["click", "buy"]
 
 
+def test_a_report_is_a_page_of_its_own(model, log, tmp_path):
+    page = model.report(log)
+    page.save(tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    assert html == page.html and f"{len(log['click']):,} rows of the given rows" in html.replace("\u202f", ",")
+    assert "Learning" in html and "<script" not in html and "http" not in html.replace("http://www.w3.org", "")
+    assert page._repr_html_().startswith("<iframe") and "<html" not in page._repr_html_()
+    model.save(tmp_path / "artifact")
+    assert "Learning curves: this model was loaded." in ct.load(tmp_path / "artifact").report(log).html
+
+
 def test_a_model_is_written_as_it_is_made():
     assert repr(ct.Model("ektm", scenario="tab", epochs=3)) == "Model('ektm', scenario='tab', epochs=3)"
     assert repr(ct.Model()) == "Model('mmoe')"

@@ -26,7 +26,7 @@ pub fn of_run(
 ) -> Result<Findings> {
     let mut warnings = calibration::warnings(&figures, scorer, &format!("the {on} files"));
     warnings.extend(scorer.features().warnings().iter().cloned());
-    let mut findings = Findings::new(&name(run.path()), scorer, config, figures, diagnosis, on);
+    let mut findings = Findings::new(&name(run.path()), scorer, config, figures, diagnosis, &format!("{on} files"));
     findings.facts = run.environment()?.facts();
     findings.warnings = warnings;
     let path = run.history();

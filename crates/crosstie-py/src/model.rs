@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crosstie::arrow::array::RecordBatch;
 use crosstie::arrow::datatypes::Schema;
 use crosstie::artifact;
+use crosstie::config::Config;
 use crosstie::data::Source;
 use crosstie::export::{self, EXTERNAL_ABOVE, Inputs};
 use crosstie::feature::{Purpose, Unknown};
+use crosstie::report::{self, Findings, Gathered, History};
 use crosstie::scorer::Scorer;
 use pyo3::prelude::*;
 use serde_json::json;
@@ -107,6 +109,34 @@ impl Model {
     /// by name and column. Empty of a model that shows nothing.
     fn diagnose(&self, py: Python<'_>, data: &Data, threads: usize) -> PyResult<String> {
         with_pool(py, threads, |_| Ok(json!(self.scorer.diagnose(&data.source).map_err(raised)?).to_string()))
+    }
+
+    /// The page of a report on labelled rows. `settings` are those that the model was trained
+    /// with, `history` its lines of JSON, empty of a model that was loaded.
+    fn report(
+        &self,
+        py: Python<'_>,
+        data: &Data,
+        settings: Vec<String>,
+        history: &str,
+        threads: usize,
+    ) -> PyResult<String> {
+        let config = Config::parse_without_data("", &settings).map_err(raised)?;
+        let history = History::read(history).map_err(raised)?;
+        with_pool(py, threads, |_| {
+            let rows = data.source.called("these rows");
+            let found = report::gather(&self.scorer, &data.source, &rows, report::Settings::default());
+            let Gathered { report, diagnosis, seen, .. } = found.map_err(raised)?;
+            let mut findings =
+                Findings::new(config.model.name(), &self.scorer, &config, report, &diagnosis, "given rows");
+            findings.seen = Some(seen);
+            findings.warnings = self.scorer.features().warnings().to_vec();
+            if history.is_none() {
+                findings.missing.push("Learning curves: this model was loaded.".into());
+            }
+            findings.history = history;
+            Ok(findings.page())
+        })
     }
 
     /// Writes the model as ONNX into a directory; `inputs` is `ids` or `raw`. Gives what a

@@ -34,7 +34,7 @@ pub struct Findings {
     pub settings: Vec<Difference>,
     /// What was seen while training.
     pub history: Option<History>,
-    /// How the rows are called that the figures are of.
+    /// What the figures are of, such as `test files`.
     pub on: String,
     /// All figures.
     pub figures: Report,

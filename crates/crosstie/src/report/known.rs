@@ -10,7 +10,7 @@ use crate::scorer::Scorer;
 
 impl Findings {
     /// What is known of a trained model without reading rows again. `figures` and
-    /// `diagnosis` are of the rows that are called `on`, such as `test`.
+    /// `diagnosis` are of the rows that are called `on`, such as `test files`.
     pub fn new(
         name: &str,
         scorer: &Scorer,

@@ -80,7 +80,7 @@ pub fn findings(tasks: usize, scenarios: usize, called: &str) -> Findings {
             kept: (0..tasks as u64).map(|task| 10 * (1 + task % 3)).collect(),
             moments: [10, 20, 30].map(moment).into(),
         }),
-        on: "test".into(),
+        on: "test files".into(),
         figures: Report { rows: 1000, tasks: by_task(0), scenarios: (0..scenarios).map(scenario).collect() },
         inside: vec![matrix("gate"), matrix("similarity")],
         seen: Some(Seen {

@@ -115,7 +115,7 @@ fn curves_are_of_rows_by_lot_and_the_same_at_every_reading() {
 fn gates_by_scenario_come_to_those_over_all() {
     let (config, scorer) = trained("mmoe");
     let found = all_of(&scorer, 900, Settings::default());
-    let findings = Findings::new("run", &scorer, &config, found.report.clone(), &found.diagnosis, "test");
+    let findings = Findings::new("run", &scorer, &config, found.report.clone(), &found.diagnosis, "test files");
     let [gates] = &findings.inside[..] else { panic!("{:?}", findings.inside) };
     assert_eq!((gates.kind.as_str(), gates.columns.len(), gates.rows.len()), ("gate", 6, 2));
     assert_eq!(gates.rows[0].0, "click");
@@ -174,7 +174,7 @@ fn handing_a_field_around_costs_what_strangers_values_cost() {
 fn what_is_found_is_kept_as_json() {
     let (config, scorer) = trained("mmoe");
     let found = all_of(&scorer, 900, Settings::default());
-    let mut findings = Findings::new("run", &scorer, &config, found.report, &found.diagnosis, "test");
+    let mut findings = Findings::new("run", &scorer, &config, found.report, &found.diagnosis, "test files");
     findings.seen = Some(found.seen);
     assert_eq!(findings.settings.len(), 1, "{:?}", findings.settings);
     assert_eq!(findings.settings[0].key, "train.epochs");

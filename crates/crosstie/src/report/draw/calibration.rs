@@ -26,9 +26,9 @@ fn rows(findings: &Findings) -> String {
     let on = &findings.on;
     match &findings.seen {
         Some(seen) if seen.drawn < seen.rows => {
-            format!("{} rows drawn by lot from the {} of the {on} files", count(seen.drawn), count(seen.rows))
+            format!("{} rows drawn by lot from the {} of the {on}", count(seen.drawn), count(seen.rows))
         }
-        _ => format!("the {} rows of the {on} files", count(findings.figures.rows)),
+        _ => format!("the {} rows of the {on}", count(findings.figures.rows)),
     }
 }
 

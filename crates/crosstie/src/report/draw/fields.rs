@@ -45,7 +45,7 @@ pub fn importance(page: &mut Page, findings: &Findings) {
     };
     let caption = format!(
         "Importance of fields: by how much the log-loss grows, in nats per row, when a field's values are handed around \
-         among rows drawn by lot from the {} files, with 95 % of chance. Fields that tell the same hide each other.{more}",
+         among rows drawn by lot from the {}, with 95 % of chance. Fields that tell the same hide each other.{more}",
         findings.on
     );
     page.figure(&caption, &panels(&drawn), &table(&header, rows));
@@ -81,7 +81,7 @@ pub fn drift(page: &mut Page, findings: &Findings) {
     page.section("Drift");
     seen.drift.iter().for_each(|sentence| page.warn(sentence));
     if seen.drift.is_empty() {
-        page.say(&format!("The {} files are like the training rows, but for what chance explains.", findings.on));
+        page.say(&format!("The {} are like the training rows, but for what chance explains.", findings.on));
     }
     let row = |shifted: &Shifted| {
         let value = |x: f64| if shifted.is_share { percent(Some(x)) } else { format!("{x:.2}") };
@@ -98,7 +98,7 @@ pub fn drift(page: &mut Page, findings: &Findings) {
         ]
     };
     let caption = format!(
-        "What was counted of the training rows and of the {} files, what matters most first: shares of rows or values \
+        "What was counted of the training rows and of the {}, what matters most first: shares of rows or values \
          in per cent, means in standard deviations of training. ! marks what matters and is more than chance explains.",
         findings.on
     );

@@ -14,10 +14,10 @@ pub fn figures(page: &mut Page, findings: &Findings) {
                 row, beside what predicting the mean label everywhere would cost, and the one as a share of the other \
                 (NE); PCOC is the mean prediction over the mean label.";
     let all: Vec<&TaskFacts> = findings.tasks.iter().collect();
-    let caption = format!("From the impression, on all {rows} rows of the {on} files. {note}");
+    let caption = format!("From the impression, on all {rows} rows of the {on}. {note}");
     page.figure(&caption, &of_tasks(findings, &all, Meaning::FromImpression), "");
     if !with_parent.is_empty() {
-        let caption = format!("Given the parent action, on those rows of the {on} files where it happened.");
+        let caption = format!("Given the parent action, on those rows of the {on} where it happened.");
         page.figure(&caption, &of_tasks(findings, &with_parent, Meaning::GivenParent), "");
     }
 }
@@ -87,7 +87,7 @@ pub fn funnel(page: &mut Page, findings: &Findings) {
         ">given the parent in training",
     ];
     let caption = format!(
-        "How often each action happened on the {} rows of the {} files and on the training rows (as far as these are \
+        "How often each action happened on the {} rows of the {} and on the training rows (as far as these are \
          described, by a sample): share of all rows, and of the rows where its parent action happened; rows whose label \
          is missing are left out.",
         count(findings.figures.rows),

@@ -14,7 +14,7 @@ pub fn inside(page: &mut Page, findings: &Findings) {
         let whole = table_of(&header, &rows);
         let by_scenario = findings.seen.iter().flat_map(|seen| by_scenario(seen, matrix)).collect::<Vec<_>>();
         let caption = format!(
-            "{}: mean over the {} rows of the {} files.",
+            "{}: mean over the {} rows of the {}.",
             about(&matrix.kind),
             count(findings.figures.rows),
             findings.on

@@ -36,7 +36,7 @@ fn head(page: &mut Page, findings: &Findings) {
     let number = |number: u64, what: &str| format!("<div><b>{}</b> {}</div>", short(number), escaped(what));
     let numbers = [
         number(*training_rows, "training rows"),
-        number(figures.rows, &format!("rows of the {on} files, of which the figures are")),
+        number(figures.rows, &format!("rows of the {on}, of which the figures are")),
         number(fields.len() as u64, "fields"),
         number(*parameters, "dense parameters"),
         number(*table_weights, "weights in embedding tables"),

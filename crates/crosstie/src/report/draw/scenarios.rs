@@ -66,7 +66,7 @@ pub fn scenarios(page: &mut Page, findings: &Findings) {
     };
     let column = findings.scenario.as_deref().unwrap_or("scenario");
     let caption = format!(
-        "AUC by {column} on the {} rows of the {} files, given the parent action: the tick, with 95 % of what the \
+        "AUC by {column} on the {} rows of the {}, given the parent action: the tick, with 95 % of what the \
          labels leave open (DeLong, rows taken as independent). The line through all is the AUC over all rows.{more}",
         count(findings.figures.rows),
         findings.on
