@@ -134,6 +134,7 @@ unknown_values = \"as-in-validation\"
 average = true
 checkpoint_every = \"10 minutes\"
 tensorboard = false
+report = true
 
 [calibration]
 enabled = true

@@ -104,7 +104,7 @@ fn metrics_json_has_the_promised_shape_and_survives_reading() {
     assert_eq!(value["tasks"]["click"]["given_parent"]["auc"], 0.5);
     assert_eq!(value["scenarios"]["other"]["tasks"]["buy"]["from_impression"]["rows"], 3);
     let empty = &value["scenarios"]["feed"]["tasks"]["buy"]["given_parent"];
-    let nothing = r#"{"rows":0,"positives":0,"auc":null,"gauc":null,"gauc_groups":0,"gauc_skipped":0,"gauc_missing":0,"logloss":null,"ne":null,"pcoc":null,"ece":null}"#;
+    let nothing = r#"{"rows":0,"positives":0,"auc":null,"auc_error":null,"gauc":null,"gauc_groups":0,"gauc_skipped":0,"gauc_missing":0,"logloss":null,"ne":null,"pcoc":null,"ece":null}"#;
     assert_eq!(*empty, serde_json::from_str::<serde_json::Value>(nothing).unwrap());
     assert!(json.find("\"click\"") < json.find("\"buy\""), "tasks stand in the schema's order: {json}");
 }
