@@ -16,14 +16,17 @@ from . import _native
 from ._native import CrosstieError
 from ._schema import to_toml
 
+#: Keys that say what a run directory gets, which the binary writes.
+OF_RUNS = ("train.checkpoint_every", "train.report", "train.tensorboard")
+
 
 @functools.cache
 def _keys() -> tuple[tuple[str, str, str | None, str | None], ...]:
-    """Every key but those of the data: its path, its section, the name that it belongs to, its
+    """Every key but those of the data and of runs: its path, its section, the name that it belongs to, its
     default."""
     keys = json.loads(_native.keys())
     told = ((key["path"], key["section"], (key["choice"] or {}).get("value") or key["of"], key["default"]) for key in keys)
-    return tuple(key for key in told if not key[0].startswith("data.") and key[0] != "model.name")
+    return tuple(key for key in told if not key[0].startswith("data.") and key[0] not in ("model.name", *OF_RUNS))
 
 
 @functools.cache
@@ -64,6 +67,8 @@ def resolve(name: str, model: str, settings: Mapping[str, Any]) -> str:
         return found[0]
     if found:
         raise CrosstieError(f"`{name}` may be {_either(_keyword(path) for path in found)}")
+    if _found(name, OF_RUNS):
+        raise CrosstieError(f"`{name}` is about the run directory that the binary writes; here there is none")
     path = name.replace("__", ".")
     below = [_keyword(one) for one in paths if one.startswith(path + ".")]
     if below:

@@ -31,6 +31,7 @@ def test_settings_are_the_keys_of_the_config(parts):
         ({"experts": "many"}, '"many"'),
         ({"monitor": "clik.auc"}, "clik"),
         ({"data__train": "x.csv"}, "there is no setting `data__train`"),
+        ({"tensorboard": True}, "`tensorboard` is about the run directory that the binary writes"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_the_nearest(parts, setting, said):
