@@ -3,7 +3,7 @@
 //! It turns Python's values into calls of the library, and what these give into
 //! Python's values; what people type is written in Python, in `python/crosstie`. Long
 //! calls run without the interpreter's lock, on threads of this process's own pool
-//! ([`process`]), and every error of the library is a `CrosstieError`.
+//! (`process.rs`), and every error of the library is a `CrosstieError`.
 
 mod arrays;
 mod data;

@@ -8,7 +8,7 @@
 //!
 //! A long queue is good for a burst and bad for an overload, in which it is always full and
 //! does nothing but make everybody wait. A request that is refused is the sign of an
-//! overload: from then on [`FEW`] for each thread may wait, enough for the threads to have
+//! overload: from then on one for each thread may wait, enough for the threads to have
 //! work always, until as many requests as the queue holds had their turn one after the other
 //! and none was refused meanwhile.
 
