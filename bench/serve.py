@@ -432,21 +432,22 @@ def swap(options):
 
 def reload(options, reloads=200):
     """Memory over 200 reloads, with requests between them."""
-    folder, body = repository("run-1"), Body(False)
+    folder, body, asked = repository("run-1"), Body(False), [2, 10, 50, 100, reloads]
     with crosstie(folder) as (process, port):
         connection = http.client.HTTPConnection("127.0.0.1", port)
-        content, memory = body.path.read_bytes(), []
-        for _ in range(reloads):
+        content, memory = body.path.read_bytes(), {}
+        for count in range(1, reloads + 1):
             for path, sent in (("/v2/repository/models/ranker/load", b"{}"), (PATH, content), (PATH, content)):
                 status, answer = ask(connection, "POST", path, sent, body.headers)
                 if status != 200:
                     sys.exit(f"{status}: {answer}")
             time.sleep(0.12)  # what is retired is freed within a tenth of a second
-            memory.append(resident_mib(process))
+            if count in asked:
+                time.sleep(1.5)  # and given back to the system a second after
+                memory[count] = resident_mib(process)
     shutil.rmtree(folder)
-    asked = [2, 10, 50, 100, 200]
     header = ["after so many reloads", *map(str, asked), "the last by the second"]
-    row = ["resident, MiB", *(number(memory[count - 1], 1) for count in asked), number(memory[-1] / memory[1], 3)]
+    row = ["resident, MiB", *(number(memory[count], 1) for count in asked), number(memory[reloads] / memory[2], 3)]
     return header, [row], {"resident_mib": memory}
 
 

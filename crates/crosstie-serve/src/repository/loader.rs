@@ -32,6 +32,10 @@ pub(super) enum Command {
 /// How often it is looked whether the last request of a retired version has ended.
 const RETIRED: Duration = Duration::from_millis(100);
 
+/// How long nothing was freed before memory is given back to the system. That holds up
+/// requests for some milliseconds, so it is done once after many loads.
+const CALM: Duration = Duration::from_secs(1);
+
 pub(super) struct Loader {
     catalogue: Arc<ArcSwap<Catalogue>>,
     /// Artifacts that were given by their paths.
@@ -77,9 +81,12 @@ impl Loader {
         step_back();
         let every = Some(self.settings.poll_seconds).filter(|seconds| *seconds > 0.0).map(Timeouts::of);
         let mut next = every.and_then(|every| Instant::now().checked_add(every));
+        // When a retired version was freed whose memory was not given back yet.
+        let mut freed: Option<Instant> = None;
         loop {
             let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-            let wait = left.into_iter().chain((!self.retired.is_empty()).then_some(RETIRED)).min();
+            let calm = freed.map(|freed| CALM.saturating_sub(freed.elapsed()));
+            let wait = left.into_iter().chain(calm).chain((!self.retired.is_empty()).then_some(RETIRED)).min();
             let command = match wait {
                 Some(wait) => commands.recv_timeout(wait),
                 None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -102,8 +109,11 @@ impl Loader {
             let before = self.retired.len();
             self.retired.retain(|version| Arc::strong_count(version) > 1);
             if self.retired.len() < before {
-                // Else reloads would take more and more of it.
+                freed = Some(Instant::now());
+            }
+            if freed.is_some_and(|freed| freed.elapsed() >= CALM) {
                 crosstie::compute::give_back();
+                freed = None;
             }
         }
     }
