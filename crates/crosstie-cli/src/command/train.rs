@@ -7,6 +7,7 @@ use clap::Args;
 use crosstie::config::Config;
 use crosstie::data::is_table;
 use crosstie::proposal::Asked;
+use crosstie::reference::{Reference, Subject};
 use crosstie::train::{self, Checkpoint};
 
 use super::init::Init;
@@ -63,7 +64,7 @@ pub struct Train {
     /// settings of the old one, a new data.dir its paths
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
-    /// Print the config with every default, and train nothing
+    /// Print the config with every default and what each key means, and train nothing
     #[arg(long)]
     pub print_config: bool,
 }
@@ -140,7 +141,7 @@ impl Train {
         let config = Config::read(path, &self.set)?;
         config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if self.print_config {
-            output::print(config.to_toml().trim_end())?;
+            output::print(Reference::of(Subject::Config).explain(&config.to_toml()).trim_end())?;
             return Ok(None);
         }
         Ok(Some(config))

@@ -24,7 +24,7 @@ fn a_run_is_trained_again_on_another_days_data() {
     assert!(config.contains("train = [\"2024-01-02/train.parquet\"]") && !config.contains("day1"), "{config}");
     // What is said for a file stays.
     let set = "--set data.test=['day1/test.parquet'] --set data.dir=2024-01-02";
-    let printed = place.ok(&format!("train run/config.toml {set} --print-config")).stdout;
+    let printed = without_comments(&place.ok(&format!("train run/config.toml {set} --print-config")).stdout);
     let expected = "schema = \"2024-01-02/schema.toml\"\ntrain = [\"2024-01-02/train.parquet\"]\n\
                     valid = [\"2024-01-02/valid.parquet\"]\ntest = [\"day1/test.parquet\"]\n";
     assert!(printed.contains(expected), "{printed}");
@@ -62,6 +62,11 @@ fn a_setting_that_its_rule_does_not_use_is_refused() {
     place.write("rows.toml", &format!("{CONFIG}[optimizer.rows]\nbeta1 = 0.8\n"));
     place.run("train rows.toml").exit(1).says(&["rows.toml", "optimizer.rows", "`adagrad` has no `beta1`"]);
     assert!(!place.path("runs").exists());
+}
+
+/// A printed config without what is said of its keys.
+pub fn without_comments(printed: &str) -> String {
+    printed.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
 /// Every default of a model, as a user reads it.
@@ -139,7 +144,18 @@ report = true
 [calibration]
 enabled = true
 ";
-    assert_eq!(place.ok("train ads.toml --print-config").stdout, expected);
+    let printed = place.ok("train ads.toml --print-config").stdout;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(without_comments(&printed), expected);
+    // Above every key stands what it means; of one that only a name has, what it means there.
+    for (above, line) in
+        lines.iter().zip(&lines[1..]).filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
+    {
+        assert!(above.starts_with("# "), "nothing is said of {line}:\n{printed}");
+    }
+    let adam = printed.split("[optimizer.dense]").nth(1).unwrap().split("[optimizer.rows]").next().unwrap();
+    assert!(adam.contains("beta1 = 0.9"), "{printed}");
+    assert!(lines.iter().all(|line| line.len() <= 80), "{printed}");
 }
 
 #[test]

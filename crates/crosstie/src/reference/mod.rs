@@ -11,6 +11,7 @@
 //! assert!(config.to_markdown().contains("Rows of a step;"));
 //! ```
 
+mod explain;
 mod page;
 mod tree;
 

@@ -58,7 +58,7 @@ stands, is refused with the nearest right one.
 value is taken by the type of its key, so text needs no quotes. A new
 `model.name` leaves out what the file says for the old model, a new `data.dir`
 the file's paths. `crosstie train CONFIG.toml --print-config` prints the whole
-with every default; `crosstie reference config` prints what follows.
+with every default and what each key means; `crosstie reference config` prints what follows.
 ";
 
 const MADE: &str = "<!-- Made from the comments in the code; CONTRIBUTING.md tells how. -->\n\n";
@@ -121,7 +121,7 @@ fn key(key: &Key) -> String {
 }
 
 /// A paragraph in lines that begin as told.
-fn wrapped(text: &str, first: &str, others: &str) -> String {
+pub(super) fn wrapped(text: &str, first: &str, others: &str) -> String {
     let mut lines = String::new();
     let mut line = String::from(first);
     let mut empty = true;
