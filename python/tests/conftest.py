@@ -1,9 +1,14 @@
 """A small log of a shop, and a model of it, for all tests."""
 
+import signal
+
 import numpy as np
 import pytest
 
 import crosstie as ct
+
+# A shell that starts tests in the background has them ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROWS = 6000
 TASKS = [ct.task("click"), ct.task("buy", after="click")]
