@@ -49,17 +49,7 @@ impl Cut {
 
     /// What follows "the rows are cut".
     fn __str__(&self) -> String {
-        // Of the three parts that a proposal speaks of, the first two are learned from.
-        let why = self.cut.why.replace("80, 10 and 10 %", "90 and 10 %");
-        match &self.cut.what {
-            Cuts::Time { column, .. } => {
-                let (why, last) = why.rsplit_once(", test from ").unwrap_or((&why, ""));
-                let why = why.split("; validation from ").next().unwrap_or_default();
-                format!("by the time `{column}`, {why}; those from {last} are to stop by")
-            }
-            Cuts::Group { column } => format!("at random by `{column}`: {why}"),
-            Cuts::Rows => format!("at random: {why}"),
-        }
+        self.cut.in_two()
     }
 }
 
@@ -123,7 +113,7 @@ impl Data {
             let cut = match (proposal.cut.what, schema.group) {
                 (time @ Cuts::Time { .. }, _) => Told { what: time, why: proposal.cut.why },
                 (_, Some(column)) => {
-                    let why = "it is the group, and there is no time; 90 and 10 % of its values".into();
+                    let why = "it is the group, and there is no time".into();
                     Told { what: Cuts::Group { column }, why }
                 }
                 (cut, None) => Told { what: cut, why: proposal.cut.why },

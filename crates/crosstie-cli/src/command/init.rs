@@ -7,7 +7,7 @@ use clap::Args;
 use crosstie::data::survey::{Survey, survey};
 use crosstie::data::{FILES, Source};
 use crosstie::durable;
-use crosstie::proposal::{Asked, Cut, Proposal, Told, deal, propose};
+use crosstie::proposal::{Asked, Proposal, Told, deal, propose};
 use crosstie::schema::{Field, FieldKind, Side};
 
 use crate::session::Session;
@@ -109,12 +109,8 @@ fn story(source: &Source, survey: &Survey, proposal: &Proposal, rows: [u64; 3]) 
         say("task", format!("{name}: {}", task.why));
     }
     let [train, valid, test] = rows.map(table::count);
-    let by = match &proposal.cut.what {
-        Cut::Time { column, .. } => format!("by the time `{column}`, {}", proposal.cut.why),
-        Cut::Group { column } => format!("at random by `{column}`: {}", proposal.cut.why),
-        Cut::Rows => format!("at random: {}", proposal.cut.why),
-    };
-    say("cut", format!("{by}; {train} rows to learn from, {valid} to stop by, {test} to judge by"));
+    let cut = proposal.cut.in_three();
+    say("cut", format!("{cut}; {train} rows to learn from, {valid} to stop by, {test} to judge by"));
     for (what, told) in [("group", &proposal.group), ("scenario", &proposal.scenario)] {
         if let Some(told) = told {
             say(what, format!("{}: {}", told.what, told.why));

@@ -31,6 +31,8 @@ pub enum Cut {
         valid: f64,
         /// The first test moment.
         test: f64,
+        /// The two moments, for people.
+        told: [String; 2],
     },
     /// At random, but rows with the same value stay together.
     Group {
@@ -55,8 +57,8 @@ pub(super) fn cut(draft: &mut Draft<'_>, time: Option<Told<Time>>, group: Option
                     .unsure
                     .push(format!("`{name}` is taken for the time since its name says so and its numbers go on"));
             }
-            let why = format!("{why}; validation from {} on, test from {} on", unit.text(valid), unit.text(test));
-            return Told::new(Cut::Time { column: name, valid, test }, why);
+            let told = [valid, test].map(|moment| unit.text(moment));
+            return Told::new(Cut::Time { column: name, valid, test, told }, why);
         }
         draft.unsure.push(format!("`{name}` has too few moments to cut the rows by"));
     }
@@ -66,9 +68,41 @@ pub(super) fn cut(draft: &mut Draft<'_>, time: Option<Told<Time>>, group: Option
                 "without a time the rows are cut by `{column}`: the figures are those of values of it that training \
                  has not met"
             ));
-            Told::new(Cut::Group { column: column.into() }, "there is no time; 80, 10 and 10 % of its values")
+            Told::new(Cut::Group { column: column.into() }, "there is no time")
         }
-        None => Told::new(Cut::Rows, "there is no time and nothing that keeps rows together; 80, 10 and 10 % of them"),
+        None => Told::new(Cut::Rows, "there is no time and nothing that keeps rows together"),
+    }
+}
+
+impl Told<Cut> {
+    /// Into what the rows are cut, and why: what follows "the rows are cut". The parts are to
+    /// learn from, to validate and to test.
+    pub fn in_three(&self) -> String {
+        match &self.what {
+            Cut::Time { told: [valid, test], .. } => {
+                self.parts(&format!("validation from {valid} on, test from {test} on"))
+            }
+            Cut::Group { .. } => self.parts("80, 10 and 10 % of its values"),
+            Cut::Rows => self.parts("80, 10 and 10 % of them"),
+        }
+    }
+
+    /// The same where the first two parts are learned from, and the third one stops that.
+    pub fn in_two(&self) -> String {
+        match &self.what {
+            Cut::Time { told: [_, test], .. } => self.parts(&format!("those from {test} on are to stop by")),
+            Cut::Group { .. } => self.parts("90 and 10 % of its values"),
+            Cut::Rows => self.parts("90 and 10 % of them"),
+        }
+    }
+
+    fn parts(&self, parts: &str) -> String {
+        let why = &self.why;
+        match &self.what {
+            Cut::Time { column, .. } => format!("by the time `{column}`, {why}; {parts}"),
+            Cut::Group { column } => format!("at random by `{column}`: {why}; {parts}"),
+            Cut::Rows => format!("at random: {why}; {parts}"),
+        }
     }
 }
 
@@ -102,7 +136,7 @@ impl Cut {
         };
         let draw = Stream::new(seed, "cut");
         Ok(match self {
-            Cut::Time { column, valid, test } => {
+            Cut::Time { column, valid, test, .. } => {
                 let split = |number: Option<f64>| match number {
                     Some(number) if number >= *test => Split::Test,
                     Some(number) if number >= *valid => Split::Valid,

@@ -154,12 +154,12 @@ fn rows_are_cut_between_moments_and_every_row_is_dealt() {
     let row = |row: u64| format!("2024-01-{:02},{},{}", 1 + row / 300, row % 9, u8::from(click(row)));
     let (directory, source) = log("date,device,click", 3000, row);
     let proposal = propose(&survey(&source).unwrap(), &[]).unwrap();
-    let Cut::Time { ref column, valid, test } = proposal.cut.what else { panic!("{:?}", proposal.cut) };
+    let Cut::Time { ref column, valid, test, .. } = proposal.cut.what else { panic!("{:?}", proposal.cut) };
     assert_eq!((&column[..], test - valid), ("date", 86_400.0));
     assert!(
-        proposal.cut.why.contains("validation from 2024-01-09 on, test from 2024-01-10 on"),
+        proposal.cut.in_three().contains("validation from 2024-01-09 on, test from 2024-01-10 on"),
         "{}",
-        proposal.cut.why
+        proposal.cut.in_three()
     );
     assert_eq!(deal(&source, &proposal.cut.what, directory.path(), 1).unwrap(), [2400, 300, 300]);
     let part = open(&directory.path().join(FILES[2]));
@@ -239,7 +239,7 @@ fn the_schema_that_is_written_is_the_one_that_was_proposed() {
 fn what_is_parted_in_memory_is_what_is_dealt_to_files() {
     let (directory, source) =
         log("day,user,click", 2000, |row| format!("{},u{},{}", row / 100, row % 90, u8::from(click(row))));
-    let time = Cut::Time { column: "day".into(), valid: 16.0, test: 18.0 };
+    let time = Cut::Time { column: "day".into(), valid: 16.0, test: 18.0, told: ["16", "18"].map(String::from) };
     for cut in [time, Cut::Group { column: "user".into() }, Cut::Rows] {
         let dealt = deal(&source, &cut, directory.path(), 5).unwrap();
         let [learn, stop] = part(&source, &cut, 5).unwrap();
@@ -250,7 +250,7 @@ fn what_is_parted_in_memory_is_what_is_dealt_to_files() {
         };
         assert_eq!(read(&stop), read(&open(&directory.path().join(FILES[2])).unwrap()), "{cut:?}");
     }
-    let nothing = Cut::Time { column: "day".into(), valid: 16.0, test: 99.0 };
+    let nothing = Cut::Time { column: "day".into(), valid: 16.0, test: 99.0, told: ["16", "99"].map(String::from) };
     let error = part(&source, &nothing, 5).unwrap_err().to_string();
     assert!(error.contains("2000 to learn from, 0 to stop by"), "{error}");
 }
