@@ -108,7 +108,10 @@ impl Model {
     /// Means over labelled rows of what the model shows of its inside, such as gates: JSON,
     /// by name and column. Empty of a model that shows nothing.
     fn diagnose(&self, py: Python<'_>, data: &Data, threads: usize) -> PyResult<String> {
-        with_pool(py, threads, |_| Ok(json!(self.scorer.diagnose(&data.source).map_err(raised)?).to_string()))
+        with_pool(py, threads, |_| {
+            let found = report::gather(&self.scorer, &data.source, "these rows", report::Settings::FIGURES);
+            Ok(json!(found.map_err(raised)?.diagnosis).to_string())
+        })
     }
 
     /// The page of a report on labelled rows. `settings` are those that the model was trained

@@ -1,7 +1,7 @@
 //! Tables from and to other libraries, by the C stream of Apache Arrow: nothing is
 //! copied, and whoever has `__arrow_c_stream__` can hand over rows or take predictions.
 //!
-//! The only `unsafe` of this crate: a capsule is a bare pointer with a name.
+//! Its `unsafe`: a capsule is a bare pointer with a name.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;

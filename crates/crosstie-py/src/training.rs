@@ -41,9 +41,10 @@ pub struct Training {
 }
 
 /// Trains a model, without the interpreter's lock. `config` is the text of a config that
-/// need not name data, `settings` what is set beside it, as in `train.epochs=3`. `observer` is called with every event as
-/// JSON, on the calling thread; it may return False to end the training with what was
-/// reached, as a KeyboardInterrupt does. Whatever else it raises comes out of here.
+/// need not name data, `settings` what is set beside it, as in `train.epochs=3`. `observer`
+/// is called with every event as JSON, on the calling thread; it may return False to end the
+/// training with what was reached, as a KeyboardInterrupt does. Whatever else it raises comes
+/// out of here.
 #[pyfunction]
 #[pyo3(signature = (config, schema, settings, train, valid, observer))]
 pub fn train(

@@ -13,8 +13,7 @@ use crate::error::Result;
 use crate::feature::{Drift, Features, Purpose, Tally};
 use crate::learned::{Learned, ROWS, Scores};
 use crate::metric::{Evaluation, Report};
-use crate::model::diagnostic::Means;
-use crate::model::{Diagnosis, Network};
+use crate::model::Network;
 use crate::spec::ModelSpec;
 
 /// All that scoring needs: what the model is, its features, what it has learned, and
@@ -125,46 +124,30 @@ impl Scorer {
     /// # Errors
     /// The first error among the rows.
     pub fn report(&self, evidence: impl Iterator<Item = Result<Evidence>>) -> Result<Report> {
-        let objective = &self.network().objective;
-        let scenarios = &self.features.layout().scenarios;
-        let mut evaluation = Evaluation::new(objective.names(), objective.funnel(), scenarios);
+        let mut evaluation = self.evaluation();
         for evidence in evidence {
-            let evidence = evidence?;
-            let scores = Scores::of(objective, &evidence, self.calibration());
-            evaluation.add(evidence.outcome(), &scores.given_parent, &scores.from_impression);
-            if self.calibration.is_some() {
-                let scores = Scores::of(objective, &evidence, None);
-                evaluation.add_uncalibrated(evidence.outcome(), &scores.given_parent, &scores.from_impression);
-            }
+            self.count(&mut evaluation, &evidence?);
         }
         Ok(evaluation.report())
     }
 
-    /// Means over labelled files of what the model shows of its inside; empty
-    /// for a model that shows nothing. Every row counts once, whatever its weight.
-    ///
-    /// # Errors
-    /// As of [`Scorer::evaluate`].
-    pub fn diagnose(&self, source: &Source) -> Result<Diagnosis> {
-        let (passes, diagnostics) = (self.learned.passes(), &self.network().diagnostics);
-        let mut means: Vec<Means> = diagnostics.iter().map(Means::new).collect();
-        if !diagnostics.is_empty() {
-            let mut workspace = self.network().program.diagnosis(ROWS);
-            self.each_labelled(source, None, |batches| {
-                for batch in batches {
-                    passes.each_piece(&mut workspace, &batch?, |workspace, _| {
-                        for (diagnostic, means) in diagnostics.iter().zip(&mut means) {
-                            passes.values(workspace, diagnostic.node).for_each(|row| means.add(row));
-                        }
-                    });
-                }
-                Ok(())
-            })?;
+    /// An evaluation of this model's tasks, without rows yet.
+    pub(crate) fn evaluation(&self) -> Evaluation {
+        let objective = &self.network().objective;
+        Evaluation::new(objective.names(), objective.funnel(), &self.features.layout().scenarios)
+    }
+
+    /// Counts rows in an evaluation, given what the network says of them. Gives their
+    /// scores, and those before calibration where these are others.
+    pub(crate) fn count(&self, evaluation: &mut Evaluation, evidence: &Evidence) -> (Scores, Option<Scores>) {
+        let (objective, outcome) = (&self.network().objective, evidence.outcome());
+        let scores = Scores::of(objective, evidence, self.calibration());
+        evaluation.add(outcome, &scores.given_parent, &scores.from_impression);
+        let before = self.calibration().map(|_| Scores::of(objective, evidence, None));
+        if let Some(before) = &before {
+            evaluation.add_uncalibrated(outcome, &before.given_parent, &before.from_impression);
         }
-        let named = diagnostics.iter().zip(means).map(|(diagnostic, means)| {
-            (diagnostic.name(), diagnostic.columns.iter().cloned().zip(means.finish()).collect())
-        });
-        Ok(named.collect())
+        (scores, before)
     }
 
     /// Reads, encodes and counts labelled rows beside what is done with them.

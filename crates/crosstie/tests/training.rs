@@ -451,7 +451,8 @@ fn ektm_shows_how_alike_conversions_are_and_how_often_the_transfer_helps() {
     let config = config(directory.path(), "ektm", &representations);
     let scorer = run(&config).unwrap().scorer;
     let test = Source::open(&config.data.test).unwrap();
-    let diagnosis = scorer.diagnose(&test).unwrap();
+    let found = crosstie::report::gather(&scorer, &test, "the test files", crosstie::report::Settings::FIGURES);
+    let diagnosis = found.unwrap().diagnosis;
     let tasks = &diagnosis["enhanced beats original"];
     assert!(tasks.len() > 1 && !tasks.contains_key("click"), "{tasks:?}");
     for (task, share) in tasks {

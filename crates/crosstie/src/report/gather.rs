@@ -12,7 +12,7 @@ use crate::data::Source;
 use crate::error::Result;
 use crate::feature::Drift;
 use crate::learned::{ROWS, Scores};
-use crate::metric::{Curves, Evaluation, Report};
+use crate::metric::{Curves, Report};
 use crate::model::diagnostic::Means;
 use crate::model::{Diagnosis, Diagnostic};
 use crate::schema::Funnel;
@@ -52,7 +52,8 @@ pub struct Gathered {
     /// How the rows differ from the training rows; `None` for an artifact of before these
     /// were described.
     pub drift: Option<Drift>,
-    /// As of [`Scorer::diagnose`].
+    /// Means of what the model shows of its inside; empty for a model that shows nothing.
+    /// Every row counts once, whatever its weight.
     pub diagnosis: Diagnosis,
     /// What is drawn of the rows. `files` is how they are called in its sentences.
     pub seen: Seen,
@@ -72,7 +73,7 @@ pub fn gather(scorer: &Scorer, source: &Source, files: &str, settings: Settings)
         true => scorer.workspace(ROWS),
         false => network.program.diagnosis(ROWS),
     };
-    let mut evaluation = Evaluation::new(objective.names(), objective.funnel(), scenarios);
+    let mut evaluation = scorer.evaluation();
     let mut inside = Inside::new(&network.diagnostics, scenarios.len());
     let mut sample = Sample::new(objective.funnel(), seed, settings.drawn);
     let [mut impressions, mut parents] = [(); 2].map(|()| Drawn::new(seed, settings.handed_around));
@@ -93,12 +94,7 @@ pub fn gather(scorer: &Scorer, source: &Source, files: &str, settings: Settings)
                 }
             });
             let evidence = Evidence::new(logits, &batch);
-            let said = Scores::of(objective, &evidence, scorer.calibration());
-            evaluation.add(&batch, &said.given_parent, &said.from_impression);
-            let before = scorer.calibration().map(|_| Scores::of(objective, &evidence, None));
-            if let Some(before) = &before {
-                evaluation.add_uncalibrated(&batch, &before.given_parent, &before.from_impression);
-            }
+            let (said, before) = scorer.count(&mut evaluation, &evidence);
             sample.add(&batch, &said, before.as_ref().unwrap_or(&said));
             if settings.handed_around > 0 {
                 impressions.add(&batch, |_| true);
