@@ -8,6 +8,22 @@ use tempfile::TempDir;
 /// A directory of its own for one test, and `crosstie` called in it.
 pub struct Place(TempDir);
 
+/// As little as trains at all, of the data of [`Place::synth`].
+pub const SMALL: &str = r#"
+[data]
+dir = "data"
+
+[model]
+name = "mmoe"
+experts = 2
+expert_units = [8]
+tower_units = [4]
+
+[train]
+epochs = 2
+batch_size = 256
+"#;
+
 impl Place {
     pub fn new() -> Place {
         Place(tempfile::tempdir().unwrap())

@@ -3,27 +3,12 @@
 use crosstie::report::Findings;
 
 use crate::markup::{check, texts};
-use crate::place::Place;
-
-const CONFIG: &str = r#"
-[data]
-dir = "data"
-
-[model]
-name = "mmoe"
-experts = 2
-expert_units = [8]
-tower_units = [4]
-
-[train]
-epochs = 2
-batch_size = 256
-"#;
+use crate::place::{Place, SMALL};
 
 fn trained(more: &str) -> Place {
     let place = Place::new();
     place.synth();
-    place.write("ads.toml", CONFIG);
+    place.write("ads.toml", SMALL);
     place.ok(&format!("train ads.toml --out run {more}"));
     place
 }

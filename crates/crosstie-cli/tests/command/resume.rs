@@ -2,28 +2,16 @@
 
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{Place, SMALL};
 
-const CONFIG: &str = r#"
-[data]
-dir = "data"
-
-[model]
-name = "mmoe"
-experts = 2
-expert_units = [8]
-tower_units = [4]
-
-[train]
-epochs = 2
-batch_size = 256
-checkpoint_every = "3 steps"
-"#;
+fn config() -> String {
+    format!("{SMALL}checkpoint_every = \"3 steps\"\n")
+}
 
 pub fn place() -> Place {
     let place = Place::new();
     place.synth();
-    place.write("ads.toml", CONFIG);
+    place.write("ads.toml", &config());
     place
 }
 

@@ -1,35 +1,19 @@
 //! Configs, run directories and how a training ends.
 
-use crate::place::Place;
+use crate::place::{Place, SMALL};
 use crate::settings::without_comments;
-
-/// As little as trains at all.
-const CONFIG: &str = r#"
-[data]
-dir = "data"
-
-[model]
-name = "mmoe"
-experts = 2
-expert_units = [8]
-tower_units = [4]
-
-[train]
-epochs = 2
-batch_size = 256
-"#;
 
 fn place() -> Place {
     let place = Place::new();
     place.synth();
-    place.write("ads.toml", CONFIG);
+    place.write("ads.toml", SMALL);
     place
 }
 
 #[test]
 fn a_misspelt_key_is_refused_with_the_nearest() {
     let place = place();
-    place.write("typo.toml", &CONFIG.replace("experts", "exprets"));
+    place.write("typo.toml", &SMALL.replace("experts", "exprets"));
     place.run("train typo.toml").exit(1).says(&["typo.toml", "exprets", "did you mean `experts`?"]);
     place.run("train ads.toml --set train.epoch=3").exit(1).says(&["did you mean `epochs`?"]);
     place.run("train ads.toml --set model.name=mmeo").exit(1).says(&["did you mean `mmoe`?"]);
