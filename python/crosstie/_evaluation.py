@@ -10,7 +10,7 @@ from ._native import CrosstieError
 
 MEANINGS = ("given_parent", "from_impression")
 #: What a table shows.
-SHOWN = ("rows", "positives", "auc", "gauc", "logloss", "ne", "pcoc", "ece")
+SHOWN = ("rows", "positives", "auc", "auc_error", "gauc", "logloss", "ne", "pcoc", "ece")
 
 
 class Evaluation(dict[str, Any]):
