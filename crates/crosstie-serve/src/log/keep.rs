@@ -39,6 +39,9 @@ impl Keep {
     /// the one that is being written. No segment goes before an older one: feedback stays
     /// as long as what it is about.
     pub fn outdated(&self, rolled: &VecDeque<Rolled>, open: u64, now: Time) -> usize {
+        if self.age.is_none() && self.bytes.is_none() {
+            return 0;
+        }
         let mut bytes = open + rolled.iter().map(|segment| segment.bytes).sum::<u64>();
         let goes = |segment: &&Rolled| {
             let age = now.0.saturating_sub(segment.last.0);
