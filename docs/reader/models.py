@@ -22,10 +22,11 @@ def single_task(a, heads):
     return np.concatenate(logits, axis=1)
 
 
-def mmoe(a, heads):
-    count = a.model["experts"]
-    mixed = a.mix("gate", a.x, a.hidden("expert", a.x, count), [[*range(count)]] * heads)
-    return a.towers("tower", mixed, heads, "bias")
+def mmoe(a, heads, prefix=""):
+    count = a.model["shared"]["network"]["experts"] if prefix else a.model["experts"]
+    experts = a.hidden(f"{prefix}expert", a.x, count)
+    mixed = a.mix(f"{prefix}gate", a.x, experts, [[*range(count)]] * heads)
+    return a.towers(f"{prefix}tower", mixed, heads, f"{prefix}bias")
 
 
 def own_and_shared(heads, own, shared):
@@ -171,13 +172,17 @@ def ektm_of_logits(a, heads):
         if number == 0 or of["tables"] == "own":
             a.read_features(number)
         logits.append(a.towers(f"network.{task}", a.x, len(a.heads_of(task)), f"bias.{task}"))
-    original = np.concatenate(logits, axis=1)
-    if not of["enhanced"]["enabled"]:
-        return original
-    given = original if "transmitter.0.weight" in a.weights or not of["router"]["enabled"] else np.tile(original, heads)
-    given = a.hidden("transmitter", given, heads) if "transmitter.0.weight" in a.weights else given
-    added = a.affine("enhanced_tower", given.reshape(a.rows, -1))
-    return original + of["enhanced"]["gain"] * a.weights["shrinkage"] * added
+    alone = original = np.concatenate(logits, axis=1)
+    if "shrinkage" in a.weights:
+        layers = "transmitter.0.weight" in a.weights
+        given = original if layers or not of["router"]["enabled"] else np.tile(original, heads)
+        given = a.hidden("transmitter", given, heads) if layers else given
+        added = a.affine("enhanced_tower", given.reshape(a.rows, -1))
+        alone = original + of["enhanced"]["gain"] * a.weights["shrinkage"] * added
+    if "share" not in a.weights:
+        return alone
+    a.read_features(len(a.tasks) if of["tables"] == "own" else 1)
+    return alone + a.weights["share"] * (mmoe(a, heads, "shared.") - alone)
 
 
 def ektm(a, heads):

@@ -29,15 +29,15 @@ KINDS = {
 ROWS, LOGS, SEEDS = 200_000, [11, 12, 13], [1, 2]
 MODELS = ["single-task", "mmoe", "ple", "stem", "adatt", "ektm"]
 # Name: model, settings.
-MEAN = ["model.transfer=representations", "model.transmitter.units=[64]"]
 ABLATIONS = {
     "ektm": ("ektm", []),
+    "w/o the network of all": ("ektm", ["model.shared.enabled=false"]),
+    "its rows at rate 1": ("ektm", ["model.shared.row_rate=1"]),
     "w/o router": ("ektm", ["model.router.enabled=false"]),
     "w/o transmitter": ("ektm", ["model.transmitter.enabled=false"]),
     "w/o enhancement": ("ektm", ["model.enhanced.enabled=false"]),
+    "w/o both": ("ektm", ["model.enhanced.enabled=false", "model.shared.enabled=false"]),
     "shared tables": ("ektm", ["model.tables=shared"]),
-    "representations, both tables, guard": ("ektm", [*MEAN, "model.tables=both", "model.enhanced.loss=guard"]),
-    "representations, shared tables, hard examples": ("ektm", [*MEAN, "model.tables=shared", "model.enhanced.loss=hard-example"]),
 }
 BALANCED = {
     "mmoe": ("mmoe", []),

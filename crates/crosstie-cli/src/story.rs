@@ -283,6 +283,15 @@ impl<'a> Story<'a> {
                     "{task} takes {amount} of what other tasks give (log-loss by share {losses})"
                 );
             }
+            Event::Shared { task, share, logloss: [own, mixed, common] } => {
+                let [own, mixed, common] = [own, mixed, common].map(|loss| table::figure(*loss));
+                tracing::info!(
+                    task,
+                    share,
+                    "{task} takes {share} of what all tasks learned together (log-loss without {own}, so {mixed}, \
+                     of that alone {common})"
+                );
+            }
             Event::Stopped { reason: why, best_step, kept } => {
                 self.clear();
                 let steps = match kept.iter().all(|step| step == best_step) {

@@ -115,6 +115,9 @@ impl Teller {
             Event::Shrunk { task, share, logloss } => {
                 json!({ "event": "shrunk", "task": task, "share": share, "logloss": logloss })
             }
+            Event::Shared { task, share, logloss } => {
+                json!({ "event": "shared", "task": task, "share": share, "logloss": logloss })
+            }
             Event::Calibrated { scenarios, warnings } => {
                 json!({ "event": "calibrated", "scenarios": scenarios, "warnings": warnings })
             }

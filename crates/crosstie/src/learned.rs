@@ -278,10 +278,15 @@ impl<'a> Passes<'a> {
     /// # Panics
     /// If the batch does not fit the layout ([`Batch::check`]).
     pub fn evidence(&self, workspace: &mut Workspace, batch: &Batch) -> Evidence {
+        self.evidence_of(self.network.logits, workspace, batch)
+    }
+
+    /// As [`Passes::evidence`], by other logits that the network puts out.
+    pub(crate) fn evidence_of(&self, logits: Node, workspace: &mut Workspace, batch: &Batch) -> Evidence {
         let heads = self.network.objective.heads().len();
         let mut found = vec![0.0; batch.rows * heads];
         self.each_piece(workspace, batch, |workspace, row_of| {
-            for (index, logits) in self.logits(workspace).enumerate() {
+            for (index, logits) in self.values(workspace, logits).enumerate() {
                 found[row_of(index) * heads..][..heads].copy_from_slice(logits);
             }
         });
@@ -325,14 +330,40 @@ impl<'a> Passes<'a> {
         scenarios: &[String],
         batches: impl Iterator<Item = Result<B>>,
     ) -> Result<Report> {
+        let [report] = self.evaluate_logits([self.network.logits], workspace, scenarios, batches)?;
+        Ok(report)
+    }
+
+    /// As [`Passes::evaluate`], of several logits that the network puts out.
+    ///
+    /// # Errors
+    /// The first error among the batches.
+    pub(crate) fn evaluate_logits<const N: usize, B: Borrow<Batch>>(
+        &self,
+        logits: [Node; N],
+        workspace: &mut Workspace,
+        scenarios: &[String],
+        batches: impl Iterator<Item = Result<B>>,
+    ) -> Result<[Report; N]> {
         let objective = &self.network.objective;
-        let mut evaluation = Evaluation::new(objective.names(), objective.funnel(), scenarios);
+        let tasks = objective.names().len();
+        let mut evaluations = logits.map(|_| Evaluation::new(objective.names(), objective.funnel(), scenarios));
         for batch in batches {
             let batch = batch?;
-            let scores = self.score(workspace, batch.borrow());
-            evaluation.add(batch.borrow(), &scores.given_parent, &scores.from_impression);
+            let batch: &Batch = batch.borrow();
+            let mut scores = logits.map(|_| Scores::none_of(batch.rows, tasks));
+            self.each_piece(workspace, batch, |workspace, row_of| {
+                for (logits, scores) in logits.iter().zip(&mut scores) {
+                    for (index, logits) in self.values(workspace, *logits).enumerate() {
+                        scores.set(row_of(index), objective, logits, None);
+                    }
+                }
+            });
+            for (evaluation, scores) in evaluations.iter_mut().zip(&scores) {
+                evaluation.add(batch, &scores.given_parent, &scores.from_impression);
+            }
         }
-        Ok(evaluation.report())
+        Ok(evaluations.map(|evaluation| evaluation.report()))
     }
 
     /// A forward and a backward pass in training. `seeds` weigh the losses, per

@@ -208,8 +208,8 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
     }
     let path = directory.join(CONFIG);
     let mut text = fs::read_to_string(&path).map_err(Error::io(&path))?;
-    if manifest.format < 4 {
-        text = as_meant(text);
+    if manifest.format < FORMAT {
+        text = as_meant(text, manifest.format);
     }
     if manifest.format > 1 {
         return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error));
@@ -219,17 +219,24 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
     Ok(ModelSpec { seed: train.seed, model, network, embedding, objective })
 }
 
-/// Before format 4 EKTM transferred representations, AEM2TL's scenarios had separate
-/// networks, and nobody had to say so.
-fn as_meant(text: String) -> String {
+/// Before format 4 EKTM transferred representations and AEM2TL's scenarios had separate
+/// networks, before format 5 EKTM had no network that all tasks learn together, and nobody
+/// had to say so.
+fn as_meant(text: String, format: u32) -> String {
     let Ok(mut config) = toml::from_str::<toml::Table>(&text) else { return text };
     let Some(model) = config.get_mut("model").and_then(toml::Value::as_table_mut) else { return text };
-    let (key, meant) = match model.get("name").and_then(toml::Value::as_str) {
-        Some("ektm") => ("transfer", "representations"),
-        Some("aem2tl") => ("scenario_weights", "separate"),
+    let name = model.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_string();
+    let mut say = |key: &str, meant: toml::Value| drop(model.insert(key.into(), meant));
+    match name.as_str() {
+        "ektm" => {
+            say("shared", toml::Table::from_iter([("enabled".to_string(), false.into())]).into());
+            if format < 4 {
+                say("transfer", "representations".into());
+            }
+        }
+        "aem2tl" if format < 4 => say("scenario_weights", "separate".into()),
         _ => return text,
-    };
-    model.insert(key.into(), meant.into());
+    }
     config.to_string()
 }
 

@@ -40,8 +40,11 @@ impl Shared {
     pub fn find(heads: &Network, tables: usize) -> Result<Shared> {
         let program = &heads.program;
         let of_task = |task| {
-            let seed = |head: &crate::objective::Head| if head.task == task { 1.0 } else { 0.0 };
-            heads.objective.heads().iter().map(seed).collect()
+            let mut seeds = vec![0.0; program.losses().len()];
+            for (seed, head) in seeds.iter_mut().zip(heads.objective.heads()) {
+                *seed = if head.task == task { 1.0 } else { 0.0 };
+            }
+            seeds
         };
         let seeds: Vec<Vec<f32>> = (0..heads.objective.funnel().tasks()).map(of_task).collect();
         let touched = touched(heads, &seeds)?;

@@ -204,6 +204,14 @@ impl Display for TooFew {
     }
 }
 
+/// The least log-loss of some rows under any map, summed, and their weight; where there are
+/// too few for one, the loss as it is.
+pub(super) fn least(rows: &[Row]) -> [f64; 2] {
+    let start = Curve::of(Map::IDENTITY, 0.0);
+    let curve = fit(rows).map_or(start, |found| maximum(rows, found, Symmetric::default()));
+    [Sums::of(rows, curve).loss, rows.iter().map(|row| row.weight).sum()]
+}
+
 /// The map of some rows.
 pub(super) fn fit(rows: &[Row]) -> Result<Curve, TooFew> {
     let (mut few, mut sum) = (TooFew { yes: 0.0, no: 0.0 }, 0.0);

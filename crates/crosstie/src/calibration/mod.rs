@@ -99,6 +99,22 @@ impl Calibration {
         (calibration, notes)
     }
 
+    /// How little log-loss maps, one for all scenarios, could leave of some logits: per task,
+    /// summed over the rows that its own probabilities are about, and the weight of these.
+    /// So logits can be compared by how they order rows, whatever their scale.
+    pub(crate) fn least_losses(objective: &Objective, scenarios: usize, evidence: &[Evidence]) -> Vec<[f64; 2]> {
+        let identity = Calibration::identity(objective, scenarios);
+        let mut losses = vec![[0.0; 2]; objective.names().len()];
+        for (task, condition) in objective.mapped() {
+            let mut rows = identity.rows(objective, (task, condition), evidence);
+            rows.retain(|row| row.told.own.is_some());
+            rows.iter_mut().for_each(|row| row.told.whole = None);
+            let [loss, weight] = fit::least(&rows);
+            losses[task] = [losses[task][0] + loss, losses[task][1] + weight];
+        }
+        losses
+    }
+
     /// What the rows tell of a map, scenario by scenario.
     fn rows(&self, objective: &Objective, map: (usize, Condition), evidence: &[Evidence]) -> Vec<Row> {
         let told = evidence.par_iter().map(|evidence| {

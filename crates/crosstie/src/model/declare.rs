@@ -77,21 +77,22 @@ pub struct Lottery {
 }
 
 /// What a model has declared.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Declared {
     /// One logit per head, rows × heads.
     pub logits: Node,
     /// The tasks' losses, rows × tasks, if they are not the plain ones of the
     /// objective over these logits.
     pub losses: Option<Node>,
-    /// Where the logits are something added to those of other heads, which start at
-    /// the tasks' log-odds in their place: these, rows × heads.
-    pub base: Option<Node>,
+    /// Where the logits are put together of those of other heads, which start at the
+    /// tasks' log-odds in their place: these, each rows × heads, the first those that the
+    /// tasks' losses are about.
+    pub bases: Vec<Node>,
 }
 
 impl From<Node> for Declared {
     fn from(logits: Node) -> Declared {
-        Declared { logits, losses: None, base: None }
+        Declared { logits, losses: None, bases: Vec::new() }
     }
 }
 

@@ -26,6 +26,19 @@
 //! without the transmitter t_h = k; without enhancement, or where there is one task, the
 //! score is z°_h.
 //!
+//! Beside them stands what all tasks learn together (`shared`, ours): an MMoE over tables of
+//! its own, whose towers give every head a logit more,
+//!
+//! ```text
+//! z*_h = MMoE_h(e)                              learns from Σ_t w_t ℓ(z*_t)
+//! logit_h = (1 - s_t) z_h + s_t z*_h            the score; s_t = 0 in training
+//! ```
+//!
+//! with the weights w of `objective.weights = "auto"`, so that a frequent task is no louder
+//! than a rare one. Nothing passes between it and the tasks' own networks. After training
+//! the validation rows say how much of it a task takes, s_t (train/share.rs): a task that
+//! wants what others want takes much, one that the others harm nothing.
+//!
 //! **`transfer = "representations"`**: the paper's mean, as far as it is readable. A
 //! root task's head is a click head (ctr); every other head is a conversion head (cvr),
 //! i = 1..T:
@@ -92,6 +105,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
+use super::mmoe::Mmoe;
 use super::single_task;
 use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
@@ -124,6 +138,8 @@ pub struct Ektm {
     pub transmitter: Transmitter,
     /// What the transfer must be good for.
     pub enhanced: Enhanced,
+    /// Of logits: what all tasks learn together.
+    pub shared: SharedNetwork,
 }
 
 /// What tasks give each other.
@@ -203,6 +219,19 @@ pub struct Enhanced {
     pub lambda: f32,
 }
 
+/// `[model.shared]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SharedNetwork {
+    /// Off for the ablation.
+    pub enabled: bool,
+    /// How many times `optimizer.rows.learning_rate` the rows of its tables learn at. One
+    /// row has the gradients of all tasks, and Adagrad takes steps as if they were of one.
+    pub row_rate: f64,
+    /// The network, an MMoE.
+    pub network: Mmoe,
+}
+
 /// The loss of enhanced heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -226,7 +255,14 @@ impl Default for Ektm {
             router: Router::default(),
             transmitter: Transmitter::default(),
             enhanced: Enhanced::default(),
+            shared: SharedNetwork::default(),
         }
+    }
+}
+
+impl Default for SharedNetwork {
+    fn default() -> SharedNetwork {
+        SharedNetwork { enabled: true, row_rate: 5.0, network: Mmoe::default() }
     }
 }
 
@@ -298,6 +334,11 @@ impl Ektm {
             let message = "model.tables = \"both\" is for model.transfer = \"representations\"; for logits it is \"own\" or \"shared\"";
             return Err(Error::Config(message.into()));
         }
+        self.shared.network.check("model.shared.network")?;
+        let rate = self.shared.row_rate;
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(Error::Config(format!("model.shared.row_rate must be above 0, found {rate}")));
+        }
         let temperature = self.router.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {
             return Err(Error::Config(format!("model.router.temperature must be above 0, found {temperature}")));
@@ -311,13 +352,32 @@ impl Ektm {
         Ok(())
     }
 
-    /// Original heads of the tasks alone, and what other tasks' logits add to them.
+    /// Original heads of the tasks alone, what other tasks' logits add to them, and a share of
+    /// what all tasks learn together.
     fn of_logits(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Declared {
         let shared = self.tables == TableSharing::Shared;
         let original = single_task::networks(net, inputs, &self.bottom_units, shared);
-        if !self.enhanced.enabled || inputs.names().len() < 2 {
-            return original.into();
+        let several = inputs.names().len() > 1;
+        let alone = if several && self.enhanced.enabled {
+            self.enhance(net, inputs, original)
+        } else {
+            let losses = inputs.losses(net, "original", original, None);
+            Declared { losses: Some(losses), ..original.into() }
+        };
+        if !(several && self.shared.enabled) {
+            return Declared { bases: vec![original], ..alone };
         }
+        let fields = inputs.fields(net);
+        inputs.set_row_rate(&fields, self.shared.row_rate);
+        let common = self.shared.network.network(net, inputs, "shared.", &fields);
+        let losses = inputs.losses(net, "shared", common, None);
+        inputs.add_balanced_losses("shared", losses);
+        let logits = inputs.share(net, "share", alone.logits, common);
+        Declared { logits, bases: vec![original, common], ..alone }
+    }
+
+    /// What other tasks' logits add to the original heads.
+    fn enhance(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, original: Node) -> Declared {
         let heads = inputs.heads().len();
         let known = original.stop_gradient();
         let units: &[usize] = if self.transmitter.enabled { &self.transmitter.units } else { &[] };
@@ -330,7 +390,7 @@ impl Ektm {
         let added = inputs.shrink(net, "shrinkage", added);
         let enhanced = net.sum("enhanced", &[(1.0, known), (self.enhanced.gain, added)]);
         let tasks = (0..inputs.names().len()).collect();
-        Declared { base: Some(original), ..self.compare(net, inputs, tasks, original, enhanced) }
+        self.compare(net, inputs, tasks, original, enhanced)
     }
 
     /// A bottom for each of some heads. `first` is the first set of tables, and
@@ -439,7 +499,7 @@ impl Ektm {
                 inputs.add_loss_of(task, &format!("guard {name}"), lambda * weight, guard.columns(task, 1));
             }
         }
-        Declared { logits: enhanced, losses: Some(losses), base: None }
+        Declared { logits: enhanced, losses: Some(losses), bases: Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::diagnostic::Diagnostic;
+use super::network::Common;
 use crate::compute::op::{Broadcast, Zeros};
 use crate::compute::{Init, Node, ParameterId};
 use crate::embedding::Columns;
@@ -85,11 +86,13 @@ pub struct Inputs<'a> {
     pub(super) labels: Node,
     pub(super) weights: Node,
     pub(super) sets: Vec<Node>,
+    pub(super) row_rates: Vec<f64>,
     pub(super) sources: Vec<Input>,
     pub(super) terms: Vec<LossTerm>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) masks: Vec<Masks>,
     pub(super) shrinkage: Option<ParameterId>,
+    pub(super) common: Option<Common>,
     /// Per task: whether its heads are asked. All are, but in a network of one task's loss.
     pub(super) asked: Vec<bool>,
 }
@@ -113,6 +116,9 @@ pub struct LossTerm {
     pub weight: f32,
     /// The task that it is about; `None` if it is about several.
     pub task: Option<usize>,
+    /// Of what all tasks learn together, the task whose loss this is: in training its
+    /// weight is multiplied by what gives that task as much influence as the others.
+    pub balanced: Option<usize>,
     pub(super) node: Node,
 }
 
@@ -146,6 +152,7 @@ impl Inputs<'_> {
         net.graph().lead(node, columns.side(Side::User).end);
         self.sources.push(Input::Fields { set });
         self.sets.push(node);
+        self.row_rates.push(1.0);
         Fields {
             set,
             node,
@@ -279,12 +286,29 @@ impl Inputs<'_> {
 
     /// Adds one column to what training minimises.
     pub fn add_loss(&mut self, name: &str, weight: f32, node: Node) {
-        self.terms.push(LossTerm { name: name.into(), weight, task: None, node });
+        self.terms.push(LossTerm { name: name.into(), weight, task: None, balanced: None, node });
     }
 
     /// The same, of a loss that is about one task.
     pub fn add_loss_of(&mut self, task: usize, name: &str, weight: f32, node: Node) {
-        self.terms.push(LossTerm { name: name.into(), weight, task: Some(task), node });
+        self.terms.push(LossTerm { name: name.into(), weight, task: Some(task), balanced: None, node });
+    }
+
+    /// The tasks' losses (rows × tasks) in what all of them learn together, and nothing
+    /// else learns: none of them is the louder for being frequent
+    /// ([`LossTerm::balanced`]).
+    pub fn add_balanced_losses(&mut self, name: &str, losses: Node) {
+        let objective = self.objective;
+        for (task, (of, weight)) in objective.names().iter().zip(objective.weights()).enumerate() {
+            let (name, node) = (format!("{name} {of}"), losses.columns(task, 1));
+            self.terms.push(LossTerm { name, weight: *weight, task: None, balanced: Some(task), node });
+        }
+    }
+
+    /// Lets the rows of a set of tables learn at so many times
+    /// `optimizer.rows.learning_rate`.
+    pub fn set_row_rate(&mut self, fields: &Fields, rate: f64) {
+        self.row_rates[fields.set] = rate;
     }
 
     /// What heads take over from other tasks (rows × heads), times a number per head
@@ -299,6 +323,23 @@ impl Inputs<'_> {
         self.shrinkage = Some(parameter);
         let shares = net.graph().push(name, Broadcast, &[], &[parameter], heads);
         net.multiply(name, given, shares)
+    }
+
+    /// Logits of two kinds (rows × heads), of the second as much as a number per head says
+    /// that is set once training is over. Until then it is the first. It passes no gradient
+    /// on: both have losses of their own.
+    ///
+    /// # Panics
+    /// If the model has called it before.
+    pub fn share(&mut self, net: &mut Net<'_>, name: &str, own: Node, common: Node) -> Node {
+        assert!(self.common.is_none(), "one share for all heads");
+        let (heads, own, common) = (self.heads().len(), own.stop_gradient(), common.stop_gradient());
+        let parameter = net.graph().statistic(name, &[heads], 0.0);
+        self.common = Some(Common { shares: parameter, logits: common });
+        let shares = net.graph().push(name, Broadcast, &[], &[parameter], heads);
+        let difference = net.sum(name, &[(1.0, common), (-1.0, own)]);
+        let taken = net.multiply(name, difference, shares);
+        net.sum(name, &[(1.0, own), (1.0, taken)])
     }
 
     /// Adds the objective's triplet term over the first set of tables, if it

@@ -18,7 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{About, Declared, Model, Needs};
-use super::inputs::Inputs;
+use super::inputs::{Fields, Inputs};
+use crate::compute::Node;
 use crate::error::Result;
 use crate::layer::{Net, check_experts, check_units};
 
@@ -49,18 +50,33 @@ impl Default for Mmoe {
 
 impl Model for Mmoe {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
-        check_experts("model.experts", self.experts, 1)?;
-        check_units("model.expert_units", &self.expert_units, false)?;
-        check_units("model.tower_units", &self.tower_units, true)?;
-        let heads = inputs.heads().len();
+        self.check("model")?;
         let fields = inputs.fields(net);
-        let experts = net.experts("expert", fields.main(), self.experts, &self.expert_units);
-        let gates = net.gates("gate", fields.main(), &vec![self.experts; heads]);
+        Ok(self.network(net, inputs, "", &fields).into())
+    }
+}
+
+impl Mmoe {
+    /// Refuses settings that make no sense, which stand in the section `section`.
+    pub(super) fn check(&self, section: &str) -> Result<()> {
+        check_experts(&format!("{section}.experts"), self.experts, 1)?;
+        check_units(&format!("{section}.expert_units"), &self.expert_units, false)?;
+        check_units(&format!("{section}.tower_units"), &self.tower_units, true)
+    }
+
+    /// The network over some fields; its parameters' names begin with `prefix`.
+    ///
+    /// # Shapes
+    /// Output: rows × heads.
+    pub(super) fn network(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>, prefix: &str, fields: &Fields) -> Node {
+        let (heads, name) = (inputs.heads().len(), |part: &str| format!("{prefix}{part}"));
+        let experts = net.experts(&name("expert"), fields.main(), self.experts, &self.expert_units);
+        let gates = net.gates(&name("gate"), fields.main(), &vec![self.experts; heads]);
         let names: Vec<String> = (1..=self.experts).map(|expert| expert.to_string()).collect();
-        inputs.show_gates("gate", gates, &names);
+        inputs.show_gates(&name("gate"), gates, &names);
         let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
-        let mixed = net.mix("mix", gates, &[experts], vec![every; heads]);
-        let logits = net.towers("tower", mixed, heads, &self.tower_units);
-        Ok(inputs.add_bias(net, "bias", &fields, logits).into())
+        let mixed = net.mix(&name("mix"), gates, &[experts], vec![every; heads]);
+        let logits = net.towers(&name("tower"), mixed, heads, &self.tower_units);
+        inputs.add_bias(net, &name("bias"), fields, logits)
     }
 }

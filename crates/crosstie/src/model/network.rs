@@ -20,6 +20,8 @@ pub struct Network {
     pub sources: Vec<Input>,
     /// The nodes of the feature sets.
     pub sets: Vec<Node>,
+    /// Of each feature set: how many times `optimizer.rows.learning_rate` its rows learn at.
+    pub row_rates: Vec<f64>,
     /// The logits, rows × heads.
     pub logits: Node,
     /// Whether scenarios have weights of their own, so that the rows of a
@@ -39,6 +41,18 @@ pub struct Network {
     /// How much heads take over from other tasks, where that is chosen at the end: a
     /// parameter of one number per head, 1 in training.
     pub shrinkage: Option<ParameterId>,
+    /// What all tasks learn together, of a model that has it beside what is their own.
+    pub common: Option<Common>,
+}
+
+/// A network that all tasks learn together, and whose logits are a share of the scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Common {
+    /// How much of a head's logit is its: a parameter of one number per head, 0 in training
+    /// and set at the end.
+    pub shares: ParameterId,
+    /// Its logits, rows × heads.
+    pub logits: Node,
 }
 
 /// What a network is asked.
@@ -61,10 +75,10 @@ impl Network {
         Network::build(model, style, layout, objective, Question::Tasks)
     }
 
-    /// The same parameters under another question: every head's logit (its
-    /// [base](super::Declared::base), where it has one), times the row's weight, is a
-    /// loss, and nothing else is. The gradients tell what
-    /// each head reads.
+    /// The same parameters under another question: every head's logit (where there are
+    /// [bases](super::Declared::bases), in its place that of the first, then those of the
+    /// others), times the row's weight, is a loss, and nothing else is. The gradients tell
+    /// what each head reads.
     ///
     /// # Errors
     /// As of [`Network::new`].
@@ -136,11 +150,13 @@ impl Network {
             labels,
             weights,
             sets: Vec::new(),
+            row_rates: Vec::new(),
             sources: vec![Input::Labels, Input::Weights],
             terms: Vec::new(),
             diagnostics: Vec::new(),
             masks: Vec::new(),
             shrinkage: None,
+            common: None,
             asked: match question {
                 Question::Tasks | Question::Heads => vec![true; objective.names().len()],
                 Question::Task(task) => objective.asked_by(task),
@@ -153,18 +169,22 @@ impl Network {
         assert_eq!(declared.logits.width(), objective.heads().len(), "one logit per head");
         let losses = match declared.losses {
             _ if question == Question::Heads => {
-                net.multiply("weighted", declared.base.unwrap_or(declared.logits), weights)
+                let bases = if declared.bases.is_empty() { vec![declared.logits] } else { declared.bases };
+                let bases: Vec<Node> = bases.into_iter().map(|base| net.multiply("weighted", base, weights)).collect();
+                net.concat("weighted", &bases)
             }
             Some(losses) => losses,
             None => inputs.losses(&mut net, "loss", declared.logits, None),
         };
-        let Inputs { sets, sources, terms, diagnostics, masks, shrinkage, .. } = inputs;
+        let Inputs { sets, row_rates, sources, terms, diagnostics, masks, shrinkage, common, .. } = inputs;
         let (names, terms): (Vec<&String>, Vec<LossTerm>) = if question == Question::Heads {
-            (objective.heads().iter().map(|head| &head.name).collect(), Vec::new())
+            let heads = objective.heads().iter().map(|head| &head.name);
+            (heads.cycle().take(losses.width()).collect(), Vec::new())
         } else {
             (objective.names().iter().collect(), terms)
         };
         graph.output(declared.logits);
+        common.iter().for_each(|common| graph.output(common.logits));
         for (index, name) in names.into_iter().enumerate() {
             graph.loss(name, losses.columns(index, 1));
         }
@@ -186,7 +206,9 @@ impl Network {
             terms,
             diagnostics,
             masks,
+            row_rates,
             shrinkage,
+            common,
         })
     }
 }

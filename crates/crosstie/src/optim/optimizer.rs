@@ -20,6 +20,8 @@ pub struct Optimizer {
     tables_apart: Vec<bool>,
     /// One per part and table, of tables that move so.
     apart: Vec<Vec<RowMoments>>,
+    /// Per table: how many times the learning rate its rows learn at.
+    row_rates: Vec<f64>,
     /// Per dense element: whether L2 and decay shrink it.
     penalised: Vec<bool>,
     /// Steps made. Where tasks take turns a batch has several.
@@ -46,15 +48,20 @@ impl RowMoments {
 impl Optimizer {
     /// At the start of a training: nothing is remembered.
     pub fn new(config: &OptimizerConfig, learned: &Learned) -> Optimizer {
-        let program = &learned.network().program;
+        let network = learned.network();
+        let program = &network.program;
         let mut penalised = vec![false; program.length()];
         for parameter in program.parameters().iter().filter(|parameter| parameter.is_weight()) {
             penalised[parameter.range()].fill(true);
         }
+        let tables = learned.tables().all();
+        // Every set has the same tables.
+        let tables_of_a_set = tables.len() / network.sets.len().max(1);
         Optimizer {
             config: config.clone(),
             dense: config.dense.moments(program.length()),
-            rows: learned.tables().all().iter().map(|table| RowMoments::new(&config.rows, table)).collect(),
+            rows: tables.iter().map(|table| RowMoments::new(&config.rows, table)).collect(),
+            row_rates: network.row_rates.iter().flat_map(|rate| vec![*rate; tables_of_a_set]).collect(),
             tables_apart: Vec::new(),
             apart: Vec::new(),
             penalised,
@@ -123,8 +130,9 @@ impl Optimizer {
             );
         }
         let whole = |table: usize| !self.tables_apart.get(table).is_some_and(|apart| *apart);
+        let factors = self.row_rates.iter().map(|rate| rate * factor).collect::<Vec<_>>();
         let rule = &self.config.rows;
-        move_rows(rule, tables.all_mut(), &mut self.rows, &gradients.rows, whole, step, factor, scale);
+        move_rows(rule, tables.all_mut(), &mut self.rows, &gradients.rows, whole, step, &factors, scale);
     }
 
     /// Goes on with a step, in the tables that are [kept apart](Optimizer::keep_apart):
@@ -132,6 +140,7 @@ impl Optimizer {
     /// gradients table by table. `batch` and `scale` are the step's.
     pub fn step_apart(&mut self, learned: &mut Learned, parts: &[(usize, &[RowGradients])], batch: u64, scale: f32) {
         let factor = self.config.schedule.factor(batch);
+        let factors = self.row_rates.iter().map(|rate| rate * factor).collect::<Vec<_>>();
         // A row shrinks once a step, however many parts it has.
         let share = 1.0 / parts.len().max(1) as f32;
         let rule = Rule { l2: self.config.rows.l2 * share, decay: self.config.rows.decay * share, ..self.config.rows };
@@ -139,7 +148,7 @@ impl Optimizer {
         for (part, gradients) in parts {
             let apart = |table: usize| self.tables_apart[table];
             let moments = &mut self.apart[*part];
-            move_rows(&rule, tables.all_mut(), moments, gradients, apart, self.steps, factor, scale);
+            move_rows(&rule, tables.all_mut(), moments, gradients, apart, self.steps, &factors, scale);
         }
     }
 
@@ -168,7 +177,8 @@ impl Optimizer {
     }
 }
 
-/// Moves the seen rows of every table that is `chosen`, in pieces that any thread may take.
+/// Moves the seen rows of every table that is `chosen`, at its own factor of the learning
+/// rate, in pieces that any thread may take.
 #[allow(clippy::too_many_arguments)]
 fn move_rows(
     rule: &Rule,
@@ -177,14 +187,14 @@ fn move_rows(
     gradients: &[RowGradients],
     chosen: impl Fn(usize) -> bool,
     step: u64,
-    factor: f64,
+    factors: &[f64],
     scale: f32,
 ) {
     /// Rows that one job moves.
     const PIECE: usize = 2048;
     let mut jobs = Vec::new();
     let of_tables = tables.iter_mut().zip(moments).zip(gradients).enumerate();
-    for (_, ((table, RowMoments { moments, last }), gradients)) in of_tables.filter(|(table, _)| chosen(*table)) {
+    for (index, ((table, RowMoments { moments, last }), gradients)) in of_tables.filter(|(table, _)| chosen(*table)) {
         let mut rest = SeenRows {
             width: table.width,
             start: 0,
@@ -197,11 +207,11 @@ fn move_rows(
         };
         while !rest.rows.is_empty() {
             let (piece, others) = rest.split(PIECE);
-            jobs.push(piece);
+            jobs.push((piece, factors[index]));
             rest = others;
         }
     }
-    jobs.into_par_iter().with_max_len(1).for_each(|seen| rule.update_rows(seen, step, factor, scale));
+    jobs.into_par_iter().with_max_len(1).for_each(|(seen, factor)| rule.update_rows(seen, step, factor, scale));
 }
 
 impl Gradients {

@@ -2,7 +2,8 @@
 //!
 //! Tasks that learn something in common are: the network that is kept is that of one
 //! step. A task that learns nothing in common with others is best at a step of its own,
-//! and what it alone learns is kept as it was then.
+//! and what it alone learns is kept as it was then. What a model lets all tasks learn
+//! together beside what is their own is kept as it was when they were best in the mean.
 
 use std::ops::Range;
 
@@ -16,7 +17,8 @@ use crate::objective::Objective;
 /// alone learn.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Family {
-    /// The tasks, ascending.
+    /// The tasks, ascending; none where no task's own loss, but a loss beside them, teaches
+    /// it.
     pub tasks: Vec<usize>,
     /// Places of the flat vector of parameters.
     pub parameters: Vec<Range<usize>>,
@@ -43,7 +45,7 @@ impl Joined {
 
 impl Family {
     /// The families of a network with `tables` tables in each set, by their first
-    /// tasks. A loss that is about several tasks joins those whose numbers it changes;
+    /// losses. A loss that is about several tasks joins those whose numbers it changes;
     /// what nothing changes goes with its neighbours, or else with the first family.
     pub fn find(network: &Network, tables: usize) -> Result<Vec<Family>> {
         let program = &network.program;
@@ -57,15 +59,16 @@ impl Family {
         (0..program.length()).for_each(|element| joined.join(changing(element)));
         (0..network.sets.len()).for_each(|set| joined.join(looking_up(set)));
 
-        let mut families: Vec<Family> = (0..tasks)
-            .filter(|task| joined.0[*task] == *task)
+        let firsts: Vec<usize> = (0..losses).filter(|loss| joined.0[*loss] == *loss).collect();
+        let mut families: Vec<Family> = firsts
+            .iter()
             .map(|first| Family {
-                tasks: (0..tasks).filter(|task| joined.0[*task] == first).collect(),
+                tasks: (0..tasks).filter(|task| joined.0[*task] == *first).collect(),
                 parameters: Vec::new(),
                 tables: Vec::new(),
             })
             .collect();
-        let family_of = |loss: usize| families.iter().position(|family| family.tasks[0] == joined.0[loss]);
+        let family_of = |loss: usize| firsts.iter().position(|first| *first == joined.0[loss]);
         let places: Vec<Option<usize>> = (0..losses).map(family_of).collect();
         for (index, parameter) in program.parameters().iter().enumerate() {
             // A statistic goes with what the same operation learns.
@@ -121,8 +124,14 @@ pub(super) fn families(network: &Network, tables: usize, monitor: &FigureName) -
     }])
 }
 
-/// Each family's figure in a report.
-pub(super) fn figures(job: &Job<'_>, objective: &Objective, report: &Report) -> Vec<Option<f64>> {
+/// Each family's figure in a report; `common` is that of the network that all tasks learn
+/// together, where there is one.
+pub(super) fn figures(
+    job: &Job<'_>,
+    objective: &Objective,
+    report: &Report,
+    common: Option<&Report>,
+) -> Vec<Option<f64>> {
     if let [_] = job.families.as_slice() {
         return vec![job.monitor.of(report)];
     }
@@ -132,7 +141,11 @@ pub(super) fn figures(job: &Job<'_>, objective: &Objective, report: &Report) -> 
         Some((figure.of(report)?, positives as f64))
     };
     let tasks: Vec<Option<(f64, f64)>> = objective.names().iter().enumerate().map(of_task).collect();
-    job.families.iter().map(|family| family.figure(&tasks)).collect()
+    let of_family = |family: &Family| match common {
+        Some(common) if family.tasks.is_empty() => job.monitor.of(common),
+        _ => family.figure(&tasks),
+    };
+    job.families.iter().map(of_family).collect()
 }
 
 #[cfg(test)]
@@ -183,7 +196,9 @@ mod tests {
     fn tasks_are_of_one_family_where_a_gradient_joins_them() {
         let tasks = |model: &str| families(model, |_| {}).into_iter().map(|family| family.tasks).collect::<Vec<_>>();
         let apart = vec![vec![0], vec![1], vec![2]];
-        assert_eq!((tasks("single-task"), tasks("ektm")), (apart.clone(), apart.clone()));
+        assert_eq!(tasks("single-task"), apart);
+        // And the network that all tasks learn together, which no task's own loss teaches.
+        assert_eq!(tasks("ektm"), [&apart[..], &[vec![]]].concat());
         for model in ["shared-bottom", "mmoe", "esmm", "ple", "stem", "aitm", "calibration"] {
             assert_eq!(tasks(model), [vec![0, 1, 2]], "{model}");
         }
@@ -192,7 +207,7 @@ mod tests {
         let path = families("single-task", |spec| spec.objective.space = Some(Space::Path));
         assert_eq!(path.len(), 1, "and where a label on the path is missing, so does one by paths");
         for norm in [crate::layer::Norm::Layer, crate::layer::Norm::Batch] {
-            assert_eq!(families("ektm", |spec| spec.network.norm = norm).len(), 3);
+            assert_eq!(families("ektm", |spec| spec.network.norm = norm).len(), 4);
         }
         let own = families("single-task", |_| {});
         assert_eq!(own.iter().map(|family| family.tables.clone()).collect::<Vec<_>>(), [[0, 1], [2, 3], [4, 5]]);

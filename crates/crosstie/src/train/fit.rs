@@ -13,6 +13,7 @@ use super::influence;
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
 use super::search::Search;
+use super::share::share;
 use super::shrink::shrink;
 use super::start;
 use super::trainer::{Taught, Trainer, Weights};
@@ -26,7 +27,8 @@ use crate::error::{Error, Result};
 use crate::feature::{Features, TrainingFeatures, Unknown};
 use crate::learned::Passes;
 use crate::metric::{FigureName, Meaning, Report};
-use crate::objective::{Objective, Space};
+use crate::model::Network;
+use crate::objective::{LossWeights, Objective, Space};
 use crate::scorer::Scorer;
 
 /// A training over files. What it does next follows from its position alone,
@@ -156,12 +158,31 @@ impl Job<'_> {
         }
     }
 
+    /// The same, and beside it, of a model that has one, the report of the network that all
+    /// tasks learn together.
+    pub fn evaluate_all(
+        &self,
+        passes: Passes<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<Option<(Report, Option<Report>)>> {
+        let Network { logits, common: Some(common), .. } = passes.network() else {
+            return Ok(self.evaluate(passes, observer)?.map(|report| (report, None)));
+        };
+        let both = [*logits, common.logits];
+        let reports = self.valid.evaluate(passes, both, self.scenarios(), &mut stoppable(observer));
+        self.tell_drift(observer);
+        Ok(reports?.map(|[report, common]| (report, Some(common))))
+    }
+
+    fn scenarios(&self) -> &[String] {
+        &self.features.layout().scenarios
+    }
+
     /// Scores the validation files, unless the observer stops it.
     pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
-        let scenarios = &self.features.layout().scenarios;
-        let report = self.valid.evaluate(passes, scenarios, &mut stoppable(observer))?;
+        let report = self.valid.evaluate(passes, [passes.network().logits], self.scenarios(), &mut stoppable(observer));
         self.tell_drift(observer);
-        Ok(report)
+        Ok(report?.map(|[report]| report))
     }
 }
 
@@ -182,6 +203,8 @@ impl<'a> Fit<'a> {
         config.train.batch_size = config.train.rows_of_step(Some(rows));
         let budget = config.train.cache_mib << 20;
         let base_rates = features.base_rates();
+        // Then the objective's weights hold that already.
+        let balanced = config.objective.weights == LossWeights::Auto;
         influence::settle(&mut config, features.features().schema(), base_rates)?;
         let (training, known) = (Encoder::Training(features), features.known());
         let features = features.features();
@@ -189,6 +212,9 @@ impl<'a> Fit<'a> {
         let (monitor, higher_is_better) = monitor(&config, &trainer.learned().network().objective)?;
         let heads = config.spec().network_of_heads(features.schema(), features.layout())?;
         trainer.start_at(start::starts(&heads, base_rates)?);
+        if !balanced {
+            trainer.balance_terms(influence::weights(&heads.objective, base_rates));
+        }
         let tasks = features.schema().tasks.len();
         let progress = Progress { losses: vec![0.0; tasks], weights: vec![1.0; tasks], ..Progress::default() };
         let mut loader = Loader::new(train, training, budget);
@@ -287,8 +313,9 @@ impl<'a> Fit<'a> {
             family.tasks.iter().for_each(|task| kept[*task] = best.step);
         }
         let shrunk = shrink(&job, &mut learned, observer)?;
-        // Shrunk, or put together of several steps, it is a network that nobody has looked at.
-        let report = match shrunk || kept.iter().any(|step| *step != best_step) {
+        let shared = share(&job, &mut learned, observer)?;
+        // Shrunk, or put together of several networks, it is one that nobody has looked at.
+        let report = match shrunk || shared || kept.iter().any(|step| *step != best_step) {
             true => job.look_again(learned.passes(), observer)?,
             false => report,
         };
@@ -420,14 +447,15 @@ impl State {
     /// Scores the validation files, unless the observer stops it.
     fn evaluate(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
         self.trainer.show_average();
-        let report = job.evaluate(self.trainer.learned().passes(), observer);
+        let reports = job.evaluate_all(self.trainer.learned().passes(), observer);
         self.trainer.show_average();
-        let Some(report) = report? else {
+        let Some((report, common)) = reports? else {
             self.broken_off = true;
             return Ok(ControlFlow::Break(()));
         };
         let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
-        let figures = best_step::figures(job, &self.trainer.learned().network().objective, &report);
+        let objective = &self.trainer.learned().network().objective;
+        let figures = best_step::figures(job, objective, &report, common.as_ref());
         let old = self.best.as_ref().map(|best| best.steps.clone());
         let better = |family: usize, new: Option<f64>| match (old.as_ref().map(|old| old[family].figure), new) {
             // As long as nothing can be compared, the latest state is kept.

@@ -1,5 +1,6 @@
-//! The weights of the tasks' losses under `objective.weights = "auto"`: what brings
-//! the tasks' influence on what they share to the same size (methods 4).
+//! The weights of the tasks' losses under `objective.weights = "auto"`, and in what a
+//! model lets all tasks learn together: what brings the tasks' influence on what they
+//! share to the same size (methods 4).
 //!
 //! A loss is summed over the rows that it asks and divided by all rows of the batch, so
 //! a task that is asked seldom, or that seldom happens, has a small gradient. At the
@@ -13,10 +14,10 @@
 //! and a root mean square per impression that goes as √N. With the weights
 //!
 //! ```text
-//! w_t = √(max_j N_j / N_t) · (the schema's weight of t)
+//! w_t = √(max_j N_j / N_t)
 //! ```
 //!
-//! it is the same for all tasks. Near the start of a training this is nearly all of a
+//! times the schema's, it is the same for all tasks. Near the start of a training this is nearly all of a
 //! gradient: how rows differ from the base rate is still to be learned.
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::feature::BaseRates;
 use crate::objective::{LossWeights, Objective, Space};
-use crate::schema::Schema;
+use crate::schema::{Schema, Task};
 
 /// Settles `objective.weights` where it is `auto`.
 ///
@@ -35,17 +36,18 @@ pub(super) fn settle(config: &mut Config, schema: &Schema, rates: &[BaseRates]) 
     if config.objective.weights != LossWeights::Auto {
         return Ok(());
     }
-    let objective = config.spec().objective(schema)?;
-    let noise: Vec<f64> = rates.iter().enumerate().map(|(task, rates)| noise(&objective, task, rates)).collect();
-    let loudest = noise.iter().copied().fold(0.0, f64::max);
-    let weights: BTreeMap<String, f32> = schema
-        .tasks
-        .iter()
-        .zip(&noise)
-        .map(|(task, noise)| (task.name.clone(), three_digits((loudest / noise).sqrt() * f64::from(task.weight))))
-        .collect();
+    let weights = weights(&config.spec().objective(schema)?, rates);
+    let of = |(task, weight): (&Task, f64)| (task.name.clone(), three_digits(weight * f64::from(task.weight)));
+    let weights: BTreeMap<String, f32> = schema.tasks.iter().zip(weights).map(of).collect();
     config.objective.weights = LossWeights::Of(weights);
     Ok(())
+}
+
+/// w of every task.
+pub(super) fn weights(objective: &Objective, rates: &[BaseRates]) -> Vec<f64> {
+    let noise: Vec<f64> = rates.iter().enumerate().map(|(task, rates)| noise(objective, task, rates)).collect();
+    let loudest = noise.iter().copied().fold(0.0, f64::max);
+    noise.iter().map(|noise| (loudest / noise).sqrt()).collect()
 }
 
 /// N of a task, over all the losses that it has.

@@ -10,6 +10,7 @@ use super::mix::Mix;
 use super::unknown::Unknowns;
 use crate::batch::{Batch, Ids};
 use crate::calibration::Evidence;
+use crate::compute::Node;
 use crate::config::TrainConfig;
 use crate::data::{Rows, Source, ahead};
 use crate::error::Result;
@@ -245,12 +246,13 @@ impl<'a> Loader<'a> {
 
     /// Scores all rows in their order; `watch` is told of the rows behind every
     /// now and then. `None` if it breaks off.
-    pub fn evaluate(
+    pub fn evaluate<const N: usize>(
         &self,
         passes: Passes<'_>,
+        logits: [Node; N],
         scenarios: &[String],
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Option<Report>> {
+    ) -> Result<Option<[Report; N]>> {
         let mut workspace = passes.network().program.workspace(ROWS, false);
         ahead(self.in_order(), |batches| {
             let (mut behind, mut broken_off) = (0, false);
@@ -259,15 +261,22 @@ impl<'a> Loader<'a> {
                 broken_off = watch(behind).is_break();
                 !broken_off
             });
-            let report = passes.evaluate(&mut workspace, scenarios, watched)?;
-            Ok((!broken_off).then_some(report))
+            let reports = passes.evaluate_logits(logits, &mut workspace, scenarios, watched)?;
+            Ok((!broken_off).then_some(reports))
         })
     }
 
     /// What a network says of all rows, in their order.
     pub fn evidence(&self, passes: Passes<'_>) -> Result<Vec<Evidence>> {
+        self.evidence_of(passes, passes.network().logits)
+    }
+
+    /// What some of the logits that a network puts out say of all rows, in their order.
+    pub fn evidence_of(&self, passes: Passes<'_>, logits: Node) -> Result<Vec<Evidence>> {
         let mut workspace = passes.network().program.workspace(ROWS, false);
-        ahead(self.in_order(), |batches| batches.map(|batch| Ok(passes.evidence(&mut workspace, &*batch?))).collect())
+        ahead(self.in_order(), |batches| {
+            batches.map(|batch| Ok(passes.evidence_of(logits, &mut workspace, &*batch?))).collect()
+        })
     }
 
     /// Sends all encoded pieces in the order of their rows.

@@ -19,6 +19,7 @@ mod loader;
 mod mix;
 mod outcome;
 mod search;
+mod share;
 mod shrink;
 mod start;
 mod trainer;
@@ -48,8 +49,8 @@ use mix::Mix;
 /// What happens during a training, in this order: `Learning` many times,
 /// `Learned`, `Started`, of a model with masks to be found `Trial` and `Tried`
 /// many times, then `Step`, `Scored` and `Evaluated` many times, of a model that takes over
-/// from other tasks what the validation rows say `Shrunk` for each task, then `Stopped`
-/// and, unless calibration is off, `Calibrated`.
+/// from other tasks what the validation rows say `Shrunk` for each task, of one that has a
+/// network of all tasks beside them `Shared` likewise, then `Stopped` and, unless calibration is off, `Calibrated`.
 /// `Saved` and `NotSaved` come wherever a checkpoint was asked for, `Warning` before
 /// `Learning`, `Evaluated`, `Tried` and `Stopped`.
 #[derive(Clone, Debug)]
@@ -181,6 +182,17 @@ pub enum Event {
         /// The log-loss given the parent on the validation rows for each share that was
         /// tried; `None` where it is not defined.
         logloss: Vec<(f64, Option<f64>)>,
+    },
+    /// How much of a task's score is that of the network that all tasks learn together, by
+    /// the validation rows. One for each task, before `Stopped`.
+    Shared {
+        /// The task.
+        task: String,
+        /// 0 for nothing, 1 for all.
+        share: f64,
+        /// The log-loss on the validation rows that the task's loss is about, calibrated, with
+        /// nothing, with this share and with all of it; `None` where there are no rows.
+        logloss: [Option<f64>; 3],
     },
     /// The kept model's probabilities were calibrated by the validation files.
     Calibrated {

@@ -28,7 +28,7 @@ pub(super) fn starts(heads: &Network, rates: &[BaseRates]) -> Result<Starts> {
     };
     let mut workspace = program.workspace(scenarios, true);
     let mode = Mode::Train { seed: 0, step: 0 };
-    let count = heads.objective.heads().len();
+    let count = program.losses().len();
     let mut gradients = vec![vec![0.0; program.length()]; count];
     for (head, gradients) in gradients.iter_mut().enumerate() {
         let seeds: Vec<f32> = (0..count).map(|other| if other == head { 1.0 } else { 0.0 }).collect();
@@ -40,7 +40,7 @@ pub(super) fn starts(heads: &Network, rates: &[BaseRates]) -> Result<Starts> {
         program.parameter_gradients(&workspace, &parameters, gradients);
     }
     let mut starts = Vec::new();
-    for (head, about) in heads.objective.heads().iter().enumerate() {
+    for (head, about) in heads.objective.heads().iter().cycle().take(count).enumerate() {
         let own = |index: usize| (0..count).all(|other| other == head || gradients[other][index] == 0.0);
         let biases = program.parameters().iter().rev().filter(|it| it.learned && it.name.ends_with(".bias"));
         // Of one for all scenarios the gradient is one per row, else one in its own.

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::embedding::RowGradients;
 use crate::error::{Error, Result};
 use crate::learned::{Gradients, Learned};
-use crate::model::Network;
+use crate::model::{LossTerm, Network};
 use crate::objective::LossWeights;
 use crate::optim::Optimizer;
 use crate::schema::Schema;
@@ -39,6 +39,8 @@ pub struct Trainer {
     batches: u64,
     /// Where parameters start otherwise than the seed says.
     pub(super) starts: Starts,
+    /// Per task: what brings it to the same influence as the others.
+    influence: Vec<f64>,
     /// Of the weights, where that is wanted.
     average: Option<Average>,
 }
@@ -150,6 +152,7 @@ impl Trainer {
             exchange: Box::new(Alone),
             batches: 0,
             starts: Starts::new(),
+            influence: vec![1.0; schema.tasks.len()],
         })
     }
 
@@ -157,6 +160,11 @@ impl Trainer {
     pub(super) fn start_at(&mut self, starts: Starts) {
         self.starts = starts;
         self.apply_starts();
+    }
+
+    /// Weighs what all tasks learn together ([`LossTerm::balanced`]), task by task.
+    pub(super) fn balance_terms(&mut self, weights: Vec<f64>) {
+        self.influence = weights;
     }
 
     fn apply_starts(&mut self) {
@@ -256,14 +264,15 @@ impl Trainer {
     /// One step on all losses.
     fn learn_together(&mut self, epoch: u64, batch: &Batch, order: Option<&[usize]>) -> Result<Taught> {
         let rows = self.all_rows(batch);
-        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, average, .. } = self;
+        let Trainer { spec, learned, optimizer, steps, gradients, exchange, batches, average, influence, .. } = self;
         let Steps::Together { workspace, balance } = steps else { unreachable!("asked of tasks that learn together") };
         let network = learned.network().clone();
         let weights = balance.weights(epoch);
         let fixed = network.objective.weights();
         // An impression is the unit: a task with fewer rows weighs less.
+        let of_terms: Vec<f32> = network.terms.iter().map(|term| weight_of(term, influence)).collect();
         let seeds = fixed.iter().zip(&weights).map(|(fixed, weight)| fixed * *weight as f32);
-        let seeds = seeds.chain(network.terms.iter().map(|term| term.weight));
+        let seeds = seeds.chain(of_terms.iter().copied());
         let seeds: Vec<f32> = seeds.map(|weight| weight / rows as f32).collect();
         let mode = Mode::Train { seed: spec.seed, step: optimizer.steps() + 1 };
         workspace.reserve(batch.rows)?;
@@ -279,7 +288,9 @@ impl Trainer {
         let means: Vec<f64> = means.map(|(sum, weight)| sum * f64::from(*weight) / rows as f64).collect();
         let seen = Losses { step: *batches, rows, means: &means };
         let exchange = &mut **exchange;
-        let mut tasks = SingleTasks { learned, workspace, batch, rows, mode, exchange: &mut *exchange, current: None };
+        let (exchange_of_tasks, current) = (&mut *exchange, None);
+        let mut tasks =
+            SingleTasks { learned, workspace, batch, rows, of_terms, mode, exchange: exchange_of_tasks, current };
         balance.follow(&seen, gradients, &mut tasks);
         let scale = optimizer.config().scale(|| exchange.square(gradients));
         let all = 0..learned.parameters().len();
@@ -503,6 +514,11 @@ impl Steps {
     }
 }
 
+/// The weight of a model's term, given what brings each task to the same influence.
+fn weight_of(term: &LossTerm, influence: &[f64]) -> f32 {
+    term.weight * term.balanced.map_or(1.0, |task| influence[task] as f32)
+}
+
 /// Where a loss broke, in rows of the batch as it was given.
 fn not_finite(network: &Network, step: u64, broken: NotFinite, order: Option<&[usize]>) -> Error {
     let NotFinite { loss, value, row } = broken;
@@ -518,6 +534,8 @@ struct SingleTasks<'a> {
     batch: &'a Batch,
     /// Of all workers.
     rows: usize,
+    /// The weights of the model's terms.
+    of_terms: Vec<f32>,
     mode: Mode,
     exchange: &'a mut dyn Exchange,
     /// The task whose gradients the workspace holds.
@@ -567,7 +585,7 @@ impl TaskGradients for SingleTasks<'_> {
             return false;
         }
         let tasks = network.objective.names().len();
-        let seeds = network.terms.iter().map(|term| term.weight / self.rows as f32);
+        let seeds = self.of_terms.iter().map(|weight| weight / self.rows as f32);
         let seeds: Vec<f32> = vec![0.0; tasks].into_iter().chain(seeds).collect();
         self.learned.passes().backward(self.workspace, &seeds, self.mode);
         self.current = None;

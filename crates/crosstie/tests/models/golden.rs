@@ -34,6 +34,7 @@ const CASES: &[&str] = &[
     "calibration-cvr-concat",
     "ektm",
     "ektm-logits",
+    "ektm-shared",
     "ektm-guard",
     "ektm-average",
     "ektm-own-tables",

@@ -1,5 +1,6 @@
 //! What only a right EKTM does.
 
+use super::super::touched;
 use super::super::trial::{CHAINS, Trial};
 use super::*;
 use crate::objective::Space;
@@ -18,8 +19,8 @@ fn small() -> Ektm {
 
 /// The same of logits.
 fn of_logits() -> Ektm {
-    let enhanced = Enhanced::default();
-    Ektm { transfer: Transfer::Logits, tables: TableSharing::Own, enhanced, ..small() }
+    let (enhanced, shared) = (Enhanced::default(), SharedNetwork { enabled: false, ..SharedNetwork::default() });
+    Ektm { transfer: Transfer::Logits, tables: TableSharing::Own, enhanced, shared, ..small() }
 }
 
 #[test]
@@ -69,6 +70,74 @@ fn a_share_of_nothing_leaves_the_original_heads() {
 fn logits_have_no_shared_set_beside_the_own_ones() {
     let said = Ektm { tables: TableSharing::Both, ..of_logits() }.check().unwrap_err().to_string();
     assert!(said.contains("model.tables") && said.contains("representations"), "{said}");
+}
+
+/// The same beside a network of all tasks.
+fn with_shared() -> Ektm {
+    let network = Mmoe { experts: 2, expert_units: vec![4], tower_units: vec![3] };
+    Ektm { shared: SharedNetwork { enabled: true, network, ..SharedNetwork::default() }, ..of_logits() }
+}
+
+#[test]
+fn what_all_tasks_learn_together_is_a_share_of_every_score() {
+    let mut trial = Trial::new(&with_shared(), CHAINS, None);
+    let mut alone = Trial::new(&of_logits(), CHAINS, None);
+    alone.copy(&trial);
+    let mut common = Trial::new(&with_shared().shared.network, CHAINS, None);
+    let renamed: Vec<(String, Vec<f32>)> = common
+        .network
+        .program
+        .parameters()
+        .iter()
+        .map(|parameter| (parameter.name.clone(), trial.values(&format!("shared.{}", parameter.name))))
+        .collect();
+    for (name, values) in renamed {
+        let mut values = values.into_iter();
+        common.set(&name, |_| values.next().unwrap());
+    }
+    // Their features are those that the trial looks up in the sets of tables.
+    let own = alone.features.len();
+    alone.features.copy_from_slice(&trial.features[..own]);
+    common.features.copy_from_slice(&trial.features[own..]);
+    for share in [0.0, 0.25, 1.0] {
+        trial.set("share", |_| share);
+        for ((mixed, alone), common) in trial.logits().iter().zip(alone.logits()).zip(common.logits()) {
+            for ((mixed, alone), common) in mixed.iter().zip(alone).zip(common) {
+                let expected = (1.0 - share) * alone + share * common;
+                assert!((mixed - expected).abs() < 1e-5, "{share}: {mixed}, {alone}, {common}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_passes_between_a_tasks_own_network_and_that_of_all() {
+    let trial = Trial::new(&with_shared(), CHAINS, None);
+    let network = &trial.network;
+    let tasks = network.objective.names().len();
+    let shared = |loss: usize| loss >= tasks && network.terms[loss - tasks].balanced.is_some();
+    let losses = network.program.losses().len();
+    assert_eq!((0..losses).filter(|loss| shared(*loss)).count(), tasks);
+    let alone = |loss| (0..losses).map(|other| f32::from(u8::from(other == loss))).collect();
+    let touched = touched(network, &(0..losses).map(alone).collect::<Vec<Vec<f32>>>()).unwrap();
+    for (loss, touched) in touched.iter().enumerate() {
+        for parameter in network.program.parameters() {
+            let changed = touched.dense[parameter.range()].contains(&true);
+            assert!(!changed || parameter.name.starts_with("shared.") == shared(loss), "{loss} {}", parameter.name);
+        }
+        let sets: Vec<usize> = (0..=tasks).filter(|set| touched.sets[*set]).collect();
+        assert!(if shared(loss) { sets == [tasks] } else { !sets.contains(&tasks) }, "{loss} {sets:?}");
+    }
+    assert_eq!(network.row_rates, [vec![1.0; tasks], vec![5.0]].concat());
+}
+
+#[test]
+fn a_rate_for_rows_that_is_not_above_zero_is_refused() {
+    let mut model = with_shared();
+    model.shared.row_rate = 0.0;
+    assert!(model.check().unwrap_err().to_string().contains("model.shared.row_rate must be above 0, found 0"));
+    model.shared = SharedNetwork { network: Mmoe { experts: 0, ..Mmoe::default() }, ..SharedNetwork::default() };
+    assert!(model.check().unwrap_err().to_string().contains("model.shared.network.experts"));
 }
 
 /// What stands behind a stop-gradient has no finite difference.

@@ -461,14 +461,14 @@ def esmm(tensors, heads, settings):
     return add_bias(tensors, "bias", position, logits)
 
 
-def mmoe(tensors, heads, settings):
-    e, position = fields(tensors)
+def mmoe(tensors, heads, settings, table="embedding", prefix=""):
+    e, position = fields(tensors, table)
     count, logits = settings["experts"], []
-    experts = [network(tensors, "expert", e, settings["expert_units"], Place(i, count)) for i in range(count)]
+    experts = [network(tensors, prefix + "expert", e, settings["expert_units"], Place(i, count)) for i in range(count)]
     for k in range(len(heads)):
-        f = mixture(gate(tensors, "gate", e, [count] * len(heads), k), experts)
-        logits.append(tower(tensors, "tower", f, settings["tower_units"], Place(family=k, families=len(heads))))
-    return add_bias(tensors, "bias", position, logits)
+        f = mixture(gate(tensors, prefix + "gate", e, [count] * len(heads), k), experts)
+        logits.append(tower(tensors, prefix + "tower", f, settings["tower_units"], Place(family=k, families=len(heads))))
+    return add_bias(tensors, prefix + "bias", position, logits)
 
 
 def ple(tensors, heads, settings):
@@ -638,8 +638,15 @@ def ektm_of_logits(tensors, heads, settings):
     shares = tensors.get("shrinkage", (count,))
     gain = settings["enhanced"]["gain"]
     added = [shares[h] * (hidden[h] @ weight[h, :, 0] + bias[h]) for h in range(count)]
-    logits = Logits(known[:, h] + gain * added[h] for h in range(count))
-    logits.original = original
+    alone = [known[:, h] + gain * added[h] for h in range(count)]
+    if not settings["shared"]["enabled"]:
+        logits = Logits(alone)
+        logits.original = original
+        return logits
+    common = mmoe(tensors, heads, settings["shared"]["network"], f"embedding.{len(TASKS)}", "shared.")
+    taken = tensors.get("share", (count,))
+    logits = Logits((1 - taken[h]) * alone[h] + taken[h] * common[h] for h in range(count))
+    logits.original, logits.alone, logits.common = original, alone, common
     return logits
 
 
@@ -707,7 +714,8 @@ def ektm(tensors, heads, settings):
 
 
 def ektm_losses(space, heads, ways, logits, settings):
-    asked, *_ = objective(space, logits, heads, ways)
+    common = getattr(logits, "common", None)
+    asked, *_ = objective(space, logits if common is None else logits.alone, heads, ways)
     rows, terms = {task: losses(asked[task]) for task in asked}, []
     if not settings["enhanced"]["enabled"]:
         return rows, terms
@@ -724,6 +732,9 @@ def ektm_losses(space, heads, ways, logits, settings):
         elif about["loss"] == "guard":
             worse = jnp.maximum(rows[task] - jax.lax.stop_gradient(own), 0.0)
             terms.append((f"guard {task}", about["lambda"] * weight, worse))
+    if common is not None:
+        together, *_ = objective(space, common, heads, ways)
+        terms += [(f"shared {task}", weight, losses(together[task])) for task, _, weight, _ in TASKS]
     return rows, terms
 
 
@@ -894,7 +905,7 @@ def calibration_settings(structure, units, layers, bias_units, bias_layers):
 
 
 def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}, **further):
-    return {"transfer": "representations", "tables": "shared"} | further | {
+    return {"transfer": "representations", "tables": "shared", "shared": {"enabled": False}} | further | {
         "bottom_units": bottom,
         "tower_units": [2],
         "router": {"enabled": True, "similarity": "cosine", "temperature": 0.5} | router,
@@ -1041,6 +1052,19 @@ CASES = {
         ("tanh", "none"),
         ektm_settings([3], [2], enhanced={"loss": "plain", "gain": 1.5}, transfer="logits", tables="own"),
         ["parent", "product", "impression", "mixed"],
+    ),
+    "ektm-shared": (
+        "ektm",
+        ("tanh", "none"),
+        ektm_settings(
+            [2],
+            [2],
+            enhanced={"loss": "plain", "gain": 1.5},
+            transfer="logits",
+            tables="own",
+            shared={"enabled": True, "network": {"experts": 2, "expert_units": [3], "tower_units": [2]}},
+        ),
+        ["parent", "product", "mixed"],
     ),
     "ektm-average": (
         "ektm",
