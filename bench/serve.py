@@ -6,7 +6,14 @@ NAME is one of: load, first, swap, reload; `all` measures them all. OHA is the l
 interpreter that has bench/peers/serving/requirements.txt installed; without it crosstie is measured alone. Needs cargo,
 Linux with two cores, and Python's standard library.
 
-One core is for what computes, the other for all else: the generator and crosstie's network thread.
+On a machine without cargo, with a binary and the models of another machine (the folder PLACE, by default
+target/bench/serve, of which run-1/artifact is needed and for `swap` run-2/artifact, too), and back:
+
+    python3 bench/serve.py NAME... --oha OHA --crosstie CROSSTIE --place PLACE --json FOUND
+    python3 bench/serve.py --found FOUND
+
+The first of two cores is for what computes, the other for all else: the generator and crosstie's network thread. Of
+more, each of the three has its own.
 """
 import argparse, contextlib, http.client, json, os, pathlib, random, shutil, socket, sqlite3, statistics, struct
 import subprocess, sys, tempfile, threading, time
@@ -16,7 +23,6 @@ from run import CROSSTIE, DATA, PAGES, PROBE, ROOT, machine, number
 PLACE = DATA / "serve"
 PEERS = ROOT / "bench" / "peers" / "serving"
 PAGE, RUNS = PAGES / "serving.md", PAGES / "serving.json"
-COMPUTE, OTHERS = {0}, {1}
 CANDIDATES, FIELDS, USER_FIELDS = 200, 20, 12
 PATH = "/v2/models/ranker/infer"
 CLOSED = 4  # connections that ask again at once, to find the capacity
@@ -25,17 +31,50 @@ OPEN = 128  # connections that wait for their time
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", choices=[*PARTS, "all"], metavar="NAME")
-    parser.add_argument("--oha", required=True, help="the load generator")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--oha", type=pathlib.Path, help="the load generator")
     parser.add_argument("--peers", help="a Python with the other servers")
     parser.add_argument("--seconds", type=int, default=15, help="how long each load lasts")
+    parser.add_argument("--crosstie", type=pathlib.Path, help="the server; nothing is built then")
+    parser.add_argument("--place", type=pathlib.Path, default=DATA / "serve", help="models and requests")
+    parser.add_argument("--json", type=pathlib.Path, help="where figures go, in place of the page")
+    parser.add_argument("--found", type=pathlib.Path, help="figures of another machine, for the page")
     options = parser.parse_args()
-    options.oha = pathlib.Path(options.oha).resolve()
-    subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
-    prepare()
-    for name in PARTS if "all" in options.names else options.names:
-        header, rows, found = PARTS[name](options)
-        write(name, options, header, rows, found)
+    if options.found:
+        for name, run in json.loads(options.found.read_text()).items():
+            publish(name, run)
+        return
+    names = list(PARTS) if "all" in options.names else options.names
+    if not names or not set(names) <= set(PARTS) or not options.oha:
+        parser.error(f"what is to be measured ({', '.join(PARTS)}, all), and --oha")
+    global PLACE, CROSSTIE
+    options.oha, PLACE = options.oha.resolve(), options.place.resolve()
+    if options.crosstie:
+        CROSSTIE = options.crosstie.resolve()
+    else:
+        subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
+        train()
+    write_requests()
+    os.sched_setaffinity(0, GENERATOR)
+    for name in names:
+        run = measured(name, options)
+        if options.json:
+            keep(options.json, name, run)
+        else:
+            publish(name, run)
+
+
+def cores():
+    """Those of what computes, of the network thread, and of the generator: of two cores the last two share one."""
+    allowed, apart = sorted(os.sched_getaffinity(0)), {}
+    for core in allowed:
+        siblings = pathlib.Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+        apart.setdefault(siblings.read_text() if siblings.exists() else core, core)
+    first, second, *others = apart.values() if len(apart) > 2 else allowed
+    return {first}, {second}, set(others) or {second}
+
+
+COMPUTE, NETWORK, GENERATOR = cores()
 
 
 # Model and requests
@@ -69,19 +108,24 @@ seed = {seed}
 """
 
 
-def prepare():
-    """Two versions of a model of 20 fields, the first of them for ONNX Runtime, too; and a request."""
-    if not (PLACE / "onnx").exists():
-        PLACE.mkdir(parents=True, exist_ok=True)
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run([PROBE, "log", "--out", PLACE / "log", "--rows", "60000"], **quiet)
-        fields = [f'[[field]]\nname = "f{field:02}"\nkind = "categorical"\nmin_count = 1\nside = "{side(field)}"\n'
-                  for field in range(FIELDS)]
-        (PLACE / "schema.toml").write_text(SCHEMA + "".join(fields))
-        for seed in (1, 2):
-            (PLACE / "config.toml").write_text(CONFIG.format(place=PLACE, seed=seed))
-            subprocess.run([CROSSTIE, "train", PLACE / "config.toml", "--out", PLACE / f"run-{seed}", "--overwrite"], **quiet)
-        subprocess.run([CROSSTIE, "export", PLACE / "run-1", "--format", "onnx", "--out", PLACE / "onnx"], **quiet)
+def train():
+    """Two versions of a model of 20 fields, the first of them for ONNX Runtime, too."""
+    if (PLACE / "onnx").exists():
+        return
+    PLACE.mkdir(parents=True, exist_ok=True)
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([PROBE, "log", "--out", PLACE / "log", "--rows", "60000"], **quiet)
+    fields = [f'[[field]]\nname = "f{field:02}"\nkind = "categorical"\nmin_count = 1\nside = "{side(field)}"\n'
+              for field in range(FIELDS)]
+    (PLACE / "schema.toml").write_text(SCHEMA + "".join(fields))
+    for seed in (1, 2):
+        (PLACE / "config.toml").write_text(CONFIG.format(place=PLACE, seed=seed))
+        subprocess.run([CROSSTIE, "train", PLACE / "config.toml", "--out", PLACE / f"run-{seed}", "--overwrite"], **quiet)
+    subprocess.run([CROSSTIE, "export", PLACE / "run-1", "--format", "onnx", "--out", PLACE / "onnx"], **quiet)
+
+
+def write_requests():
+    """A request as JSON and with binary tensors."""
     columns = request_columns()
     shape = [CANDIDATES]
     written = {"inputs": [{"name": name, "shape": shape, "datatype": "BYTES", "data": cells}
@@ -94,7 +138,6 @@ def prepare():
                         "parameters": {"binary_data_size": len(data)}} for name, data in raw.items()]}
     head = json.dumps(head).encode()
     (PLACE / "request.bin").write_bytes(head + b"".join(raw.values()))
-    return len(head)
 
 
 def side(field):
@@ -124,7 +167,7 @@ def free_port():
 
 @contextlib.contextmanager
 def crosstie(repository):
-    """`crosstie serve` with one compute thread on a core of its own."""
+    """`crosstie serve` with one compute thread on a core of its own, and a line of the log for every request."""
     ports = {name: free_port() for name in ("http", "grpc", "metrics")}
     config = PLACE / "serve.toml"
     listen = "".join(f'[{name}]\naddress = "127.0.0.1:{port}"\n' for name, port in ports.items())
@@ -132,10 +175,10 @@ def crosstie(repository):
         f'{listen}[repository]\ndirectory = "{repository}"\npoll_seconds = 0\n'
         "[compute]\nthreads = 1\nnetwork_threads = 1\n[timeouts]\ndrain_seconds = 0\n"
     )
-    with running([CROSSTIE, "serve", "--config", config], ports["http"]) as process:
+    with running([CROSSTIE, "serve", "--config", config, "-v", "--log-format", "json"], ports["http"]) as process:
         for thread in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
             computes = (thread / "comm").read_text().startswith("compute")
-            os.sched_setaffinity(int(thread.name), COMPUTE if computes else OTHERS)
+            os.sched_setaffinity(int(thread.name), COMPUTE if computes else NETWORK)
         yield process, ports["http"]
 
 
@@ -194,6 +237,34 @@ def ask(connection, method, path, body=None, headers={}):
     return answer.status, answer.read()
 
 
+def log_end():
+    """Where the log of the server ends by now."""
+    return (PLACE / "server.log").stat().st_size
+
+
+STAGES = ["queue", "decode", "compute", "encode"]
+
+
+def inside(start):
+    """What the server says of the requests that it answered since its log ended there: milliseconds from the head of a
+    request to its answer, by its parts, 99 in 100 and in the mean of the slowest hundredth. The network thread has what
+    is no part: it reads the body and hands the answer on. None of a server that says nothing."""
+    with open(PLACE / "server.log", "rb") as log:
+        log.seek(start)
+        lines = [json.loads(line)["fields"] for line in log if b'"compute":' in line]
+    if not lines:
+        return None
+    for line in lines:
+        line["network"] = line["milliseconds"] - sum(line[stage] for stage in STAGES)
+    slowest = sorted(lines, key=lambda line: line["milliseconds"])[-max(len(lines) // 100, 1):]
+    parts = ["milliseconds", *STAGES, "network"]
+    return {
+        "p50": {part: percentile([line[part] for line in lines], 0.5) for part in parts},
+        "p99": {part: percentile([line[part] for line in lines], 0.99) for part in parts},
+        "slowest": {part: statistics.mean(line[part] for line in slowest) for part in parts},
+    }
+
+
 def resident_mib(process):
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) / 1024
@@ -224,8 +295,7 @@ def oha(options, port, body, seconds, rate=None, during=None):
     for header in body.headers.items():
         command += ["-H", ": ".join(header)]
     command.append(f"http://127.0.0.1:{port}{PATH}")
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: os.sched_setaffinity(0, OTHERS))
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if during:
         during(process)
     told, errors = process.communicate()
@@ -309,7 +379,17 @@ def load(options):
         cases["ONNX Runtime, mlserver"] = (lambda: mlserver(options.peers), False)
     found = {name: loaded(options, name, server, Body(binary)) for name, (server, binary) in cases.items()}
     shutil.rmtree(folder)
-    header = ["", *found]
+    return found
+
+
+def load_table(found):
+    def inside(*path):
+        return lambda run: number(at(run, "inside", *path), 2) if run.get("inside") else ""
+
+    def slowest(run):
+        parts = (run.get("inside") or {}).get("slowest")
+        return ", ".join(number(parts[part], 2) for part in [*STAGES, "network"]) if parts else ""
+
     ms = lambda *path: lambda run: number(at(run, *path), 2)
     lines = [
         ("in the model alone, ms", ms("alone", "compute_ms")),
@@ -319,6 +399,9 @@ def load(options):
         ("at 70 %: p99, ms", ms("seventy", "p99")),
         ("at 70 %: p99 by the time in the model",
          lambda run: number(run["seventy"]["p99"] / run["alone"]["compute_ms"], 2)),
+        ("at 70 %: p99 inside the server, ms", inside("p99", "milliseconds")),
+        ("at 70 %: the slowest hundredth there, ms in the mean", inside("slowest", "milliseconds")),
+        (f"of it {', '.join(STAGES)}, network thread", slowest),
         ("at 3 ×: answered, of the capacity",
          lambda run: f"{run['triple']['accepted_per_second'] / run['capacity']['accepted_per_second']:.1%}"),
         ("at 3 ×: p99 of the answered, ms", ms("triple", "then", "p99")),
@@ -331,7 +414,7 @@ def load(options):
          lambda run: f"{number(run['triple']['before_mib'])}, {number(run['triple']['most_mib'])}"),
         ("70 % from a second after: p99, ms", ms("after", "p99")),
     ]
-    return header, [[title, *(line(run) for run in found.values())] for title, line in lines], found
+    return ["", *found], [[title, *(line(run) for run in found.values())] for title, line in lines]
 
 
 def at(run, *path):
@@ -348,7 +431,9 @@ def loaded(options, name, server, body):
         requests, _ = oha(options, port, body, options.seconds)
         found["capacity"] = told(requests, options.seconds)
         rate = found["capacity"]["accepted_per_second"]
+        begin = log_end()
         found["seventy"] = told(oha(options, port, body, options.seconds, 0.7 * rate)[0], options.seconds)
+        found["inside"] = inside(begin)
         before, most, done = resident_mib(process), [0.0], threading.Event()
 
         def watch(_):
@@ -364,8 +449,8 @@ def loaded(options, name, server, body):
         # The queue fills and drains once, at the beginning.
         found["triple"] = told(requests, options.seconds) | {
             "first_second": told([one for one in requests if one[0] < 1], 1),
-            "then": told([one for one in requests if one[0] >= 1], options.seconds - 1), "sent": sent, "unanswered": max(sent - len(requests), 0), "errors": errors,
-            "before_mib": before, "most_mib": most[0],
+            "then": told([one for one in requests if one[0] >= 1], options.seconds - 1), "sent": sent,
+            "unanswered": max(sent - len(requests), 0), "errors": errors, "before_mib": before, "most_mib": most[0],
         }
         time.sleep(1)
         found["after"] = told(oha(options, port, body, 5, 0.7 * rate)[0], 5)
@@ -389,9 +474,13 @@ def first(options, starts=10):
                     sys.exit(f"{status}: {answer}")
             found.append({"first": took[0], "median": statistics.median(took[1:])})
     shutil.rmtree(folder)
+    return found
+
+
+def first_table(found):
     one, all_others = (statistics.median(run[key] for run in found) for key in ("first", "median"))
     header = ["starts", "first request, median, ms", "the next 50, median, ms", "ratio"]
-    return header, [[number(starts), number(one, 2), number(all_others, 2), number(one / all_others, 2)]], found
+    return header, [[number(len(found)), number(one, 2), number(all_others, 2), number(one / all_others, 2)]]
 
 
 def swap(options):
@@ -422,12 +511,17 @@ def swap(options):
                 requests, _ = oha(options, port, body, options.seconds, rate, during)
                 found[name].append(told(requests, options.seconds))
     shutil.rmtree(folder)
-    p99 = {name: statistics.median(run["p99"] for run in runs) for name, runs in found.items()}
-    failed = sum(run["refused"] + run["others"] for runs in found.values() for run in runs)
+    return found | {"loads_ms": loads}
+
+
+def swap_table(found):
+    runs, loads = {name: found[name] for name in ("before", "during")}, found["loads_ms"]
+    p99 = {name: statistics.median(run["p99"] for run in of) for name, of in runs.items()}
+    failed = sum(run["refused"] + run["others"] for of in runs.values() for run in of)
     header = ["swaps", "a load, median, ms", "p99 before, ms", "p99 during, ms", "ratio", "failed"]
     row = [number(len(loads)), number(statistics.median(loads), 1), number(p99["before"], 2), number(p99["during"], 2),
            number(p99["during"] / p99["before"], 2), number(failed)]
-    return header, [row], found | {"loads_ms": loads}
+    return header, [row]
 
 
 def reload(options, reloads=200):
@@ -446,34 +540,59 @@ def reload(options, reloads=200):
                 time.sleep(1.5)  # and given back to the system a second after
                 memory[count] = resident_mib(process)
     shutil.rmtree(folder)
-    header = ["after so many reloads", *map(str, asked), "the last by the second"]
-    row = ["resident, MiB", *(number(memory[count], 1) for count in asked), number(memory[reloads] / memory[2], 3)]
-    return header, [row], {"resident_mib": memory}
+    return {"resident_mib": memory}
 
 
-PARTS = {"load": load, "first": first, "swap": swap, "reload": reload}
+def reload_table(found):
+    memory = list(found["resident_mib"].values())
+    header = ["after so many reloads", *map(str, found["resident_mib"]), "the last by the second"]
+    return header, [["resident, MiB", *(number(mib, 1) for mib in memory), number(memory[-1] / memory[0], 3)]]
+
+
+# What measures, and what makes a table of it.
+PARTS = {"load": (load, load_table), "first": (first, first_table), "swap": (swap, swap_table),
+         "reload": (reload, reload_table)}
 
 
 # Writing
 
 
-def write(name, options, header, rows, found):
-    """Every run into the JSON, and the table to its place in the page."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+def measured(name, options):
+    """A measurement, and what it was made with."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    git = shutil.which("git") and subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+    commit = git.stdout.strip() if git else ""
     peers = " --peers PYTHON" if options.peers and name == "load" else ""
     command = f"python3 bench/serve.py {name} --oha OHA{peers}"
     command += f" --seconds {options.seconds}" if options.seconds != 15 else ""
     about = {"command": command, "machine": machine(), "commit": commit, "date": time.strftime("%Y-%m-%d")}
-    runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
-    RUNS.write_text(json.dumps(runs | {name: {**about, "found": found}}, indent=1) + "\n")
-    where = about["machine"]
+    return about | {"found": PARTS[name][0](options)}
+
+
+def keep(path, key, run):
+    """Puts a run among those in the file."""
+    runs = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(runs | {key: run}, indent=1) + "\n")
+
+
+def publish(name, run):
+    """Puts a run into the page, in place of the last of its kind and number of cores, and among those in the JSON."""
+    where = run["machine"]
+    key = name if where["cores"] == 2 else f"{name}, {where['cores']} cores"
+    keep(RUNS, key, run)
+    header, rows = PARTS[name][1](run["found"])
+    commit = f", commit {run['commit']}" if run["commit"] else ""
     table = "\n".join([
-        f"`{command}`; {about['date']}, commit {commit}, {where.get('processor')}, {where['cores']} cores, {where.get('vectors')}.", "",
-        "| " + " | ".join(header) + " |", "|" + "---|" * len(header), *("| " + " | ".join(row) + " |" for row in rows),
+        f"`{run['command']}`; {run['date']}{commit}, {where.get('processor')}, {where['cores']} cores, {where.get('vectors')}.",
+        "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header), *("| " + " | ".join(row) + " |" for row in rows),
     ])
     print(table)
-    begin, end = f"<!-- {name}: written by bench/serve.py -->", f"<!-- end of {name} -->"
-    head, _, rest = PAGE.read_text().partition(begin)
+    page = PAGE.read_text()
+    begin, end = f"<!-- {key}: written by bench/serve.py -->", f"<!-- end of {key} -->"
+    if begin not in page:
+        of_two = f"<!-- end of {name} -->"
+        page = page.replace(of_two, f"{of_two}\n\n{begin}\n{end}")
+    head, _, rest = page.partition(begin)
     PAGE.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}")
 
 

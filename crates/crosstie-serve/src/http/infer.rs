@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
@@ -49,7 +50,7 @@ pub async fn infer(
         turn.stage(Stage::Encode, |turn| encode(turn.version(), id, &answer))
     };
     let (_, done) = state.answer(&target, work).await?;
-    Ok(done.value)
+    Ok((Extension(done.stages), done.value).into_response())
 }
 
 fn header_length(headers: &HeaderMap) -> Result<Option<usize>, Failure> {

@@ -59,7 +59,7 @@ pub async fn rank(
     if let (Some(log), Some(exposure)) = (&state.log, done.value.exposure) {
         log.exposure(exposure).await?;
     }
-    Ok(([(CONTENT_TYPE, "application/json")], done.value.json).into_response())
+    Ok((Extension(done.stages), [(CONTENT_TYPE, "application/json")], done.value.json).into_response())
 }
 
 /// The arm of an experiment that answers, unless the request names a version. An arm whose

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::engine::Stages;
 use crate::failure::Failure;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,8 +24,9 @@ const SLOW: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
-/// Names a request, answers it, and says so: at `info` what failed or took long, at `debug`
-/// what went well, and what was refused for others that wait: of those there are too many.
+/// Names a request, answers it, and says so with how long its parts took: at `info` what
+/// failed or took long, at `debug` what went well, and what was refused for others that
+/// wait: of those there are too many.
 pub async fn traced(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = id_of(request.headers());
@@ -36,11 +38,19 @@ pub async fn traced(mut request: Request, next: Next) -> Response {
     let failure = response.extensions().get::<Failure>();
     let (reason, said) = failure.map(|failure| (failure.reason(), failure.to_string())).unwrap_or_default();
     let (status_code, milliseconds) = (status.as_u16(), took.as_secs_f64() * 1e3);
+    let stages = response.extensions().get::<Stages>();
+    let part = |of: fn(&Stages) -> Duration| stages.map(|stages| of(stages).as_secs_f64() * 1e3);
+    let (queue, decode) = (part(|stages| stages.queue), part(|stages| stages.decode));
+    let (compute, encode) = (part(|stages| stages.compute), part(|stages| stages.encode));
     if matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS) && took < SLOW {
-        tracing::debug!(request = %id, %method, %path, status = status_code, milliseconds, traceparent = %trace);
+        tracing::debug!(
+            request = %id, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
+            traceparent = %trace
+        );
     } else {
         tracing::info!(
-            request = %id, %method, %path, status = status_code, milliseconds, traceparent = %trace, reason, said = %said
+            request = %id, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
+            traceparent = %trace, reason, said = %said
         );
     }
     if let Ok(id) = HeaderValue::try_from(id) {
