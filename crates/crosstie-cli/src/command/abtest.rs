@@ -16,7 +16,7 @@ use crosstie::spelling;
 use crosstie_serve::experiments::kept::Kept;
 use crosstie_serve::log::join::{Files, Joined};
 
-use super::join::window;
+use super::join::{shortened, window};
 use crate::session::Session;
 use crate::{files, output, table};
 use log::{Log, Measures};
@@ -167,7 +167,7 @@ impl Abtest {
         let bar = session.spinner("reading the log");
         // Removed when the report is made.
         let aside = tempfile::Builder::new().prefix("crosstie-abtest-").tempdir()?;
-        let source = Source::open(&self.files(aside.path())?)?;
+        let source = Source::open(&self.files(aside.path(), began)?)?;
         for out in self.json.iter().chain(&self.html) {
             files::refuse_input(out, &source)?;
         }
@@ -186,7 +186,7 @@ impl Abtest {
     }
 
     /// The files with what was shown: those named, or what logs are joined to in `aside`.
-    fn files(&self, aside: &Path) -> Result<Vec<String>> {
+    fn files(&self, aside: &Path, began: u64) -> Result<Vec<String>> {
         let (logs, files): (Vec<&String>, Vec<&String>) = self.data.iter().partition(|path| Path::new(path).is_dir());
         let window = match (&logs[..], &files[..], self.window) {
             ([], _, None) => return Ok(self.data.clone()),
@@ -195,7 +195,9 @@ impl Abtest {
             ([log, ..], [], None) => bail!("{log} is a log: --window says how long an action counts, such as 24h"),
             (_, [], Some(window)) => window,
         };
-        let joined = Joined::read(&logs.into_iter().map(PathBuf::from).collect::<Vec<_>>())?;
+        let logs: Vec<PathBuf> = logs.into_iter().map(PathBuf::from).collect();
+        let joined = Joined::read(&logs)?;
+        shortened(&logs, began)?.iter().for_each(|warning| tracing::warn!("{warning}"));
         let made = Files { window, now: None, schema: None }.write(&joined, aside)?.files;
         if made.is_empty() {
             bail!("nothing was shown yet: the log has no exposure");

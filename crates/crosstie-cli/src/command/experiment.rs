@@ -11,7 +11,7 @@ use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
 
 use super::abtest::told::interval;
-use super::join::window;
+use super::join::{shortened, window};
 use crate::{output, table};
 
 /// See where an experiment stands, and decide by hand
@@ -96,6 +96,9 @@ impl Experiment {
         let mut text = describe(&kept, &after, now);
         if let (What::Status, Some(evidence), Some(next)) = (self.what, &evidence, &next) {
             text += &format!("\n{}", known(&kept, evidence));
+            if let Some(shortened) = shortened(&self.logs, after.began)? {
+                text += &format!("{}\n", table::wrapped(&format!("Note: {shortened}."), 0));
+            }
             if after.status == Status::Running {
                 text += &format!("{}\n", table::wrapped(&format!("It {}.", verdict(next)), 0));
             }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use crosstie::schema::Schema;
-use crosstie_serve::log::Time;
 use crosstie_serve::log::join::{Files, Joined, Report};
+use crosstie_serve::log::{self, Time};
 
 use crate::session::Session;
 use crate::{output, table};
@@ -64,6 +64,24 @@ pub fn window(text: &str) -> Result<i64> {
 
 fn time(text: &str) -> Result<Time> {
     Time::parse(text).context("expected a time as in 2026-11-27T08:00:00Z")
+}
+
+/// What to say of logs whose oldest files were removed, if that was after an experiment
+/// began; `began` is in seconds since the beginning of 1970, 0 where nobody knows.
+pub fn shortened(logs: &[PathBuf], began: u64) -> Result<Option<String>> {
+    let began = Time::from_seconds(began as f64).unwrap_or_default();
+    let cut = log::cut_at(logs)?.filter(|cut| *cut > began);
+    Ok(cut.map(|Time(micros)| {
+        let cut = Time(micros - micros.rem_euclid(1_000_000));
+        let experiment = match began {
+            Time(0) => String::new(),
+            began => format!(" (the experiment began {began})"),
+        };
+        format!(
+            "the log is whole from {cut} on{experiment}: what is older was removed, as log.keep_hours and \
+             log.keep_bytes say, and is not counted"
+        )
+    }))
 }
 
 impl Join {

@@ -117,3 +117,25 @@ fn logs_of_several_servers_are_one_evidence() {
     place.ok(&format!("experiment status trial.toml {both}")).prints(&["calibration.click is not known"]);
     place.run(abtest).says(&["15 rows took no part"]);
 }
+
+#[test]
+fn a_log_that_reaches_back_no_further_than_into_the_experiment_says_so() {
+    let place = Place::new();
+    place.write("trial.toml", FILE);
+    let [began, shown] = [5, 3].map(|days| Time::now().after(-days * 86_400_000_000));
+    let seconds = began.0 / 1_000_000;
+    let state = format!(r#"{{"step":1,"since":{seconds},"began":{seconds},"status":"running","reason":"started"}}"#);
+    place.write("trial.state.json", &state);
+    log(&place.path("log"), 0);
+    log(&place.path("log"), 10);
+    let (status, abtest) = ("experiment status trial.toml --log log", "abtest log --window 1d --experiment trial.toml");
+    assert!(!place.ok(status).stdout.contains("removed"));
+    assert!(!place.ok(abtest).stderr.contains("removed"));
+    std::fs::remove_file(place.path("log/00000001.log")).unwrap();
+    let (from, began) = (format!("whole from {}", shown.day()), began.day());
+    place.ok(status).prints(&[&from, "removed"]);
+    place.ok(abtest).says(&[&from, &format!("the experiment began {began}"), "removed", "log.keep_hours"]);
+    // One that began anew is in it whole.
+    place.ok("experiment restart trial.toml");
+    assert!(!place.ok(status).stdout.contains("removed"));
+}

@@ -171,6 +171,15 @@ pub enum CandidateName {
 }
 
 impl Event {
+    /// When the server wrote it, or a little before; nobody knows of a segment's head.
+    pub(super) fn time(&self) -> Option<Time> {
+        match self {
+            Event::Segment(_) => None,
+            Event::Exposure(exposure) => Some(exposure.time),
+            Event::Feedback(feedback) => Some(feedback.received),
+        }
+    }
+
     /// The record, with its end.
     pub(super) fn to_line(&self) -> Vec<u8> {
         // All keys are texts, so this cannot fail.

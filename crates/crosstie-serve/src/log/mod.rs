@@ -48,7 +48,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use event::text_of;
 pub use event::{Candidate, CandidateName, Event, Exposure, Features, Feedback, SegmentHead};
-pub use read::{Damage, Record, Segment, is_log, segments};
+pub use read::{Damage, Record, Segment, cut_at, is_log, segments};
 pub use settings::{Exposures, LogSettings};
 pub use time::Time;
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crosstie::{Error, Result};
@@ -74,7 +74,45 @@ pub fn is_log(directory: &Path) -> Result<bool> {
     Ok(directory.join(".lock").exists() || !segments(directory)?.is_empty())
 }
 
+/// From when on logs are whole, where the oldest segments of one were removed: the time of
+/// the first event that is left. `None` of logs that reach back to their beginning.
+///
+/// # Errors
+/// Those of [`Segment::read`].
+pub fn cut_at(logs: &[PathBuf]) -> Result<Option<Time>> {
+    let mut cut = None;
+    for log in logs {
+        let segments = segments(log)?;
+        if segments.first().is_none_or(|first| first.number == 1) {
+            continue;
+        }
+        for segment in &segments {
+            match segment.first_time() {
+                Ok(None) => continue,
+                // It was removed in the meantime.
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
+                time => cut = cut.max(time?),
+            }
+            break;
+        }
+    }
+    Ok(cut)
+}
+
 impl Segment {
+    /// When its first event was written, if it has any.
+    fn first_time(&self) -> Result<Option<Time>> {
+        let bytes = fs::read(&self.path).map_err(Error::io(&self.path))?;
+        for piece in line::pieces(&bytes) {
+            if let Piece::Record(json, place) = piece
+                && let Some(time) = self.parse(json, place.start as u64)?.time()
+            {
+                return Ok(Some(time));
+            }
+        }
+        Ok(None)
+    }
+
     /// Calls `each` with every whole record, in order, and tells what is none. What is
     /// unfinished at the end is left out: it is being written, or was never acknowledged.
     ///

@@ -131,14 +131,9 @@ impl Joined {
         };
         let mut actions = HashMap::new();
         for log in logs {
-            let mut first = true;
             for segment in of_log(log)? {
                 let number = joined.segments.len() as u32;
                 let read = segment.read(|record| {
-                    if first && let Some(time) = time_of(&record.event) {
-                        first = false;
-                        joined.cut = joined.cut.max((segment.number > 1).then_some(time));
-                    }
                     match record.event {
                         Event::Segment(_) => {}
                         Event::Exposure(exposure) => {
@@ -160,6 +155,8 @@ impl Joined {
                 joined.segments.push(segment);
             }
         }
+        // Last, since segments may be removed while others are read.
+        joined.cut = read::cut_at(logs)?;
         joined.order();
         Ok(joined)
     }
@@ -303,15 +300,6 @@ fn of_log(log: &Path) -> Result<Vec<Segment>> {
     match read::is_log(log)? {
         true => read::segments(log),
         false => Err(Error::unfit(log, "is no log: there is no segment such as 00000001.log in it")),
-    }
-}
-
-/// When the server wrote an event, or a little before; nobody knows of a segment's head.
-fn time_of(event: &Event) -> Option<Time> {
-    match event {
-        Event::Segment(_) => None,
-        Event::Exposure(exposure) => Some(exposure.time),
-        Event::Feedback(feedback) => Some(feedback.received),
     }
 }
 

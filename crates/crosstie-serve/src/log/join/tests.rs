@@ -278,6 +278,24 @@ fn a_day_of_which_a_part_was_removed_from_the_log_does_not_replace_the_whole_one
 }
 
 #[test]
+fn a_log_is_cut_where_its_oldest_segments_were_removed_and_nowhere_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let cut = || crate::log::cut_at(&[place.to_path_buf()]).unwrap();
+    // A server that nobody asked.
+    log(place, vec![], vec![]);
+    log(place, vec![exposure("r1", 1)], vec![]);
+    log(place, vec![exposure("r2", 5)], vec![feedback("r1", index(0), "click", 6)]);
+    assert_eq!(cut(), None);
+    let segments = crate::log::segments(place).unwrap();
+    let (last, older) = segments.split_last().unwrap();
+    older.iter().for_each(|segment| std::fs::remove_file(&segment.path).unwrap());
+    assert_eq!(cut(), Some(exposure("r2", 5).time));
+    std::fs::remove_file(&last.path).unwrap();
+    assert_eq!(cut(), None, "of nothing there is no first event");
+}
+
+#[test]
 fn a_segment_that_goes_while_the_log_is_read_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
