@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::arguments::{LogFormat, Shared};
 use crate::message::Sentence;
@@ -24,6 +24,8 @@ use crate::table;
 pub struct Session {
     progress: MultiProgress,
     log: Log,
+    /// Of the log: off while there is none, so that nothing is written for nobody.
+    level: reload::Handle<LevelFilter, Registry>,
 }
 
 impl Session {
@@ -32,7 +34,9 @@ impl Session {
         let text = shared.log_format == LogFormat::Text;
         let visible = text && !shared.quiet && io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let session = Session { progress: MultiProgress::with_draw_target(target), log: Log::default() };
+        let (log_level, handle) = reload::Layer::new(LevelFilter::OFF);
+        let progress = MultiProgress::with_draw_target(target);
+        let session = Session { progress, log: Log::default(), level: handle };
 
         let level = match (shared.quiet, shared.verbose) {
             (true, _) => LevelFilter::WARN,
@@ -46,8 +50,8 @@ impl Session {
         let log = tracing_subscriber::fmt::layer()
             .with_writer(session.log.clone())
             .event_format(Sentence { timed: true })
-            .with_filter(LevelFilter::DEBUG);
-        tracing_subscriber::registry().with(layer.with_filter(level)).with(log).init();
+            .with_filter(log_level);
+        tracing_subscriber::registry().with(log).with(layer.with_filter(level)).init();
         session
     }
 
@@ -87,12 +91,15 @@ impl Session {
         let file = File::options().create(true).write(true).append(behind).truncate(!behind).open(path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         self.log.set(Some(file));
+        self.level.modify(|level| *level = LevelFilter::DEBUG)?;
         Ok(())
     }
 
     /// Ends what [`Session::log_to`] began.
     pub fn log_no_more(&self) {
         self.log.set(None);
+        // Messages that are gone are not written, either.
+        let _ = self.level.modify(|level| *level = LevelFilter::OFF);
     }
 }
 

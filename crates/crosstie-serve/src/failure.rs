@@ -61,9 +61,6 @@ pub enum Failure {
         /// The setting that says so.
         setting: &'static str,
     },
-    /// The body's type or encoding is none that we read.
-    #[error("{0}")]
-    UnsupportedMedia(String),
     /// As many requests as may wait do.
     #[error("busy: {waiting} requests are waiting already; try again after a moment")]
     Busy {
@@ -116,7 +113,6 @@ impl Failure {
             Failure::NotFound(_) => StatusCode::NOT_FOUND,
             Failure::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Failure::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Failure::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Failure::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Failure::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
             Failure::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
@@ -128,12 +124,11 @@ impl Failure {
     /// The code of a gRPC answer.
     pub fn code(&self) -> Code {
         match self {
-            Failure::BadRequest(_) | Failure::UnsupportedMedia(_) => Code::InvalidArgument,
+            Failure::BadRequest(_) | Failure::TooLarge { .. } => Code::InvalidArgument,
             Failure::Unauthorized(_) => Code::Unauthenticated,
             Failure::Forbidden(_) => Code::PermissionDenied,
             Failure::NotFound(_) => Code::NotFound,
             Failure::MethodNotAllowed(_) | Failure::Unsupported(_) => Code::Unimplemented,
-            Failure::TooLarge { .. } => Code::InvalidArgument,
             Failure::Busy { .. } => Code::ResourceExhausted,
             Failure::DeadlinePassed | Failure::SlowBody(_) => Code::DeadlineExceeded,
             Failure::NotReady(_) => Code::Unavailable,
@@ -150,7 +145,6 @@ impl Failure {
             Failure::NotFound(_) => "not_found",
             Failure::MethodNotAllowed(_) => "method_not_allowed",
             Failure::TooLarge { .. } => "too_large",
-            Failure::UnsupportedMedia(_) => "unsupported_media",
             Failure::Busy { .. } => "rejected",
             Failure::DeadlinePassed => "deadline",
             Failure::SlowBody(_) => "slow_body",

@@ -30,6 +30,7 @@ pub mod http;
 pub mod log;
 pub mod market;
 pub mod metrics;
+mod object;
 pub mod observe;
 pub mod openapi;
 pub mod rank;

@@ -22,7 +22,6 @@ use crate::experiments::Experiments;
 use crate::log::{Log, Refusal};
 use crate::metrics::{Metrics, Now};
 use crate::observe::{Observe, Observers};
-use crate::rank::Formula;
 use crate::repository::{Repository, State as VersionState};
 use crate::settings::{Settings, SettingsError, Timeouts};
 use crate::state::State;
@@ -181,8 +180,8 @@ impl Server {
 /// What is behind the ports.
 fn assemble(settings: Settings, clock: Clock, observers: Observers) -> Result<Arc<State>, StartError> {
     let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
-    let repository = Repository::start(&settings.artifacts, &settings.repository, Arc::clone(&observers))?;
-    let window = Timeouts::of(settings.experiments.window_hours * 3600.0);
+    let repository = Repository::start(&settings, Arc::clone(&observers))?;
+    let window = settings.experiments.window();
     let log = settings.log.directory.as_ref().map(|directory| Log::open_within(directory, &settings.log, window));
     let log = log.transpose().map_err(StartError::Log)?;
     let experiments = Experiments::start(&settings.experiments, settings.log.directory.clone(), clock.clone());
@@ -194,21 +193,13 @@ fn assemble(settings: Settings, clock: Clock, observers: Observers) -> Result<Ar
 fn look(state: &State) -> Result<(), StartError> {
     // Who ends the loader is us.
     let _ = state.repository.look_and_wait();
-    let catalogue = state.repository.catalogue();
     if state.settings.repository.directory.is_none() {
-        let broken = catalogue.troubles().into_iter().find_map(|entry| match entry.state {
+        let broken = state.repository.catalogue().troubles().into_iter().find_map(|entry| match entry.state {
             VersionState::Unavailable(reason) => Some((entry.model, reason)),
             _ => None,
         });
         if let Some((model, reason)) = broken {
             return Err(StartError::Artifact { model, reason });
-        }
-    }
-    for (model, formula) in &state.settings.rank.formulas {
-        // A formula that the settings give a model and that is none.
-        if let Some(version) = catalogue.models.get(model).and_then(|model| model.newest()) {
-            Formula::parse(formula, version.scorer().tasks())
-                .map_err(|error| SettingsError(format!("rank.formulas.{model}, {error}")))?;
         }
     }
     state.has_looked();

@@ -101,7 +101,8 @@ impl Default for Grpc {
 #[serde(deny_unknown_fields, default)]
 pub struct Rank {
     /// By model, the score of a candidate where a request brings no formula of its own,
-    /// such as `shop = "bid * buy.from_impression * 1000"`.
+    /// such as `shop = "bid * buy.from_impression * 1000"`. A version whose tasks it does not
+    /// fit is not served.
     pub formulas: BTreeMap<String, String>,
 }
 

@@ -268,7 +268,7 @@ fn a_field_that_only_candidates_give_late_is_missing_from_those_before() {
 fn what_is_wrong_is_refused_with_its_place() {
     let served = Served::new();
     let cases = [
-        (json!([]), "found `[`, expected an object"),
+        (json!([]), "found an array, expected an object"),
         (json!({"user": {}}), "missing field `candidates`"),
         (json!({"candidates": [], "candidate": []}), "did you mean `candidates`?"),
         (json!({"candidates": {"item": 1}}), "field `candidates[0]`: found an object, expected an array of candidates"),

@@ -56,6 +56,13 @@ impl Default for ExperimentSettings {
     }
 }
 
+impl ExperimentSettings {
+    /// How long after an exposure an action counts.
+    pub fn window(&self) -> Duration {
+        Timeouts::of(self.window_hours * 3600.0)
+    }
+}
+
 /// One experiment as it stands.
 #[derive(Debug)]
 pub struct Experiment {
@@ -116,7 +123,7 @@ impl Experiments {
             directory,
             log,
             logs: settings.logs.clone(),
-            window: Timeouts::of(settings.window_hours * 3600.0),
+            window: settings.window(),
             clock,
             running: Arc::clone(&running),
             told: BTreeMap::new(),

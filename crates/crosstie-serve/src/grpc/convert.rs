@@ -56,7 +56,8 @@ pub(super) fn request_of(request: ModelInferRequest) -> Result<InferRequest, Fai
         no_shared_memory(&output.name, &output.parameters)?;
         Ok(Wanted { name: output.name, binary: true })
     });
-    Ok(InferRequest { inputs, outputs: wanted.collect::<Result<_, Failure>>()?, timeout: timeout_of(&parameters)? })
+    let (outputs, timeout) = (wanted.collect::<Result<_, Failure>>()?, timeout_of(&parameters)?);
+    Ok(InferRequest { inputs, outputs, binary: true, timeout })
 }
 
 fn no_shared_memory(name: &str, parameters: &Parameters) -> Result<(), Failure> {

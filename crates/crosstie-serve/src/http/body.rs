@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
+use crate::object::Object;
 use crate::settings::{Settings, Timeouts};
 
 /// Reads a body to its end, unpacked. Of one that is too large as much again is passed
@@ -50,7 +51,8 @@ async fn collect(mut body: Body, limit: usize, room: usize) -> Result<Bytes, Fai
 /// [`Failure::BadRequest`] with line and column.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| not_as_expected(&error))
+    let read = serde_json::from_slice(body).map(|Object(read)| read);
+    read.map_err(|error| not_as_expected(&error))
 }
 
 /// What serde says of a body's JSON.

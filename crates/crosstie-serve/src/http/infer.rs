@@ -16,10 +16,11 @@ use super::values::Values;
 use super::{HEADER_LENGTH, body};
 use crate::engine::{Stage, Turn};
 use crate::failure::{Failure, Fault};
+use crate::object::Object;
 use crate::observe::Protocol;
 use crate::repository::Version;
 use crate::state::{self, Target};
-use crate::tensor::{self, Data, Datatype, InferAnswer, InferRequest, Tensor, Wanted, all_outputs};
+use crate::tensor::{self, Data, Datatype, InferAnswer, InferRequest, Tensor, Wanted};
 
 /// The model of a path.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,7 +46,7 @@ pub async fn infer(
     let target = Target { protocol: Protocol::Http, model, version, timeout: None };
     // A body is taken apart in its turn, too: what is refused costs nothing but reading it.
     let work = move |turn: &mut Turn| {
-        let (id, request) = turn.stage(Stage::Decode, |turn| decode(turn, &body, length))?;
+        let (id, request) = turn.stage(Stage::Decode, |_| decode(&body, length))?;
         let answer = tensor::infer(turn, request, candidates)?;
         turn.stage(Stage::Encode, |turn| encode(turn.version(), id, &answer))
     };
@@ -67,10 +68,10 @@ struct Written {
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
-    parameters: RequestParameters,
-    inputs: Vec<WrittenInput>,
+    parameters: Object<RequestParameters>,
+    inputs: Vec<Object<WrittenInput>>,
     #[serde(default)]
-    outputs: Vec<WrittenOutput>,
+    outputs: Vec<Object<WrittenOutput>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,7 +88,7 @@ struct WrittenInput {
     shape: Vec<u64>,
     datatype: String,
     #[serde(default)]
-    parameters: InputParameters,
+    parameters: Object<InputParameters>,
     data: Option<Values>,
 }
 
@@ -101,7 +102,7 @@ struct InputParameters {
 struct WrittenOutput {
     name: String,
     #[serde(default)]
-    parameters: OutputParameters,
+    parameters: Object<OutputParameters>,
 }
 
 #[derive(Default, Deserialize)]
@@ -113,27 +114,25 @@ struct OutputParameters {
 }
 
 /// The request in a body, and its id.
-fn decode(turn: &Turn, body: &Bytes, length: Option<usize>) -> Result<(Option<String>, InferRequest), Failure> {
+fn decode(body: &Bytes, length: Option<usize>) -> Result<(Option<String>, InferRequest), Failure> {
     let length = length.unwrap_or(body.len());
     let Some((head, _)) = body.split_at_checked(length) else {
         let found = format!("a body of {} bytes", body.len());
         return Err(Failure::request(found, format!("{length} at least, as Inference-Header-Content-Length says")));
     };
-    let written: Written = serde_json::from_slice(head).map_err(|error| body::not_as_expected(&error))?;
+    let Object(written): Object<Written> =
+        serde_json::from_slice(head).map_err(|error| body::not_as_expected(&error))?;
     let mut rest = body.slice(length..);
-    let inputs = written.inputs.into_iter().map(|input| tensor_of(input, &mut rest));
+    let inputs = written.inputs.into_iter().map(|Object(input)| tensor_of(input, &mut rest));
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
     if !rest.is_empty() {
         let found = format!("{} bytes behind the last binary input", rest.len());
         return Err(Failure::request(found, "none: the inputs' binary_data_size in all"));
     }
-    let binary = written.parameters.binary_data_output;
-    let outputs = match written.outputs.is_empty() {
-        true => all_outputs(turn, binary),
-        false => written.outputs.into_iter().map(|output| wanted(output, binary)).collect::<Result<_, _>>()?,
-    };
-    let timeout = written.parameters.timeout.map(timeout).transpose()?.flatten();
-    Ok((written.id, InferRequest { inputs, outputs, timeout }))
+    let Object(RequestParameters { timeout: within, binary_data_output: binary }) = written.parameters;
+    let outputs = written.outputs.into_iter().map(|Object(output)| wanted(output, binary));
+    let (outputs, timeout) = (outputs.collect::<Result<_, _>>()?, within.map(timeout).transpose()?.flatten());
+    Ok((written.id, InferRequest { inputs, outputs, binary, timeout }))
 }
 
 /// Within what time an answer is wanted; 0 says nothing.
@@ -150,7 +149,7 @@ fn timeout(written: Value) -> Result<Option<Duration>, Failure> {
 }
 
 fn wanted(output: WrittenOutput, binary: bool) -> Result<Wanted, Failure> {
-    let OutputParameters { binary_data, classification, shared_memory_region } = output.parameters;
+    let Object(OutputParameters { binary_data, classification, shared_memory_region }) = output.parameters;
     if classification > 0 {
         return Err(Failure::field(output.name, "parameter classification", "none: outputs are probabilities"));
     }
@@ -161,7 +160,7 @@ fn wanted(output: WrittenOutput, binary: bool) -> Result<Wanted, Failure> {
 }
 
 fn tensor_of(input: WrittenInput, rest: &mut Bytes) -> Result<Tensor, Failure> {
-    let WrittenInput { name, shape, datatype, parameters, data } = input;
+    let WrittenInput { name, shape, datatype, parameters: Object(parameters), data } = input;
     if parameters.shared_memory_region.is_some() {
         return Err(Failure::field(name, "parameter shared_memory_region", "none: there is no shared memory"));
     }

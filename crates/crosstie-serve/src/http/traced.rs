@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::edge::keys::Caller;
 use crate::engine::Stages;
 use crate::failure::Failure;
 
@@ -24,17 +25,19 @@ const SLOW: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
-/// Names a request, answers it, and says so with how long its parts took: at `info` what
-/// failed or took long, at `debug` what went well, and what was refused for others that
-/// wait: of those there are too many.
+/// Names a request, answers it, and says so, with who asked and how long its parts took in
+/// milliseconds: at `info` what failed or took long, at `debug` what went well, and what was
+/// refused for others that wait: of those there are too many.
 pub async fn traced(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = id_of(request.headers());
     let trace = text(request.headers(), TRACEPARENT).unwrap_or_default().to_string();
+    let caller = request.extensions().get::<Caller>().map(|Caller(name)| name.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let (status, took) = (response.status(), start.elapsed());
+    let caller = caller.as_deref();
     let failure = response.extensions().get::<Failure>();
     let (reason, said) = failure.map(|failure| (failure.reason(), failure.to_string())).unwrap_or_default();
     let (status_code, milliseconds) = (status.as_u16(), took.as_secs_f64() * 1e3);
@@ -44,12 +47,12 @@ pub async fn traced(mut request: Request, next: Next) -> Response {
     let (compute, encode) = (part(|stages| stages.compute), part(|stages| stages.encode));
     if matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS) && took < SLOW {
         tracing::debug!(
-            request = %id, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
+            request = %id, caller, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
             traceparent = %trace
         );
     } else {
         tracing::info!(
-            request = %id, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
+            request = %id, caller, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
             traceparent = %trace, reason, said = %said
         );
     }

@@ -126,8 +126,9 @@ impl<'a> Prepared<'a> {
     ) -> Result<Prepared<'a>, Failure> {
         let formula = match (&request.formula, formula) {
             (Some(text), _) => Some(Formula::parse(text, tasks)?),
+            // It fits its own model, but an experiment's arm may be another.
             (None, Some(text)) => Some(Formula::parse(text, tasks).map_err(|error| {
-                Failure::Internal(format!("the formula that the settings give the model, {error}"))
+                Failure::NotReady(format!("the formula that the settings give the model, {error}"))
             })?),
             (None, None) => None,
         };

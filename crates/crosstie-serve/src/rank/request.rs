@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::failure::Failure;
 use crate::log::text_of;
+use crate::object::Object;
 
 /// One user, one context and the candidates to rank for them.
 ///
@@ -58,12 +59,8 @@ impl Request {
     /// # Errors
     /// The place and key of what is wrong.
     pub fn parse(body: &[u8]) -> Result<Request, Failure> {
-        // Serde takes an array for a struct, too.
-        let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-        if first == Some(&b'[') {
-            return Err(Failure::request("`[`", "an object with `candidates`"));
-        }
-        serde_json::from_slice(body).map_err(|error| {
+        let request = serde_json::from_slice(body).map(|Object(request)| request);
+        request.map_err(|error| {
             let message = spelling::explain(&error.to_string()).replace('\n', "; ");
             match message.split_once(", expected ") {
                 Some((found, expected)) => Failure::request(found, expected),
@@ -71,9 +68,7 @@ impl Request {
             }
         })
     }
-}
 
-impl Request {
     /// The value of a field that all candidates have in common, as text.
     pub fn common(&self, field: &str) -> Option<String> {
         let of = |object: &Option<Box<RawValue>>| text_of(object.as_ref()?, field);

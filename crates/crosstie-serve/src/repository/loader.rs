@@ -15,7 +15,8 @@ use super::directory::{Fingerprint, Found, find, fingerprint};
 use super::{Catalogue, State, Version};
 use crate::failure::Failure;
 use crate::observe::Observers;
-use crate::settings::{RepositorySettings, SettingsError, Timeouts};
+use crate::rank::Formula;
+use crate::settings::{RepositorySettings, Settings, SettingsError, Timeouts};
 
 /// Where an answer goes.
 pub(super) type Reply = oneshot::Sender<Result<(), Failure>>;
@@ -41,6 +42,8 @@ pub(super) struct Loader {
     /// Artifacts that were given by their paths.
     given: BTreeMap<String, PathBuf>,
     settings: RepositorySettings,
+    /// Of models that have one, which every version has to fit.
+    formulas: BTreeMap<String, String>,
     observers: Observers,
     /// What was tried last of each version.
     tried: BTreeMap<(String, u64), Fingerprint>,
@@ -57,7 +60,7 @@ impl Loader {
     pub(super) fn new(
         catalogue: Arc<ArcSwap<Catalogue>>,
         given: BTreeMap<String, PathBuf>,
-        settings: RepositorySettings,
+        settings: &Settings,
         observers: Observers,
     ) -> Result<Loader, SettingsError> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "load".into());
@@ -66,7 +69,8 @@ impl Loader {
         Ok(Loader {
             catalogue,
             given,
-            settings,
+            settings: settings.repository.clone(),
+            formulas: settings.rank.formulas.clone(),
             observers,
             tried: BTreeMap::new(),
             unloaded: BTreeSet::new(),
@@ -255,9 +259,16 @@ impl Loader {
             let loaded = catch_unwind(AssertUnwindSafe(|| Version::load(model, number, path)));
             loaded.unwrap_or_else(|_| Err(crosstie::Error::artifact(path, "loading it panicked; this is a bug")))
         });
-        let version = match loaded {
+        let fits = |version: Version| match self.formulas.get(model) {
+            Some(formula) => match Formula::parse(formula, version.scorer().tasks()) {
+                Ok(_) => Ok(version),
+                Err(error) => Err(format!("rank.formulas.{model}, {error}")),
+            },
+            None => Ok(version),
+        };
+        let version = match loaded.map_err(|error| error.to_string()).and_then(fits) {
             Ok(version) => Arc::new(version),
-            Err(error) => return self.fail(model, number, error.to_string()),
+            Err(reason) => return self.fail(model, number, reason),
         };
         self.publish(|catalogue| {
             let model = catalogue.models.entry(model.into()).or_default();

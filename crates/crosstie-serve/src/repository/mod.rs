@@ -2,7 +2,7 @@
 //!
 //! What is served is a [`Catalogue`], replaced as a whole; a request looks its version up
 //! once and holds it until it is answered, so no answer mixes two. One thread, the
-//! the loader's, changes it: loading has a thread of its own and never runs where
+//! loader's, changes it: loading has a thread of its own and never runs where
 //! requests are computed or read. What cannot be loaded is told and leaves what serves as
 //! it is; it is tried again when its files change.
 
@@ -24,7 +24,7 @@ pub use version::{Input, Kind, Version, from_impression, given_parent};
 
 use crate::failure::Failure;
 use crate::observe::Observers;
-use crate::settings::{RepositorySettings, SettingsError};
+use crate::settings::{Settings, SettingsError};
 use loader::{Command, Loader};
 
 /// The models that are served.
@@ -36,18 +36,14 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Starts to look for models and to load them. `artifacts` are artifacts or runs, each
-    /// version 1 of a model named after its directory.
+    /// Starts to look for the settings' models and to load them. Artifacts or runs that they
+    /// name are each version 1 of a model named after its directory.
     ///
     /// # Errors
     /// Two artifacts of one name, a path that has none, no thread.
-    pub fn start(
-        artifacts: &[PathBuf],
-        settings: &RepositorySettings,
-        observers: Observers,
-    ) -> Result<Repository, SettingsError> {
+    pub fn start(settings: &Settings, observers: Observers) -> Result<Repository, SettingsError> {
         let mut given = BTreeMap::new();
-        for path in artifacts {
+        for path in &settings.artifacts {
             let (name, artifact) = name_of(path)?;
             if let Some(other) = given.insert(name.clone(), artifact) {
                 let (other, path) = (other.display(), path.display());
@@ -56,7 +52,7 @@ impl Repository {
         }
         let catalogue = Arc::new(ArcSwap::default());
         let (commands, received) = mpsc::channel();
-        let loader = Loader::new(Arc::clone(&catalogue), given, settings.clone(), observers)?;
+        let loader = Loader::new(Arc::clone(&catalogue), given, settings, observers)?;
         let thread = std::thread::Builder::new().name("loader".into()).spawn(move || loader.run(&received));
         let thread = thread.map_err(|error| SettingsError(format!("no thread to load models: {error}")))?;
         Ok(Repository { catalogue, commands, loader: Some(thread) })

@@ -59,6 +59,8 @@ pub struct InferRequest {
     pub inputs: Vec<Tensor>,
     /// The outputs wanted; all if there are none.
     pub outputs: Vec<Wanted>,
+    /// Whether they come as binary then.
+    pub binary: bool,
     /// Within what time it wants its answer.
     pub timeout: Option<Duration>,
 }
@@ -96,9 +98,11 @@ pub struct InferAnswer {
 /// [`Failure::BadRequest`] naming input and row, [`Failure::TooLarge`],
 /// [`Failure::DeadlinePassed`].
 pub fn infer(turn: &mut Turn, request: InferRequest, candidates: usize) -> Result<InferAnswer, Failure> {
-    let InferRequest { inputs, outputs, timeout } = request;
+    let InferRequest { inputs, outputs: mut wanted, binary, timeout } = request;
     turn.answer_within(timeout)?;
-    let wanted = if outputs.is_empty() { all_outputs(turn, false) } else { outputs };
+    if wanted.is_empty() {
+        wanted = turn.version().outputs().iter().map(|name| Wanted { name: name.clone(), binary }).collect();
+    }
     let places = wanted.iter().map(|wanted| place_of(&wanted.name, turn.version().outputs()));
     let places = places.collect::<Result<Vec<usize>, Failure>>()?;
     let rows = turn.stage(Stage::Decode, |turn| columns::rows_of(turn.version().inputs(), inputs, candidates))?;
@@ -115,11 +119,6 @@ pub fn infer(turn: &mut Turn, request: InferRequest, candidates: usize) -> Resul
         };
         Ok(InferAnswer { rows: rows.len(), outputs: wanted.into_iter().zip(places).map(output).collect() })
     })
-}
-
-/// All outputs of the version whose turn it is.
-pub fn all_outputs(turn: &Turn, binary: bool) -> Vec<Wanted> {
-    turn.version().outputs().iter().map(|name| Wanted { name: name.clone(), binary }).collect()
 }
 
 fn place_of(name: &str, outputs: &[String]) -> Result<usize, Failure> {

@@ -84,6 +84,9 @@ fn a_bad_request_is_answered_by_its_code_with_field_and_row() {
             400,
             &["field `price`", "binary_data_size", "0 bytes"],
         ),
+        (Box::new(|r| *r = json!([r["inputs"]])), 400, &["an array, expected an object"]),
+        (Box::new(|r| *input(r, "price") = json!(["price", [1], "FP64", {}, [1]])), 400, &["expected an object"]),
+        (Box::new(|r| input(r, "price")["parameters"] = json!([8])), 400, &["expected an object"]),
         (Box::new(|r| r["inputs"] = json!([])), 400, &["no input of this name"]),
         (Box::new(|r| drop(r.as_object_mut().unwrap().remove("inputs"))), 400, &["missing field `inputs`"]),
         (Box::new(|r| r["outputs"] = json!([{"name": "buy.from_impresion"}])), 400, &["`buy.from_impression`"]),
@@ -209,4 +212,20 @@ fn a_model_is_loaded_from_the_repository_only() {
     let answer = client.post("/v2/repository/models/click/load", &json!({"parameters": {"config": "{}"}}));
     assert_eq!(answer.status, 400);
     assert!(answer.error().contains("field `config`"));
+}
+
+#[test]
+fn an_array_is_no_object_though_its_values_stand_in_the_right_order() {
+    let models = Models::new();
+    models.put(1, "click", 1);
+    let server = models.serve();
+    let mut client = Client::new(server.http());
+    for (path, body) in [
+        ("/v2/repository/index", json!([true])),
+        ("/v2/repository/models/click/load", json!([{}])),
+        ("/v1/rank", json!(["click", null, {}, {}, []])),
+    ] {
+        let answer = client.post(path, &body);
+        assert_eq!((answer.status, answer.error().contains("expected an object")), (400, true), "{path}: {answer:?}");
+    }
 }

@@ -134,6 +134,29 @@ fn a_bad_artifact_keeps_the_old_one_serving_and_is_told() {
 }
 
 #[test]
+fn a_version_whose_tasks_its_model_s_formula_does_not_fit_is_not_served() {
+    let models = Models::new();
+    models.put(1, "click", 1);
+    models.put(1, "other", 1);
+    let mut settings = models.settings();
+    settings.rank.formulas.insert("click".into(), "2 * clck.from_impression".into());
+    let server = Server::start(settings.clone()).unwrap();
+    let health = Client::new(server.http()).get("/v2/health").json();
+    assert_eq!(health["troubles"].as_array().map(Vec::len), Some(1), "the other serves");
+    let reason = health["troubles"][0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("rank.formulas.click, character 5: found `clck`") && reason.contains("click`?"),
+        "{reason}"
+    );
+    // One that was named has to be served.
+    settings.repository.directory = None;
+    settings.artifacts = vec![artifact(1), models.path("click", 1)];
+    settings.rank.formulas = [("1".to_string(), "click".to_string())].into();
+    let error = Server::start(settings).unwrap_err();
+    assert!(matches!(&error, StartError::Artifact { model, .. } if model == "1"), "{error}");
+}
+
+#[test]
 fn a_half_copied_version_is_not_served_and_tried_again_when_it_is_whole() {
     let models = Models::new();
     models.put(1, "click", 1);
