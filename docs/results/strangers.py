@@ -11,7 +11,8 @@ test`, `run` into an empty directory without --only-valid, `table` without --par
 marked part of strangers.md.
 
 `prepare` and `baselines` need what strangers_logs.py and strangers_baselines.py name; `run` and `table` need Python's
-standard library only. Whatever is there already is not made again, so that all can be stopped and started.
+standard library only. Whatever is there already is not made again, so that all can be stopped and started; a log that
+RUNS lack keeps its part of strangers.json, whose commit the page tells.
 """
 import argparse, json, pathlib, statistics, subprocess, time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,7 @@ def train(options, log, schema, model, seed):
     if not options.only_valid:
         figures["test"] = of_tasks(json.loads((run / "metrics.json").read_text()))
     said = [line for line in (run / "train.log").read_text().splitlines() if "warning" in line]
-    record = {"log": log, "schema": schema, "model": model, "seed": seed, "settings": options.set, "best_epoch": best["epoch"], "best_step": best["step"]}
+    record = {"log": log, "schema": schema, "model": model, "seed": seed, "commit": options.commit, "settings": options.set, "best_epoch": best["epoch"], "best_step": best["step"]}
     record.update(epochs=history[-1]["epoch"], seconds=round(time.time() - begun, 1), warnings=said, figures=figures)
     kept.write_text(json.dumps(record, indent=1) + "\n")
     told = ", ".join(f"{task} {one['auc'] or 0:.4f} ({one['pcoc'] or 0:.2f})" for task, one in figures["valid"].items())
@@ -58,6 +59,8 @@ def train(options, log, schema, model, seed):
 
 
 def run(options):
+    # What the binary is built from.
+    options.commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
     logs = options.only or sorted(path.parent.name for path in options.logs.glob("*/train.parquet"))
     jobs = [
         (log, schema, model, seed)
@@ -98,7 +101,8 @@ def of_log(log, runs, options):
         ways.setdefault((one["schema"], one["model"]), []).append(one)
     against = lambda mean: f"{figure(mean)} | {mean - means['lightgbm']:+.4f}"
     text = [f"### {log}", "", about["about"], ""]
-    text += [f"{' / '.join(f'{rows:,}' for rows in about['rows'].values())} rows to train, validate and test.", ""]
+    seeds, commits = ({one[key] for one in runs} for key in ("seed", "commit"))
+    text += [f"{' / '.join(f'{rows:,}' for rows in about['rows'].values())} rows to train, validate and test; {len(seeds)} seeds, commit {' and '.join(sorted(commits))}.", ""]
     text += ["| schema | model | " + " | ".join(tasks) + " | mean | against LightGBM |", "|---" * (len(tasks) + 4) + "|"]
     text.append("| | *positives, standard error* | " + " | ".join(f"{beside['lightgbm'][task]['positives']:,}, {figure(beside['lightgbm'][task]['se'])}" for task in tasks) + " | | |")
     for name, found in beside.items():
@@ -116,16 +120,20 @@ def of_log(log, runs, options):
     line += " | ".join(f"{ours[schema] - ours['schema']:+.4f}" if schema in ours else "" for schema in ("schema-best",))
     line += f" | {figure(min(pcocs), 2)} to {figure(max(pcocs), 2)} |" if pcocs else " | |"
     record = {"rows": about["rows"], "beside": beside, "best": {schema: way[1] for schema, way in best.items()}}
-    record["crosstie"] = [{key: one[key] for key in ("schema", "model", "seed", "best_epoch", "epochs", "seconds", "figures")} for one in runs]
+    record["crosstie"] = [{key: one[key] for key in ("schema", "model", "seed", "commit", "best_epoch", "epochs", "seconds", "figures")} for one in runs]
     return text + [""], line, record
 
 
 def table(options):
-    runs = {}
+    kept = HERE / "strangers.json"
+    # Of a log that was not run again, what was found before stands.
+    runs = {log: record["crosstie"] for log, record in json.loads(kept.read_text()).items()} if options.part == "test" else {}
+    found = {}
     for path in sorted(options.runs.glob("*/*.json")):
         one = json.loads(path.read_text())
         if options.part in one["figures"] and all(task["auc"] is not None for task in one["figures"][options.part].values()):
-            runs.setdefault(one["log"], []).append(one)
+            found.setdefault(one["log"], []).append(one)
+    runs = dict(sorted((runs | found).items()))
     ready = {log for log in runs if (options.logs / log / f"baselines-{options.part}.json").exists() and any(one["schema"] == "schema" for one in runs[log])}
     print("".join(f"{log} is left out: no baselines, or no run of `schema`\n" for log in runs if log not in ready), end="")
     made = {log: of_log(log, some, options) for log, some in runs.items() if log in ready and log in (options.only or ready)}
@@ -139,7 +147,7 @@ def table(options):
     begins, ends = ("<!-- tables %s: made by strangers.py -->" % word for word in ("begin", "end"))
     before, after = page.read_text().split(begins)[0], page.read_text().split(ends)[1]
     page.write_text(before + begins + "\n\n" + "\n".join(text) + "\n" + ends + after)
-    (HERE / "strangers.json").write_text(json.dumps({log: record for log, (_, _, record) in made.items()}, indent=1) + "\n")
+    kept.write_text(json.dumps({log: record for log, (_, _, record) in made.items()}, indent=1) + "\n")
 
 
 def main():
