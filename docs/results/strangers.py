@@ -102,7 +102,7 @@ def of_log(log, runs, options):
     against = lambda mean: f"{figure(mean)} | {mean - means['lightgbm']:+.4f}"
     text = [f"### {log}", "", about["about"], ""]
     seeds, commits = ({one[key] for one in runs} for key in ("seed", "commit"))
-    text += [f"{' / '.join(f'{rows:,}' for rows in about['rows'].values())} rows to train, validate and test; {len(seeds)} seeds, commit {' and '.join(sorted(commits))}.", ""]
+    text += [f"{' / '.join(f'{rows:,}' for rows in about['rows'].values())} rows to train, validate and test; {len(seeds)} seed{'s' * (len(seeds) > 1)}, commit {' and '.join(sorted(commits))}.", ""]
     text += ["| schema | model | " + " | ".join(tasks) + " | mean | against LightGBM |", "|---" * (len(tasks) + 4) + "|"]
     text.append("| | *positives, standard error* | " + " | ".join(f"{beside['lightgbm'][task]['positives']:,}, {figure(beside['lightgbm'][task]['se'])}" for task in tasks) + " | | |")
     for name, found in beside.items():
