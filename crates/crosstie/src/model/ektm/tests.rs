@@ -89,7 +89,7 @@ fn what_all_tasks_learn_together_is_a_share_of_every_score() {
         .program
         .parameters()
         .iter()
-        .map(|parameter| (parameter.name.clone(), trial.values(&format!("shared.{}", parameter.name))))
+        .map(|parameter| (parameter.name.clone(), trial.values(&format!("shared.{}", parameter.name)).to_vec()))
         .collect();
     for (name, values) in renamed {
         let mut values = values.into_iter();
