@@ -2,7 +2,8 @@
 
     python3 bench/run.py NAME... [--rounds N] [--peers PYTHON] [--rows N] [--before CROSSTIE]
 
-NAME is one of: step, models, products, table, scenarios, request, load, bulk, train, memory; `all` runs them all.
+NAME is one of: step, models, products, shapes, table, scenarios, request, load, bulk, train, quality, memory; `all`
+runs them all.
 PYTHON is an interpreter that has bench/peers/requirements.txt installed; without it crosstie is measured alone.
 CROSSTIE is the binary of an earlier commit, which `load` then measures too.
 Needs cargo and Python's standard library; `memory` needs Linux. Data goes to target/bench.
@@ -10,7 +11,7 @@ Needs cargo and Python's standard library; `memory` needs Linux. Data goes to ta
 The commands of one benchmark run in turns, every round each of them once, so that a machine that gets slower
 gets slower for all. The tables show medians over the rounds; the JSON has every run.
 """
-import argparse, json, os, pathlib, platform, resource, shutil, statistics, subprocess, sys, time
+import argparse, functools, json, math, os, pathlib, platform, resource, shutil, statistics, subprocess, sys, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -19,6 +20,8 @@ PAGES = ROOT / "docs" / "performance"
 PROBE = TARGET / "release" / "crosstie-bench"
 CROSSTIE = TARGET / "release" / "crosstie"
 PEERS = ROOT / "bench" / "peers" / "peers.py"
+OPENBLAS = ROOT / "bench" / "peers" / "openblas.py"
+LIBRARIES = ("torch-rechub", "deepctr-torch", "fuxictr")
 
 
 def main():
@@ -26,10 +29,10 @@ def main():
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME")
     parser.add_argument("--rounds", type=int, help="how often every command runs")
     parser.add_argument("--peers", help="a Python with the peers' libraries")
-    parser.add_argument("--rows", type=int, default=5_000_000, help="rows of the log of `train`")
+    parser.add_argument("--rows", type=int, default=5_000_000, help="rows of the log of `train` and `quality`")
     parser.add_argument("--before", help="an earlier crosstie, for `load`")
     options = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "-p", "crosstie-cli", "-p", "crosstie-bench"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
     names = list(BENCHMARKS) if "all" in options.names else options.names
     for name in names:
         BENCHMARKS[name](options)
@@ -43,9 +46,23 @@ def probe(*arguments):
     return [str(PROBE), *map(str, arguments)]
 
 
-def peer(options, *arguments):
-    """One of the peers' measurements; None without an interpreter for it."""
-    return [options.peers, str(PEERS), *map(str, arguments)] if options.peers else None
+def peer(options, *arguments, as_installed=False):
+    """One of the peers' measurements, its products as fast as they can be; None without an interpreter for it."""
+    before = [] if as_installed else mkl_as_on_intel()
+    return [*before, options.peers, str(PEERS), *map(str, arguments)] if options.peers else None
+
+
+@functools.cache
+def mkl_as_on_intel():
+    """MKL, which PyTorch multiplies with, asks for the maker of the processor before it takes its fast path. What to
+    put before a command so that it is told Intel; nothing on Intel."""
+    if machine().get("maker") != "AuthenticAMD":
+        return []
+    DATA.mkdir(parents=True, exist_ok=True)
+    source, library = DATA / "mkl.c", DATA / "mkl.so"
+    source.write_text("int mkl_serv_intel_cpu_true(void) { return 1; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    return ["env", f"LD_PRELOAD={library}"]
 
 
 def once(command):
@@ -105,9 +122,11 @@ def machine():
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text()
         lines = [line.split(":", 1) for line in info.splitlines() if ":" in line]
-        found["processor"] = next(value.strip() for key, value in lines if key.strip() == "model name")
+        for name, field in [("processor", "model name"), ("maker", "vendor_id")]:
+            found[name] = next(value.strip() for key, value in lines if key.strip() == field)
         flags = next(value for key, value in lines if key.strip() == "flags").split()
         found["vectors"] = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "less than AVX2"
+        found["matrix unit"] = "AMX" if "amx_tile" in flags else "no matrix unit"
     except (OSError, StopIteration):
         pass
     return found
@@ -124,7 +143,8 @@ def write(name, title, command, runs, header, rows):
     about = {"command": command, "machine": machine(), "commit": commit, "date": time.strftime("%Y-%m-%d")}
     (PAGES / f"{name}.json").write_text(json.dumps({**about, "runs": runs}, indent=1) + "\n")
     where = about["machine"]
-    place = f"{where.get('processor', 'unknown processor')}, {where['cores']} cores, {where.get('vectors', '')}"
+    place = f"{where.get('processor', 'unknown processor')}, {where['cores']} cores"
+    place += "".join(f", {where[what]}" for what in ("vectors", "matrix unit") if what in where)
     lines = [
         f"# {title}", "", f"`{command}`; {about['date']}, commit {commit}, {place}. Written by bench/run.py.", "",
         "| " + " | ".join(header) + " |", "|" + "---|" * len(header),
@@ -137,7 +157,7 @@ def write(name, title, command, runs, header, rows):
 def asked(options, name):
     """The command that makes the page again."""
     rounds = f" --rounds {options.rounds}" if options.rounds else ""
-    rows = f" --rows {options.rows}" if name == "train" and options.rows != 5_000_000 else ""
+    rows = f" --rows {options.rows}" if name in ("train", "quality") and options.rows != 5_000_000 else ""
     others = (" --peers PYTHON" if options.peers and name != "load" else "") + (
         " --before CROSSTIE" if options.before and name == "load" else "")
     return f"python3 bench/run.py {name}{rounds}{rows}{others}"
@@ -189,6 +209,8 @@ def step(options):
             commands["PyTorch, tuned, experts stacked"] = stacked
             commands["PyTorch, tuned, bfloat16"] = peer(options, "step", "--peer", "tuned", "--bfloat16", *common)
             commands["PyTorch, tuned, experts stacked, bfloat16"] = stacked and [*stacked, "--bfloat16"]
+            for name in ("tuned", "plain") if mkl_as_on_intel() else ():
+                commands[f"PyTorch, {name}, as installed"] = peer(options, "step", "--peer", name, *common, as_installed=True)
         found = in_turns(commands, options.rounds or 3)
         runs[f"batch {batch}, {threads} threads"] = found
         ours = median(found["crosstie"], "median_step_ms")
@@ -235,6 +257,35 @@ def products(options):
         rows.append([str(batch), str(threads), *figures, number(median(some, "share"), 3)])
     header = ["batch", "threads", "step, ms", "its products alone by vectors, ms", "these, GFLOP/s", "products / step"]
     write("products", "A training step of MMoE and its matrix products alone", asked(options, "products"), runs, header, rows)
+
+
+def shapes(options):
+    """The products of a step one by one on one thread, beside OpenBLAS with the kernel that it chooses and with AVX2's."""
+    common = ["--batch", 4096]
+    commands = {"crosstie": probe("products", "--data", step_log(), *common, "--threads", 1, "--steps", 5)}
+    for core in ("SkylakeX", "Zen"):
+        told = ["env", "OPENBLAS_NUM_THREADS=1", f"OPENBLAS_CORETYPE={core}"]
+        commands[core] = options.peers and [*told, options.peers, str(OPENBLAS), *map(str, common)]
+    runs = in_turns(commands, options.rounds or 5)
+    kernels = [some[0]["kernel"] for some in runs.values()]
+    rows, seconds = [], [0.0] * len(runs)
+    for place, shape in enumerate(runs["crosstie"][0]["shapes_on_one_thread"]):
+        chunk, groups, inputs, outputs = shape["shape"]
+        speeds = [statistics.median(run["shapes_on_one_thread"][place]["gflop_per_s"] for run in some) for some in runs.values()]
+        flop = 2e-9 * chunk * groups * inputs * outputs
+        seconds = [so_far + flop / speed for so_far, speed in zip(seconds, speeds)]
+        rows.append([f"{groups} × {inputs} → {outputs}", shape["pass"], *beside(speeds)])
+    whole = sum(2e-9 * math.prod(shape["shape"]) for shape in runs["crosstie"][0]["shapes_on_one_thread"])
+    rows.append(["all of a step", "", *beside([whole / some for some in seconds])])
+    header = ["groups × inputs → outputs", "pass", f"crosstie, {kernels[0]}"]
+    header += [text for kernel in kernels[1:] for text in (f"OpenBLAS, {kernel}", "crosstie / OpenBLAS")]
+    write("shapes", "Products of a step of MMoE, GFLOP/s on one thread", asked(options, "shapes"), runs, header, rows)
+
+
+def beside(speeds):
+    """The first, and of each other its speed and how much faster the first is."""
+    ours, *others = speeds
+    return [number(ours), *(text for speed in others for text in (number(speed), number(ours / speed, 2)))]
 
 
 def table(options):
@@ -331,7 +382,7 @@ def load(options):
 def bulk(options):
     """A million rows from Parquet to Parquet. Of crosstie the whole process is timed; of the peers not their start."""
     data, values = step_log(), step_log() / "values.parquet"
-    fields = "".join(f"[[field]]\nname = 'f{n:02}'\nkind = 'categorical'\nmin_count = 1\nside = '{'user' if n < 12 else 'item'}'\n" for n in range(20))
+    fields = "".join(f"[[field]]\nname = 'f{n:02}'\nkind = 'categorical'\nmin_count = 1\nrates = false\nside = '{'user' if n < 12 else 'item'}'\n" for n in range(20))
     (data / "schema.toml").write_text(f"[[task]]\nname = 'click'\n[[task]]\nname = 'like'\n{fields}")
     files = "".join(f"{part} = ['{data}/test.parquet']\n" for part in ("valid", "test"))
     rows_in, commands = 1_000_000, {}
@@ -358,6 +409,17 @@ def bulk(options):
     write("bulk", "Scoring a million rows, MMoE, two threads", asked(options, "bulk"), runs, header, rows)
 
 
+def training(name, data, files, kind, how):
+    """The command that trains the MMoE which the peers have on the synthetic log. `how` ends the section `train`."""
+    config = DATA / f"{name}.toml"
+    places = "".join(f"{part} = ['{data}/{file}']\n" for part, file in files.items())
+    config.write_text(
+        f"[data]\nschema = '{data}/schema.toml'\n{places}[model]\nname = 'mmoe'\nexperts = 6\nexpert_units = [128, 64]\n"
+        f"tower_units = [32]\n[network]\ndropout = 0.0\nproducts = '{kind}'\n[train]\nbatch_size = 4096\nthreads = 2\n{how}"
+    )
+    return [str(CROSSTIE), "train", str(config), "--out", str(DATA / name), "--overwrite", "--quiet"]
+
+
 def train(options):
     """From files to a trained, evaluated, saved model, one epoch, two threads."""
     data = synth_log(options)
@@ -365,18 +427,11 @@ def train(options):
     commands = {}
     for form, kind in formats:
         name = form if kind == "float32" else f"{form}, {kind}"
-        config = DATA / f"train-{form}-{kind}.toml"
-        files = "".join(f"{part} = ['{data}/{part}.{form}']\n" for part in ("train", "valid", "test"))
-        config.write_text(
-            f"[data]\nschema = '{data}/schema.toml'\n{files}[model]\nname = 'mmoe'\nexperts = 6\nexpert_units = [128, 64]\n"
-            f"tower_units = [32]\n[network]\ndropout = 0.0\nproducts = '{kind}'\n[train]\nepochs = 1\nbatch_size = 4096\n"
-            "threads = 2\n"
-        )
-        out = DATA / f"train-{form}-{kind}"
-        commands[f"crosstie, {name}"] = [str(CROSSTIE), "train", str(config), "--out", str(out), "--overwrite", "--quiet"]
+        files = {part: f"{part}.{form}" for part in ("train", "valid", "test")}
+        commands[f"crosstie, {name}"] = training(f"train-{form}-{kind}", data, files, kind, "epochs = 1\n")
         commands[f"crosstie, reading {form} alone"] = probe("read", "--data", data, "--format", form)
     # Reading is a small part of the peers' time, whatever the format: one is enough.
-    for name in ("torch-rechub", "deepctr-torch", "fuxictr"):
+    for name in LIBRARIES:
         arguments = ["--data", data, "--peer", name, "--threads", 2, "--batch", 4096, "--format", "parquet"]
         commands[f"{name}, parquet"] = peer(options, "train", *arguments)
 
@@ -402,6 +457,47 @@ def train(options):
         rows.append([name, number(seconds, 1), number(seconds / ours, 2), " / ".join(aucs), number(median(some, "peak_mib"))])
     header = ["what", "seconds", "against crosstie's", "test AUC click / like / buy, from the impression", "peak MiB"]
     write("train", f"End to end, a synthetic log of {options.rows:,} rows, one epoch", asked(options, "train"), runs, header, rows)
+
+
+def quality(options):
+    """Seconds until crosstie has the test AUC that each peer has after the epoch that is best for it by the validation."""
+    data = synth_log(options)
+    # So that its history has the figures of the test: nothing is chosen by them, since the run goes on to its end.
+    files = {"train": "train.parquet", "valid": "test.parquet"}
+    command = training("quality", data, files, "float32", "epochs = 2\npatience = 1000\n")
+    commands = {"crosstie": command}
+    for name in LIBRARIES:
+        arguments = ["--data", data, "--peer", name, "--threads", 2, "--batch", 4096, "--epochs", 5]
+        commands[name] = peer(options, "train", *arguments)
+
+    def run(command):
+        if command[0] != str(CROSSTIE):
+            return once(command)
+        found = timed(command)
+        lines = (pathlib.Path(command[4]) / "metrics.jsonl").read_text().splitlines()
+        return {**found, "evaluations": [json.loads(line) for line in lines]}
+
+    runs = in_turns(commands, options.rounds or 1, run)
+    rows = []
+    for name, some in runs.items():
+        for task in ("click", "buy") if name != "crosstie" else ():
+            best = [max(peer["epochs"], key=lambda epoch: epoch["valid_auc"][task]) for peer in some]
+            target = statistics.median(epoch["test_auc"][task] for epoch in best)
+            seconds = statistics.median(epoch["seconds"] for epoch in best)
+            ours = [reached(run["evaluations"], task, target) for run in runs["crosstie"]]
+            found = statistics.median(ours) if None not in ours else None
+            epochs = " / ".join(str(epoch["epoch"]) for epoch in best)
+            rows.append([task, name, number(target, 4), epochs, number(seconds, 1), number(found, 1) or "never", found and number(seconds / found, 1) or ""])
+    rows.sort(key=lambda row: row[0], reverse=True)
+    header = ["task", "peer", "its test AUC", "after epoch", "peer, s", "crosstie, s", "peer / crosstie"]
+    title = f"Seconds to a peer's quality, a synthetic log of {options.rows:,} rows"
+    write("quality", title, asked(options, "quality"), runs, header, rows)
+
+
+def reached(evaluations, task, target):
+    """Seconds until the first evaluation with that AUC, from the impression."""
+    aucs = ((line["seconds"], line["report"]["tasks"][task]["from_impression"]["auc"]) for line in evaluations)
+    return next((seconds for seconds, auc in aucs if auc >= target), None)
 
 
 def memory(options):
@@ -432,8 +528,8 @@ def memory(options):
 
 
 BENCHMARKS = {
-    "step": step, "models": models, "products": products, "table": table, "scenarios": scenarios, "request": request,
-    "load": load, "bulk": bulk, "train": train, "memory": memory,
+    "step": step, "models": models, "products": products, "shapes": shapes, "table": table, "scenarios": scenarios, "request": request,
+    "load": load, "bulk": bulk, "train": train, "quality": quality, "memory": memory,
 }
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The products of `crosstie-bench products` by NumPy on one thread, GFLOP/s, best of twenty.
 
-    OPENBLAS_NUM_THREADS=1 OPENBLAS_VERBOSE=2 python3 bench/peers/openblas.py --batch 4096
+    OPENBLAS_NUM_THREADS=1 python3 bench/peers/openblas.py --batch 4096
 
-NumPy's wheel has OpenBLAS; the second variable lets it say which kernel it uses, and
-OPENBLAS_CORETYPE chooses one (SkylakeX: AVX-512, Haswell or Zen: AVX2). It writes results
+NumPy's wheel has OpenBLAS; OPENBLAS_CORETYPE chooses its kernel (SkylakeX: AVX-512,
+Haswell or Zen: AVX2), and the line that is printed has the one used. It writes results
 into whole matrices of their own, not into columns of a wider one.
 """
 
@@ -12,6 +12,7 @@ import json
 import time
 
 import numpy
+import threadpoolctl
 
 CHUNK = 256
 LAYERS = [(1, 320, 8 * 256), (8, 256, 128), (1, 320, 16), (2, 128, 64), (2, 64, 1)]
@@ -34,6 +35,8 @@ def main():
     batch = parser.parse_args().batch
     count = -(-batch // CHUNK)
     rows = batch // count
+
+    found = []
 
     def full(*shape):
         return numpy.full(shape, 0.1, numpy.float32)
@@ -64,8 +67,11 @@ def main():
 
         for name, work in [("Forward", forward), ("Inputs", of_inputs), ("Weights", of_weights)]:
             gflop = 2e-9 * groups * inputs * outputs * rows * count
-            found = {"shape": [rows, groups, inputs, outputs], "pass": name, "gflop_per_s": gflop / best(chunks, work)}
-            print(json.dumps(found), flush=True)
+            shape = [rows, groups, inputs, outputs]
+            found.append({"shape": shape, "pass": name, "gflop_per_s": gflop / best(chunks, work)})
+    (library,) = threadpoolctl.threadpool_info()
+    kernel = f"{library['version']} {library['architecture']}"
+    print(json.dumps({"kernel": kernel, "threads": library["num_threads"], "shapes_on_one_thread": found}))
 
 
 if __name__ == "__main__":

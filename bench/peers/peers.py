@@ -2,7 +2,7 @@
 """The other side of the benchmark: the same work as crosstie's, done with public Python libraries.
 
     step   training steps of a multi-task model in plain PyTorch, written in three ways
-    train  one epoch from files to a saved model, as the library's own documentation does it
+    train  from files to a saved model, one epoch or more, as the library's own documentation does it
     score  bulk scoring of a file, and the time that one ranking request takes
 
 Every subcommand prints one JSON object as the last line of stdout; all else goes to stderr. What a
@@ -10,7 +10,7 @@ time covers is in the docstring of the function that measures it.
 
 MKL, which PyTorch multiplies matrices with, takes its fast path by the maker of the processor. On
 Intel nothing is needed. On AMD it has to be told (a preloaded library whose `mkl_serv_intel_cpu_true`
-returns 1), or the times of all peers are worse than they could be.
+returns 1, as bench/run.py does it), or the times of all peers are worse than they could be.
 """
 
 import argparse
@@ -42,6 +42,7 @@ def parse_arguments():
     train.add_argument("--batch", type=int, default=4096)
     train.add_argument("--format", choices=["parquet", "csv"], default="parquet")
     train.add_argument("--rows", type=int, help="train on the first N rows, validate and test on N / 8 each")
+    train.add_argument("--epochs", type=int, default=1, help="with more than 1, figures of every epoch as well")
 
     score = command("score", ["plain", "onnx"])
     score.add_argument("--rows", type=int, required=True, help="rows of the bulk scoring")
@@ -466,6 +467,11 @@ class Stopwatch:
         self.begun = self.last = time.perf_counter()
         self.parts = {}
 
+    def pause(self, seconds):
+        """The last seconds do not count."""
+        self.begun += seconds
+        self.last += seconds
+
     def done(self, part):
         now = time.perf_counter()
         self.parts[part] = round(now - self.last, 3)
@@ -473,6 +479,27 @@ class Stopwatch:
 
     def report(self):
         return {"seconds": round(self.last - self.begun, 3), **self.parts}
+
+
+class Epochs:
+    """The figures of every epoch: seconds since the clock's start, AUCs of the validation and of the test.
+    The test is scored while the clock stands."""
+
+    def __init__(self, count, watch):
+        self.count = count
+        self.watch = watch
+        self.found = []
+
+    def done(self, validate, test):
+        """After an epoch and the library's own validation. `validate` and `test` give AUCs by task."""
+        if self.count == 1:
+            return
+        now = time.perf_counter()
+        seconds = round(now - self.watch.begun, 3)
+        found = {"epoch": len(self.found) + 1, "seconds": seconds, "valid_auc": validate(), "test_auc": test()}
+        self.found.append(found)
+        logging.warning("%s", found)
+        self.watch.pause(time.perf_counter() - now)
 
 
 def cut_files(data, file_format, rows, target):
@@ -533,7 +560,7 @@ def encode_tags(texts):
     return padded, len(numbers) + 1
 
 
-def train_torch_rechub(data, file_format, batch, scratch, watch):
+def train_torch_rechub(data, file_format, batch, scratch, watch, epochs):
     """torch-rechub as in its multi-task examples: DataGenerator, MMOE, MTLTrainer, with the trainer's
     default weight decay. Its MLP has batch normalisation after every layer, gates included, and no way
     to leave it out. `fit` validates after the epoch and saves the model."""
@@ -561,11 +588,25 @@ def train_torch_rechub(data, file_format, batch, scratch, watch):
         expert_params={"dims": EXPERT_LAYERS, "activation": "relu", "dropout": 0},
         tower_params_list=[{"dims": TOWER_LAYERS, "activation": "relu", "dropout": 0} for _ in TASKS],
     )
-    trainer = MTLTrainer(
+
+    def by_task(scores):
+        return dict(zip(TASKS, map(finite, scores)))
+
+    class Trainer(MTLTrainer):
+        """Tells of every epoch."""
+
+        def evaluate(self, model, loader):
+            evaluate = super().evaluate
+            scores = evaluate(model, loader)
+            if loader is valid_loader:
+                epochs.done(lambda: by_task(scores), lambda: by_task(evaluate(model, test_loader)))
+            return scores
+
+    trainer = Trainer(
         model,
         task_types,
         optimizer_params={"lr": LEARNING_RATE, "weight_decay": 1e-5},
-        n_epoch=1,
+        n_epoch=epochs.count,
         device="cpu",
         model_path=str(scratch),
     )
@@ -575,15 +616,16 @@ def train_torch_rechub(data, file_format, batch, scratch, watch):
     # Its own metric is sklearn's roc_auc_score per task.
     scores = trainer.evaluate(trainer.model, test_loader)
     watch.done("evaluate_seconds")
-    return model, {name: finite(score) for name, score in zip(TASKS, scores)}
+    return model, by_task(scores)
 
 
-def train_deepctr_torch(data, file_format, batch, scratch, watch):
+def train_deepctr_torch(data, file_format, batch, scratch, watch, epochs):
     """DeepCTR-Torch as in its multi-task and multi-value examples, with the default penalty on the
     embeddings (over whole tables, at every step). Two choices in its favour: the gates are linear as in
     the other libraries (its default has a hidden layer of 64), and `verbose=0`, without which it computes
     the metrics of every training batch. It draws dense weights with a standard deviation of 1e-4, and so
     learns little in its first steps."""
+    from deepctr_torch.callbacks import Callback
     from deepctr_torch.inputs import DenseFeat, SparseFeat, VarLenSparseFeat
     from deepctr_torch.models import MMOE
 
@@ -605,18 +647,35 @@ def train_deepctr_torch(data, file_format, batch, scratch, watch):
         device="cpu",
     )
     model.compile("adam", loss=["binary_crossentropy"] * len(TASKS), metrics=["binary_crossentropy"])
-    model.fit(*parts["train"], batch_size=batch, epochs=1, verbose=0, validation_data=parts["valid"])
+
+    def aucs(split):
+        inputs, labels = parts[split]
+        return dict(zip(TASKS, auc(labels, model.predict(inputs, batch))))
+
+    class Tell(Callback):
+        """Tells of every epoch."""
+
+        def on_epoch_end(self, epoch, logs=None):
+            epochs.done(lambda: aucs("valid"), lambda: aucs("test"))
+
+    model.fit(
+        *parts["train"],
+        batch_size=batch,
+        epochs=epochs.count,
+        verbose=0,
+        validation_data=parts["valid"],
+        callbacks=[Tell()],
+    )
     torch.save(model.state_dict(), scratch / "model.pt")
     watch.done("train_seconds")
 
-    test_inputs, test_labels = parts["test"]
-    scores = auc(test_labels, model.predict(test_inputs, batch))
+    scores = aucs("test")
     watch.done("evaluate_seconds")
-    return model, dict(zip(TASKS, scores))
+    return model, scores
 
 
-def fuxictr_mmoe(feature_map, parameters):
-    """MMoE of FuxiCTR's own layers. The wheel has the base class for several tasks but not the models,
+def fuxictr_mmoe(feature_map, parameters, tell):
+    """MMoE of FuxiCTR's own layers, which tells the figures of every validation. The wheel has the base class for several tasks but not the models,
     which live in the repository's model zoo; this is what the zoo's MMoE does, with linear gates."""
     from fuxictr.pytorch.layers import FeatureEmbedding, MLP_Block
     from fuxictr.pytorch.models import MultiTaskModel
@@ -635,6 +694,10 @@ def fuxictr_mmoe(feature_map, parameters):
             self.reset_parameters()
             self.model_to_device()
 
+        def checkpoint_and_earlystop(self, logs, *more):
+            super().checkpoint_and_earlystop(logs, *more)
+            tell(logs)
+
         def forward(self, inputs):
             embedded = self.embedding_layer(self.get_inputs(inputs), flatten_emb=True)
             experts = torch.stack([expert(embedded) for expert in self.experts], dim=1)
@@ -649,7 +712,7 @@ def fuxictr_mmoe(feature_map, parameters):
     return MMoE()
 
 
-def train_fuxictr(data, file_format, batch, scratch, watch):
+def train_fuxictr(data, file_format, batch, scratch, watch, epochs):
     """FuxiCTR as its run_expid.py does it: FeatureProcessor and build_dataset (which write encoded
     parquet files), RankDataLoader, fit (which validates and saves), evaluate. It encodes and loads with
     Ray, which starts processes of its own: they do not keep to the number of threads, and their memory
@@ -685,7 +748,7 @@ def train_fuxictr(data, file_format, batch, scratch, watch):
         "monitor": "AUC",
         "optimizer": "adam",
         "batch_size": batch,
-        "epochs": 1,
+        "epochs": epochs.count,
         "shuffle": True,
         "verbose": 0,
     }
@@ -697,14 +760,21 @@ def train_fuxictr(data, file_format, batch, scratch, watch):
     feature_map.load(str(scratch / dataset / "feature_map.json"), parameters)
     watch.done("read_encode_seconds")
 
-    model = fuxictr_mmoe(feature_map, parameters)
+    def by_task(scores):
+        return {name: finite(scores[f"{name}_AUC"]) for name in TASKS}
+
+    def tell(scores):
+        test = RankDataLoader(feature_map, stage="test", **parameters)
+        epochs.done(lambda: by_task(scores), lambda: by_task(model.evaluate(test)))
+
+    model = fuxictr_mmoe(feature_map, parameters, tell)
     train_loader, valid_loader = RankDataLoader(feature_map, stage="train", **parameters)
     model.fit(train_loader, validation_data=valid_loader, **parameters)
     watch.done("train_seconds")
 
     scores = model.evaluate(RankDataLoader(feature_map, stage="test", **parameters))
     watch.done("evaluate_seconds")
-    return model, {name: finite(scores[f"{name}_AUC"]) for name in TASKS}
+    return model, by_task(scores)
 
 
 TRAINERS = {"torch-rechub": train_torch_rechub, "deepctr-torch": train_deepctr_torch, "fuxictr": train_fuxictr}
@@ -723,7 +793,7 @@ IMPORTS = {
 
 
 def run_train(arguments):
-    """One epoch end to end.
+    """End to end.
 
     Timed, in three parts whose sum is `seconds`: reading and encoding all three files; building the
     model, training it, validating it, saving it; scoring the test and computing its AUC. Not timed:
@@ -741,7 +811,8 @@ def run_train(arguments):
             cut_files(Path(arguments.data), arguments.format, arguments.rows, data)
         rows = count_rows(data / f"train.{arguments.format}")
         watch = Stopwatch()
-        model, scores = TRAINERS[arguments.peer](data, arguments.format, arguments.batch, Path(scratch), watch)
+        epochs = Epochs(arguments.epochs, watch)
+        model, scores = TRAINERS[arguments.peer](data, arguments.format, arguments.batch, Path(scratch), watch, epochs)
         peak = peak_mib()
     loaders = ["polars", "ray"] if arguments.peer == "fuxictr" else ["pandas", "scikit-learn"]
     return {
@@ -752,6 +823,7 @@ def run_train(arguments):
         "batch": arguments.batch,
         **watch.report(),
         **count_weights(model),
+        "epochs": epochs.found,
         "auc": scores,
         "peak_mib": peak,
         "imports_mib": imports,

@@ -89,7 +89,8 @@ impl Model {
             let side = if field < USER_FIELDS { "user" } else { "item" };
             let rows = match buckets.filter(|_| field == 0) {
                 Some(buckets) => format!("buckets = {buckets}"),
-                None => "min_count = 1".into(),
+                // No rates of their values beside the embeddings: the peers have none.
+                None => "min_count = 1\nrates = false".into(),
             };
             let name = field_name(field);
             text += &format!("[[field]]\nname = '{name}'\nkind = 'categorical'\n{rows}\nside = '{side}'\n");
