@@ -47,6 +47,12 @@ impl Products {
         if Unit::find().is_some() { CHUNK } else { 64 }
     }
 
+    /// Columns of a weight gradient that stay in the second-level cache while a batch is
+    /// summed up. The matrix unit lays the left side out anew for each such part.
+    pub(super) fn columns_near() -> usize {
+        if Unit::find().is_some() { 512 } else { 256 }
+    }
+
     /// Whether vectors multiply rounded numbers.
     fn rounds(self, inner: usize, columns: usize) -> bool {
         self == Products::Bfloat16 && wide_enough(inner, columns)

@@ -21,4 +21,13 @@ impl Threads {
             Threads::Pool => items.par_iter_mut().with_max_len(1).for_each(&work),
         }
     }
+
+    /// The same, where items take unlike times: a thread that has done one takes the first
+    /// that nobody has taken. Let those that take long stand first.
+    pub(super) fn each_in_turn<T: Send>(self, items: &mut [T], work: impl Fn(&mut T) + Sync + Send) {
+        match self {
+            Threads::Inline => items.iter_mut().for_each(work),
+            Threads::Pool => items.iter_mut().par_bridge().for_each(work),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Buffers of a batch, and the passes over them.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::buffer::{CHUNK, Chunk, Mode, ROOM};
@@ -332,7 +333,8 @@ impl Program {
                     None => {}
                 }
             }
-            workspace.threads.each(&mut jobs, |(step, slot, job)| {
+            jobs.sort_by_key(|(_, _, job)| Reverse(job.tile.rows * job.tile.columns));
+            workspace.threads.each_in_turn(&mut jobs, |(step, slot, job)| {
                 let view = self.batch_view(workspace, parameters, *step);
                 self.steps[*step].op.parameter_gradient(*slot, job, wave > 0, &view);
             });

@@ -19,13 +19,14 @@
 
 use rayon::prelude::*;
 
+use crate::compute::kernel::vectorised;
 use crate::embedding::RowGradients;
 use crate::learned::Learned;
 use crate::tensors::Numbers;
 
 /// η.
 const DECAY: u64 = 8;
-/// Rows that one job brings up to date.
+/// Rows, or numbers of the network, that one job brings up to date.
 const PIECE: usize = 4096;
 
 /// The average after so many steps.
@@ -54,7 +55,11 @@ fn passed(from: u64, to: u64) -> f32 {
 
 /// Brings an average nearer to where the weights are.
 fn approach(average: &mut [f32], weights: &[f32], rest: f32) {
-    average.iter_mut().zip(weights).for_each(|(average, weight)| *average += (1.0 - rest) * (weight - *average));
+    let pairs = average.iter_mut().zip(weights);
+    vectorised(
+        #[inline(always)]
+        || pairs.for_each(|(average, weight)| *average += (1.0 - rest) * (weight - *average)),
+    );
 }
 
 impl Average {
@@ -75,7 +80,8 @@ impl Average {
     /// After step `step`.
     pub fn after(&mut self, step: u64, learned: &Learned, seen: &[RowGradients]) {
         let rest = passed(step - 1, step);
-        approach(&mut self.parameters, learned.parameters(), rest);
+        let pieces = self.parameters.par_chunks_mut(PIECE).zip(learned.parameters().par_chunks(PIECE));
+        pieces.for_each(|(average, weights)| approach(average, weights, rest));
         self.of_seen(learned, seen, |_| rest);
         for (rows, seen) in self.tables.iter_mut().zip(seen) {
             seen.rows.iter().for_each(|row| rows.last[*row as usize] = step as u32);

@@ -34,9 +34,6 @@ pub struct Linear {
     pub routed: bool,
 }
 
-/// Columns of a weight gradient that one job computes.
-const TILE: usize = 512;
-
 /// Some rows, and the weights and bias that they use.
 struct Route<'a> {
     rows: Range<usize>,
@@ -214,12 +211,13 @@ impl Op for Linear {
                 .map(|(part, row)| Job { part, column: 0, tile: MatrixMut::new(row, 1, width, width) })
                 .collect();
         }
+        let near = Products::columns_near();
         let blocks = gradient.chunks_exact_mut(self.inputs * self.outputs).enumerate();
         blocks
             .flat_map(|(part, block)| {
-                let tiles = MatrixMut::new(block, self.inputs, self.outputs, self.outputs).into_tiles(TILE);
+                let tiles = MatrixMut::new(block, self.inputs, self.outputs, self.outputs).into_tiles(near);
                 let tiles = tiles.into_iter().enumerate();
-                tiles.map(move |(index, tile)| Job { part, column: index * TILE, tile })
+                tiles.map(move |(index, tile)| Job { part, column: index * near, tile })
             })
             .collect()
     }
@@ -282,17 +280,18 @@ mod tests {
 
     #[test]
     fn a_wide_layer_is_cut_into_tiles_that_cover_it() {
+        let near = Products::columns_near();
         check_op(&[2], |graph, inputs| {
             let layer = Linear {
                 groups: 1,
                 inputs: 2,
-                outputs: TILE + 3,
+                outputs: near + 3,
                 activation: Activation::Sigmoid,
                 bias: true,
                 routed: false,
             };
             let wide = linear(graph, inputs[0], layer);
-            wide.columns(TILE - 2, 5)
+            wide.columns(near - 2, 5)
         });
     }
 
