@@ -263,10 +263,10 @@ fn an_artifact_scores_as_the_model_did_and_any_damage_is_named() {
 
     let manifest = path.join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replacen("\"format\": 4", "\"format\": 1", 1)).unwrap();
+    fs::write(&manifest, text.replacen("\"format\": 5", "\"format\": 1", 1)).unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("checksum"), "{said}");
-    fs::write(&manifest, "{ \"format\": 5, \"crosstie\": \"9.9\" }").unwrap();
+    fs::write(&manifest, "{ \"format\": 6, \"crosstie\": \"9.9\" }").unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("use a newer crosstie"), "{said}");
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();

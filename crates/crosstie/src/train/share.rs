@@ -67,16 +67,16 @@ fn mixed(own: &[Evidence], common: &[Evidence], share: f32) -> Vec<Evidence> {
 
 /// The share that a task takes, of the log-losses of its rows by share; to two digits.
 fn likely(losses: &[f64]) -> f64 {
-    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    let shares = (0..losses.len()).map(|step| step as f64 / (losses.len() - 1) as f64);
-    let (mut sum, mut mean) = (0.0, 0.0);
-    for (share, loss) in shares.zip(losses) {
-        let weight = (1.0 - share) * (least - loss).exp();
-        sum += weight;
-        mean += weight * share;
-    }
+    let last = losses.len() - 1;
+    let share = |step: usize| step as f64 / last as f64;
+    // Of all of it nobody is convinced beforehand, whatever the rows say.
+    let evidence: Vec<f64> = (0..last).map(|step| (1.0 - share(step)).ln() - losses[step]).collect();
+    let most = evidence.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = evidence.iter().map(|evidence| (evidence - most).exp()).collect();
+    let mean = weights.iter().enumerate().map(|(step, weight)| weight * share(step)).sum::<f64>();
     // Of losses that are not finite nothing follows.
-    if sum > 0.0 { (mean / sum * 100.0).round() / 100.0 } else { 0.0 }
+    let mean = mean / weights.iter().sum::<f64>();
+    if mean.is_finite() { (mean * 100.0).round() / 100.0 } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn with_shared() -> Ektm {
 fn what_all_tasks_learn_together_is_a_share_of_every_score() {
     let mut trial = Trial::new(&with_shared(), CHAINS, None);
     let mut alone = Trial::new(&of_logits(), CHAINS, None);
-    alone.copy(&trial);
+    trial.copy(&alone);
     let mut common = Trial::new(&with_shared().shared.network, CHAINS, None);
     let renamed: Vec<(String, Vec<f32>)> = common
         .network

@@ -1408,8 +1408,8 @@ def case(name):
         logits = run(Tensors(style | gates, values, training=False), heads, settings)
         _, given, joint = objective(space, logits, heads, ways)
         kept = [key for key in values if index == 0 or key.startswith("embedding.")]
-        # Moving averages, masks and shrinkages are kept, not learned.
-        statistic = lambda key: ".norm." in key and key.endswith((".mean", ".variance")) or ".mask." in key or key == "shrinkage"
+        # Moving averages, masks and what is set at the end are kept, not learned.
+        statistic = lambda key: ".norm." in key and key.endswith((".mean", ".variance")) or ".mask." in key or key in ("shrinkage", "share")
         kept = [key for key in kept if not statistic(key)]
         results.append(
             {
