@@ -3,7 +3,7 @@
 //! Tasks that learn something in common are: the network that is kept is that of one
 //! step. A task that learns nothing in common with others is best at a step of its own,
 //! and what it alone learns is kept as it was then. What a model lets all tasks learn
-//! together beside what is their own is kept as it was when they were best in the mean.
+//! together, beside what is their own, is kept as it was at its own best in the mean over tasks.
 
 use std::ops::Range;
 

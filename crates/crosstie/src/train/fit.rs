@@ -158,6 +158,13 @@ impl Job<'_> {
         }
     }
 
+    /// Scores the validation files, unless the observer stops it.
+    pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
+        let report = self.valid.evaluate(passes, [passes.network().logits], self.scenarios(), &mut stoppable(observer));
+        self.tell_drift(observer);
+        Ok(report?.map(|[report]| report))
+    }
+
     /// The same, and beside it, of a model that has one, the report of the network that all
     /// tasks learn together.
     pub fn evaluate_all(
@@ -176,13 +183,6 @@ impl Job<'_> {
 
     fn scenarios(&self) -> &[String] {
         &self.features.layout().scenarios
-    }
-
-    /// Scores the validation files, unless the observer stops it.
-    pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
-        let report = self.valid.evaluate(passes, [passes.network().logits], self.scenarios(), &mut stoppable(observer));
-        self.tell_drift(observer);
-        Ok(report?.map(|[report]| report))
     }
 }
 
