@@ -73,7 +73,11 @@ impl Mmoe {
         let experts = net.experts(&name("expert"), fields.main(), self.experts, &self.expert_units);
         let gates = net.gates(&name("gate"), fields.main(), &vec![self.experts; heads]);
         let names: Vec<String> = (1..=self.experts).map(|expert| expert.to_string()).collect();
-        inputs.show_gates(&name("gate"), gates, &names);
+        let shown = match prefix {
+            "" => "gate".into(),
+            prefix => format!("gate of {} experts", prefix.trim_end_matches('.')),
+        };
+        inputs.show_gates(&shown, gates, &names);
         let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
         let mixed = net.mix(&name("mix"), gates, &[experts], vec![every; heads]);
         let logits = net.towers(&name("tower"), mixed, heads, &self.tower_units);
