@@ -36,7 +36,7 @@ fn add(schema: &Value, mut section: Section, without: &[&str], sections: &mut Ve
         }
     }
     let path = section.path.clone();
-    let of = section.choice.as_ref().map(|(_, value)| value.clone());
+    let of = section.choice.as_ref().map(|(_, value)| value.clone()).or_else(|| section.of.clone());
     if !(section.keys.is_empty() && section.about.is_empty() && section.choice.is_none()) {
         sections.push(section);
     }
