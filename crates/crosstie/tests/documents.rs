@@ -188,7 +188,10 @@ fn is_chosen(section: &Section, table: &Table) -> bool {
     };
     match (&section.choice, &section.of) {
         (Some((_, value)), _) => name(&section.path).as_ref() == Some(value),
-        (None, Some(of)) => section.path.rsplit_once('.').and_then(|(above, _)| name(above)).as_ref() == Some(of),
+        (None, Some(of)) => {
+            let above = std::iter::successors(Some(&*section.path), |path| Some(path.rsplit_once('.')?.0));
+            above.skip(1).any(|above| name(above).as_ref() == Some(of))
+        }
         (None, None) => true,
     }
 }
