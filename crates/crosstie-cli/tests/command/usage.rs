@@ -117,7 +117,7 @@ fn every_key_is_explained() {
     }
     place.ok("reference config train.monitor").prints(&["[task.][meaning.]figure", "`buy.from_impression.auc`"]);
     let ektm = place.ok("reference config ektm").prints(&["similarity", "`[model.router]` of `ektm`"]).stdout;
-    assert!(!ektm.contains("experts"), "of other models: {ektm}");
+    assert!(!ektm.contains("task_experts"), "of other models: {ektm}");
     place.run("reference config model.expert").exit(1).says(&["did you mean `model.experts`?"]);
     let written = place.ok("reference schema --json-schema").stdout;
     let written: serde_json::Value = serde_json::from_str(&written).unwrap();
