@@ -22,8 +22,8 @@ def single_task(a, heads):
     return np.concatenate(logits, axis=1)
 
 
-def mmoe(a, heads, prefix=""):
-    count = a.model["shared"]["network"]["experts"] if prefix else a.model["experts"]
+def mmoe(a, heads, of=None, prefix=""):
+    count = (of or a.model)["experts"]
     experts = a.hidden(f"{prefix}expert", a.x, count)
     mixed = a.mix(f"{prefix}gate", a.x, experts, [[*range(count)]] * heads)
     return a.towers(f"{prefix}tower", mixed, heads, f"{prefix}bias")
@@ -182,7 +182,7 @@ def ektm_of_logits(a, heads):
     if "share" not in a.weights:
         return alone
     a.read_features(len(a.tasks) if of["tables"] == "own" else 1)
-    return alone + a.weights["share"] * (mmoe(a, heads, "shared.") - alone)
+    return alone + a.weights["share"] * (mmoe(a, heads, of["shared"]["network"], "shared.") - alone)
 
 
 def ektm(a, heads):

@@ -31,8 +31,8 @@ MODELS = ["single-task", "mmoe", "ple", "stem", "adatt", "ektm"]
 # Name: model, settings.
 ABLATIONS = {
     "ektm": ("ektm", []),
-    "w/o the network of all": ("ektm", ["model.shared.enabled=false"]),
-    "its rows at rate 1": ("ektm", ["model.shared.row_rate=1"]),
+    "w/o shared network": ("ektm", ["model.shared.enabled=false"]),
+    "shared rows at rate 1": ("ektm", ["model.shared.row_rate=1"]),
     "w/o router": ("ektm", ["model.router.enabled=false"]),
     "w/o transmitter": ("ektm", ["model.transmitter.enabled=false"]),
     "w/o enhancement": ("ektm", ["model.enhanced.enabled=false"]),

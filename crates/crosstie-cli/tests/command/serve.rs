@@ -1,8 +1,8 @@
 //! `crosstie serve`, as a process.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use serde_json::Value;
 
@@ -20,25 +20,56 @@ fn ask(address: &str, what: &str, headers: &str, body: &str) -> String {
     answer
 }
 
+/// A server of the place's `serve.toml` on ports of its own.
+struct Serving {
+    process: Child,
+    /// The lines of its messages that were not read yet.
+    said: Lines<BufReader<ChildStderr>>,
+    address: String,
+}
+
+impl Serving {
+    /// Starts it, with further arguments, and waits until it listens.
+    fn start(place: &Place, arguments: &str, key: Option<&str>) -> Serving {
+        let ports = "--http 127.0.0.1:0 --grpc 127.0.0.1:0 --metrics 127.0.0.1:0";
+        let mut command = place.command(&format!("serve --config serve.toml {ports} {arguments}"));
+        command.envs(key.map(|key| ("CROSSTIE_KEYS", key)));
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut serving = Serving { process, said, address: String::new() };
+        let listening = serving.says("listening on http://");
+        serving.address = listening.split("http://").nth(1).unwrap().split(',').next().unwrap().to_string();
+        serving
+    }
+
+    /// The next line that has this in it.
+    fn says(&mut self, what: &str) -> String {
+        self.said.by_ref().map(Result::unwrap).find(|line| line.contains(what)).unwrap()
+    }
+
+    fn ask_to_end(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Its exit code. Its messages are read to their end, or it would wait for us.
+    fn end(mut self) -> Option<i32> {
+        self.said.by_ref().for_each(drop);
+        self.process.wait().unwrap().code()
+    }
+}
+
 #[test]
 fn a_run_is_served_until_the_process_is_asked_to_end() {
     let place = plain::place();
     place.ok("train buy.toml --out run");
     place.write("serve.toml", "[timeouts]\ndrain_seconds = 0\n");
-    let ports = "--http 127.0.0.1:0 --grpc 127.0.0.1:0 --metrics 127.0.0.1:0";
-    let mut command = place.command(&format!("serve run --config serve.toml {ports}"));
-    let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let listening = said.find(|line| line.contains("listening on http://")).unwrap();
-    let address = listening.split("http://").nth(1).unwrap().split(',').next().unwrap().to_string();
-    said.find(|line| line.contains("model run, version 1 serves")).unwrap();
+    let mut server = Serving::start(&place, "run", None);
+    server.says("model run, version 1 serves");
+    let address = server.address.clone();
     assert!(ask(&address, "GET /v2/models/run", "", "").contains("bought.from_impression"));
-    let asked = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
-    assert!(asked.success());
-    said.find(|line| line.contains("ending")).unwrap();
-    // Its messages are read to their end, or it would wait for us.
-    said.for_each(drop);
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+    server.ask_to_end();
+    server.says("ending");
+    assert_eq!(server.end(), Some(0));
     assert!(TcpStream::connect(&address).is_err());
 }
 
@@ -47,38 +78,27 @@ fn the_message_of_a_request_tells_who_asked_and_where_its_time_went() {
     let place = plain::place();
     place.ok("train buy.toml --out run");
     place.write("serve.toml", "[timeouts]\ndrain_seconds = 0\n");
-    let ports = "--http 127.0.0.1:0 --grpc 127.0.0.1:0 --metrics 127.0.0.1:0";
-    let mut command = place.command(&format!("serve run --config serve.toml {ports} -v --log-format json"));
-    command.env("CROSSTIE_KEYS", "shop read 0123456789abcdef");
-    let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let listening = said.find(|line| line.contains("listening on http://")).unwrap();
-    let address = listening.split("http://").nth(1).unwrap().split(',').next().unwrap().to_string();
-    said.find(|line| line.contains("model run, version 1 serves")).unwrap();
-    let answer = ask(&address, "POST /v1/rank", "x-api-key: 0123456789abcdef\r\n", r#"{"candidates": [{}]}"#);
+    let mut server = Serving::start(&place, "run -v --log-format json", Some("shop read 0123456789abcdef"));
+    server.says("model run, version 1 serves");
+    let key = "x-api-key: 0123456789abcdef\r\n";
+    let answer = ask(&server.address, "POST /v1/rank", key, r#"{"candidates": [{}]}"#);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let message: Value = serde_json::from_str(&said.find(|line| line.contains("/v1/rank")).unwrap()).unwrap();
+    let message: Value = serde_json::from_str(&server.says("/v1/rank")).unwrap();
     let told = &message["fields"];
     assert_eq!((&told["caller"], &told["status"]), (&"shop".into(), &200.into()), "{told}");
     let parts = ["queue", "decode", "compute", "encode"].map(|part| told[part].as_f64().unwrap());
     assert!(parts[2] > 0.0 && parts.iter().sum::<f64>() <= told["milliseconds"].as_f64().unwrap(), "{told}");
-    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
-    said.for_each(drop);
-    assert_eq!(server.wait().unwrap().code(), Some(0));
+    server.ask_to_end();
+    assert_eq!(server.end(), Some(0));
 }
 
 #[test]
 fn who_asks_a_server_to_end_before_it_is_ready_is_heard() {
     let place = plain::place();
     place.write("serve.toml", "[timeouts]\ndrain_seconds = 0\n[repository]\ndirectory = \".\"\n");
-    let ports = "--http 127.0.0.1:0 --grpc 127.0.0.1:0 --metrics 127.0.0.1:0";
-    let mut server =
-        place.command(&format!("serve --config serve.toml {ports}")).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
-    said.find(|line| line.contains("listening on http://")).unwrap();
-    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
-    said.for_each(drop);
-    assert_eq!(server.wait().unwrap().code(), Some(0), "a signal that nobody listens to has no exit code");
+    let server = Serving::start(&place, "", None);
+    server.ask_to_end();
+    assert_eq!(server.end(), Some(0), "a signal that nobody listens to has no exit code");
 }
 
 #[test]

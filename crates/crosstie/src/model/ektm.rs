@@ -355,8 +355,8 @@ impl Ektm {
     /// Original heads of the tasks alone, what other tasks' logits add to them, and a share of
     /// what all tasks learn together.
     fn of_logits(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Declared {
-        let shared = self.tables == TableSharing::Shared;
-        let original = single_task::networks(net, inputs, &self.bottom_units, shared);
+        let shared_tables = self.tables == TableSharing::Shared;
+        let original = single_task::networks(net, inputs, &self.bottom_units, shared_tables);
         let several = inputs.names().len() > 1;
         let alone = if several && self.enhanced.enabled {
             self.enhance(net, inputs, original)
@@ -369,11 +369,11 @@ impl Ektm {
         }
         let fields = inputs.fields(net);
         inputs.set_row_rate(&fields, self.shared.row_rate);
-        let common = self.shared.network.network(net, inputs, "shared.", &fields);
-        let losses = inputs.losses(net, "shared", common, None);
+        let shared = self.shared.network.network(net, inputs, "shared.", &fields);
+        let losses = inputs.losses(net, "shared", shared, None);
         inputs.add_balanced_losses("shared", losses);
-        let logits = inputs.share(net, "share", alone.logits, common);
-        Declared { logits, bases: vec![original, common], ..alone }
+        let logits = inputs.share(net, "share", alone.logits, shared);
+        Declared { logits, bases: vec![original, shared], ..alone }
     }
 
     /// What other tasks' logits add to the original heads.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::diagnostic::Diagnostic;
-use super::network::Common;
+use super::network::Shared;
 use crate::compute::op::{Broadcast, Zeros};
 use crate::compute::{Init, Node, ParameterId};
 use crate::embedding::Columns;
@@ -92,7 +92,7 @@ pub struct Inputs<'a> {
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) masks: Vec<Masks>,
     pub(super) shrinkage: Option<ParameterId>,
-    pub(super) common: Option<Common>,
+    pub(super) shared: Option<Shared>,
     /// Per task: whether its heads are asked. All are, but in a network of one task's loss.
     pub(super) asked: Vec<bool>,
 }
@@ -331,13 +331,13 @@ impl Inputs<'_> {
     ///
     /// # Panics
     /// If the model has called it before.
-    pub fn share(&mut self, net: &mut Net<'_>, name: &str, own: Node, common: Node) -> Node {
-        assert!(self.common.is_none(), "one share for all heads");
-        let (heads, own, common) = (self.heads().len(), own.stop_gradient(), common.stop_gradient());
+    pub fn share(&mut self, net: &mut Net<'_>, name: &str, own: Node, shared: Node) -> Node {
+        assert!(self.shared.is_none(), "one share for all heads");
+        let (heads, own, shared) = (self.heads().len(), own.stop_gradient(), shared.stop_gradient());
         let parameter = net.graph().statistic(name, &[heads], 0.0);
-        self.common = Some(Common { shares: parameter, logits: common });
+        self.shared = Some(Shared { shares: parameter, logits: shared });
         let shares = net.graph().push(name, Broadcast, &[], &[parameter], heads);
-        let difference = net.sum(name, &[(1.0, common), (-1.0, own)]);
+        let difference = net.sum(name, &[(1.0, shared), (-1.0, own)]);
         let taken = net.multiply(name, difference, shares);
         net.sum(name, &[(1.0, own), (1.0, taken)])
     }

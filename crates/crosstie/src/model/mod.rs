@@ -40,7 +40,7 @@ pub use esmm::Esmm;
 pub use inputs::{Fields, Input, Inputs, LossTerm, Masks};
 pub use mmoe::Mmoe;
 pub use ncs4cvr::Ncs4cvr;
-pub use network::{Common, Network};
+pub use network::{Network, Shared};
 pub use ple::Ple;
 pub use registry::{MODELS, ModelConfig};
 pub use shared_bottom::SharedBottom;

@@ -42,12 +42,12 @@ pub struct Network {
     /// parameter of one number per head, 1 in training.
     pub shrinkage: Option<ParameterId>,
     /// What all tasks learn together, of a model that has it beside what is their own.
-    pub common: Option<Common>,
+    pub shared: Option<Shared>,
 }
 
 /// A network that all tasks learn together, and whose logits are a share of the scores.
 #[derive(Clone, Copy, Debug)]
-pub struct Common {
+pub struct Shared {
     /// How much of a head's logit is its: a parameter of one number per head, 0 in training
     /// and set at the end.
     pub shares: ParameterId,
@@ -156,7 +156,7 @@ impl Network {
             diagnostics: Vec::new(),
             masks: Vec::new(),
             shrinkage: None,
-            common: None,
+            shared: None,
             asked: match question {
                 Question::Tasks | Question::Heads => vec![true; objective.names().len()],
                 Question::Task(task) => objective.asked_by(task),
@@ -176,7 +176,7 @@ impl Network {
             Some(losses) => losses,
             None => inputs.losses(&mut net, "loss", declared.logits, None),
         };
-        let Inputs { sets, row_rates, sources, terms, diagnostics, masks, shrinkage, common, .. } = inputs;
+        let Inputs { sets, row_rates, sources, terms, diagnostics, masks, shrinkage, shared, .. } = inputs;
         let (names, terms): (Vec<&String>, Vec<LossTerm>) = if question == Question::Heads {
             let heads = objective.heads().iter().map(|head| &head.name);
             (heads.cycle().take(losses.width()).collect(), Vec::new())
@@ -184,7 +184,7 @@ impl Network {
             (objective.names().iter().collect(), terms)
         };
         graph.output(declared.logits);
-        common.iter().for_each(|common| graph.output(common.logits));
+        shared.iter().for_each(|shared| graph.output(shared.logits));
         for (index, name) in names.into_iter().enumerate() {
             graph.loss(name, losses.columns(index, 1));
         }
@@ -208,7 +208,7 @@ impl Network {
             masks,
             row_rates,
             shrinkage,
-            common,
+            shared,
         })
     }
 }

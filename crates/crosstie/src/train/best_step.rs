@@ -124,13 +124,13 @@ pub(super) fn families(network: &Network, tables: usize, monitor: &FigureName) -
     }])
 }
 
-/// Each family's figure in a report; `common` is that of the network that all tasks learn
+/// Each family's figure in a report; `shared` is that of the network that all tasks learn
 /// together, where there is one.
 pub(super) fn figures(
     job: &Job<'_>,
     objective: &Objective,
     report: &Report,
-    common: Option<&Report>,
+    shared: Option<&Report>,
 ) -> Vec<Option<f64>> {
     if let [_] = job.families.as_slice() {
         return vec![job.monitor.of(report)];
@@ -141,8 +141,8 @@ pub(super) fn figures(
         Some((figure.of(report)?, positives as f64))
     };
     let tasks: Vec<Option<(f64, f64)>> = objective.names().iter().enumerate().map(of_task).collect();
-    let of_family = |family: &Family| match common {
-        Some(common) if family.tasks.is_empty() => job.monitor.of(common),
+    let of_family = |family: &Family| match shared {
+        Some(shared) if family.tasks.is_empty() => job.monitor.of(shared),
         _ => family.figure(&tasks),
     };
     job.families.iter().map(of_family).collect()

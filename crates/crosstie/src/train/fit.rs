@@ -28,7 +28,7 @@ use crate::feature::{Features, TrainingFeatures, Unknown};
 use crate::learned::Passes;
 use crate::metric::{FigureName, Meaning, Report};
 use crate::model::Network;
-use crate::objective::{LossWeights, Objective, Space};
+use crate::objective::{Objective, Space};
 use crate::scorer::Scorer;
 
 /// A training over files. What it does next follows from its position alone,
@@ -172,13 +172,13 @@ impl Job<'_> {
         passes: Passes<'_>,
         observer: &mut Observer<'_>,
     ) -> Result<Option<(Report, Option<Report>)>> {
-        let Network { logits, common: Some(common), .. } = passes.network() else {
+        let Network { logits, shared: Some(shared), .. } = passes.network() else {
             return Ok(self.evaluate(passes, observer)?.map(|report| (report, None)));
         };
-        let both = [*logits, common.logits];
+        let both = [*logits, shared.logits];
         let reports = self.valid.evaluate(passes, both, self.scenarios(), &mut stoppable(observer));
         self.tell_drift(observer);
-        Ok(reports?.map(|[report, common]| (report, Some(common))))
+        Ok(reports?.map(|[report, shared]| (report, Some(shared))))
     }
 
     fn scenarios(&self) -> &[String] {
@@ -203,18 +203,14 @@ impl<'a> Fit<'a> {
         config.train.batch_size = config.train.rows_of_step(Some(rows));
         let budget = config.train.cache_mib << 20;
         let base_rates = features.base_rates();
-        // Then the objective's weights hold that already.
-        let balanced = config.objective.weights == LossWeights::Auto;
-        influence::settle(&mut config, features.features().schema(), base_rates)?;
+        let influence = influence::settle(&mut config, features.features().schema(), base_rates)?;
         let (training, known) = (Encoder::Training(features), features.known());
         let features = features.features();
         let mut trainer = Trainer::new(&config, features.schema(), features.layout())?;
         let (monitor, higher_is_better) = monitor(&config, &trainer.learned().network().objective)?;
         let heads = config.spec().network_of_heads(features.schema(), features.layout())?;
         trainer.start_at(start::starts(&heads, base_rates)?);
-        if !balanced {
-            trainer.balance_terms(influence::weights(&heads.objective, base_rates));
-        }
+        trainer.balance_terms(influence);
         let tasks = features.schema().tasks.len();
         let progress = Progress { losses: vec![0.0; tasks], weights: vec![1.0; tasks], ..Progress::default() };
         let mut loader = Loader::new(train, training, budget);
@@ -449,13 +445,13 @@ impl State {
         self.trainer.show_average();
         let reports = job.evaluate_all(self.trainer.learned().passes(), observer);
         self.trainer.show_average();
-        let Some((report, common)) = reports? else {
+        let Some((report, shared)) = reports? else {
             self.broken_off = true;
             return Ok(ControlFlow::Break(()));
         };
         let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
         let objective = &self.trainer.learned().network().objective;
-        let figures = best_step::figures(job, objective, &report, common.as_ref());
+        let figures = best_step::figures(job, objective, &report, shared.as_ref());
         let old = self.best.as_ref().map(|best| best.steps.clone());
         let better = |family: usize, new: Option<f64>| match (old.as_ref().map(|old| old[family].figure), new) {
             // As long as nothing can be compared, the latest state is kept.

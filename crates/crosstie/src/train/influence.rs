@@ -20,31 +20,29 @@
 //! times the schema's, it is the same for all tasks. Near the start of a training this is nearly all of a
 //! gradient: how rows differ from the base rate is still to be learned.
 
-use std::collections::BTreeMap;
-
 use crate::config::Config;
 use crate::error::Result;
 use crate::feature::BaseRates;
 use crate::objective::{LossWeights, Objective, Space};
 use crate::schema::{Schema, Task};
 
-/// Settles `objective.weights` where it is `auto`.
+/// Settles `objective.weights` where it is `auto`. Gives what weighs the tasks in what they
+/// learn together beside the objective's weights: w, unless these hold it already.
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) for an objective that makes no sense.
-pub(super) fn settle(config: &mut Config, schema: &Schema, rates: &[BaseRates]) -> Result<()> {
-    if config.objective.weights != LossWeights::Auto {
-        return Ok(());
-    }
+pub(super) fn settle(config: &mut Config, schema: &Schema, rates: &[BaseRates]) -> Result<Vec<f64>> {
     let weights = weights(&config.spec().objective(schema)?, rates);
-    let of = |(task, weight): (&Task, f64)| (task.name.clone(), three_digits(weight * f64::from(task.weight)));
-    let weights: BTreeMap<String, f32> = schema.tasks.iter().zip(weights).map(of).collect();
-    config.objective.weights = LossWeights::Of(weights);
-    Ok(())
+    if config.objective.weights != LossWeights::Auto {
+        return Ok(weights);
+    }
+    let of = |(task, weight): (&Task, &f64)| (task.name.clone(), three_digits(weight * f64::from(task.weight)));
+    config.objective.weights = LossWeights::Of(schema.tasks.iter().zip(&weights).map(of).collect());
+    Ok(vec![1.0; weights.len()])
 }
 
 /// w of every task.
-pub(super) fn weights(objective: &Objective, rates: &[BaseRates]) -> Vec<f64> {
+fn weights(objective: &Objective, rates: &[BaseRates]) -> Vec<f64> {
     let noise: Vec<f64> = rates.iter().enumerate().map(|(task, rates)| noise(objective, task, rates)).collect();
     let loudest = noise.iter().copied().fold(0.0, f64::max);
     noise.iter().map(|noise| (loudest / noise).sqrt()).collect()

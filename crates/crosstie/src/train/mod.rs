@@ -50,7 +50,8 @@ use mix::Mix;
 /// `Learned`, `Started`, of a model with masks to be found `Trial` and `Tried`
 /// many times, then `Step`, `Scored` and `Evaluated` many times, of a model that takes over
 /// from other tasks what the validation rows say `Shrunk` for each task, of one that has a
-/// network of all tasks beside them `Shared` likewise, then `Stopped` and, unless calibration is off, `Calibrated`.
+/// shared network beside what is the tasks' own `Shared` likewise, then `Stopped` and, unless
+/// calibration is off, `Calibrated`.
 /// `Saved` and `NotSaved` come wherever a checkpoint was asked for, `Warning` before
 /// `Learning`, `Evaluated`, `Tried` and `Stopped`.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! How much of a task's score is that of the network that all tasks learn together, beside
 //! its own; set by the validation rows once training is over.
 //!
-//! A share s mixes the logits, (1 - s) own + s common. Of few rows the likeliest share is
+//! A share s mixes the logits, (1 - s) own + s shared. Of few rows the likeliest share is
 //! mostly chance, so all of them have a say, each as the rows make it likely:
 //!
 //! ```text
@@ -11,14 +11,15 @@
 //! L_t(s) is the task's log-loss summed over the validation rows, after the map of a
 //! calibration: mixed logits are nearer to 0, which alone would help a network that is too
 //! sure of itself. 1 - s is the trust beforehand: without any rows a task takes a third. A
-//! task to which the common network does harm takes nothing once its rows show it.
+//! task to which the shared network does harm takes nothing once its rows show it.
 
 use super::fit::Job;
+use super::shrink::set;
 use super::{Event, Observer};
 use crate::calibration::{Calibration, Evidence};
 use crate::error::Result;
 use crate::learned::Learned;
-use crate::model::Common;
+use crate::model::Shared;
 
 /// The shares looked at are multiples of one in so many.
 const STEPS: usize = 20;
@@ -27,42 +28,37 @@ const STEPS: usize = 20;
 /// in training.
 pub(super) fn share(job: &Job<'_>, learned: &mut Learned, observer: &mut Observer<'_>) -> Result<bool> {
     let network = learned.network().clone();
-    let Some(Common { shares, logits }) = network.common else { return Ok(false) };
-    let (range, objective) = (network.program.parameter(shares).range(), &network.objective);
-    let set = |learned: &mut Learned, of_head: &dyn Fn(usize) -> f32| {
-        let numbers = &mut learned.numbers_mut().1[range.clone()];
-        numbers.iter_mut().zip(objective.heads()).for_each(|(number, head)| *number = of_head(head.task));
-        learned.prepare(true);
-    };
-    set(learned, &|_| 0.0);
+    let Some(Shared { shares, logits }) = network.shared else { return Ok(false) };
+    let objective = &network.objective;
+    set(learned, shares, |_| 0.0);
     let own = job.valid.evidence(learned.passes())?;
-    let common = job.valid.evidence_of(learned.passes(), logits)?;
+    let shared = job.valid.evidence_of(learned.passes(), logits)?;
     let scenarios = job.features.layout().scenarios.len();
     let of_share = |step: usize| {
-        Calibration::least_losses(objective, scenarios, &mixed(&own, &common, step as f32 / STEPS as f32))
+        Calibration::least_losses(objective, scenarios, &mixed(&own, &shared, step as f32 / STEPS as f32))
     };
     let tried: Vec<Vec<[f64; 2]>> = (0..=STEPS).map(of_share).collect();
-    let mut shares = Vec::new();
+    let mut chosen = Vec::new();
     for (task, name) in objective.names().iter().enumerate() {
         let sums: Vec<f64> = tried.iter().map(|tried| tried[task][0]).collect();
         let (share, weight) = (likely(&sums), tried[0][task][1]);
         let nearest = (share * STEPS as f64).round() as usize;
         let logloss = [0, nearest, STEPS].map(|step| (weight > 0.0).then(|| sums[step] / weight));
         observer(&Event::Shared { task: name.clone(), share, logloss });
-        shares.push(share as f32);
+        chosen.push(share as f32);
     }
-    set(learned, &|task| shares[task]);
-    Ok(shares.iter().any(|share| *share > 0.0))
+    set(learned, shares, |task| chosen[task]);
+    Ok(chosen.iter().any(|share| *share > 0.0))
 }
 
-/// What the rows would have as logits with a share of the common network's.
-fn mixed(own: &[Evidence], common: &[Evidence], share: f32) -> Vec<Evidence> {
-    let mix = |(own, common): (&Evidence, &Evidence)| {
-        let logits = own.logits().zip(common.logits()).flat_map(|(own, common)| own.iter().zip(common));
-        let logits = logits.map(|(own, common)| own + share * (common - own)).collect();
+/// What the rows would have as logits with a share of the shared network's.
+fn mixed(own: &[Evidence], shared: &[Evidence], share: f32) -> Vec<Evidence> {
+    let mix = |(own, shared): (&Evidence, &Evidence)| {
+        let logits = own.logits().zip(shared.logits()).flat_map(|(own, shared)| own.iter().zip(shared));
+        let logits = logits.map(|(own, shared)| own + share * (shared - own)).collect();
         Evidence::new(logits, own.outcome())
     };
-    own.iter().zip(common).map(mix).collect()
+    own.iter().zip(shared).map(mix).collect()
 }
 
 /// The share that a task takes, of the log-losses of its rows by share; to two digits.
@@ -98,7 +94,7 @@ mod tests {
         }
         let few = likely(&parabola(5.0, 0.9));
         assert!(few > 0.4 && few < 0.6, "between a third and what they say: {few}");
-        assert_eq!(likely(&parabola(1e7, 1.0)), 0.95, "beforehand nobody trusts the common network alone");
+        assert_eq!(likely(&parabola(1e7, 1.0)), 0.95, "beforehand nobody trusts the shared network alone");
         assert_eq!(likely(&[f64::NAN; 3]), 0.0);
     }
 

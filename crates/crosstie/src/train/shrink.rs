@@ -9,6 +9,7 @@
 use super::fit::Job;
 use super::{Event, Observer};
 use crate::calibration::Evidence;
+use crate::compute::ParameterId;
 use crate::error::Result;
 use crate::learned::Learned;
 use crate::objective::Objective;
@@ -21,12 +22,10 @@ const SHARES: [f32; 3] = [0.0, 0.5, 1.0];
 pub(super) fn shrink(job: &Job<'_>, learned: &mut Learned, observer: &mut Observer<'_>) -> Result<bool> {
     let network = learned.network().clone();
     let Some(parameter) = network.shrinkage else { return Ok(false) };
-    let (range, objective) = (network.program.parameter(parameter).range(), &network.objective);
-    let heads = objective.heads();
+    let objective = &network.objective;
     let mut tried = Vec::new();
     for share in SHARES {
-        learned.numbers_mut().1[range.clone()][..heads.len()].fill(share);
-        learned.prepare(true);
+        set(learned, parameter, |_| share);
         tried.push(losses(objective, &job.valid.evidence(learned.passes())?));
     }
     let mut chosen = Vec::new();
@@ -38,10 +37,16 @@ pub(super) fn shrink(job: &Job<'_>, learned: &mut Learned, observer: &mut Observ
         observer(&Event::Shrunk { task: name.clone(), share: f64::from(SHARES[best]), logloss });
         chosen.push(SHARES[best]);
     }
-    let numbers = &mut learned.numbers_mut().1[range];
-    numbers.iter_mut().zip(heads).for_each(|(number, head)| *number = chosen[head.task]);
-    learned.prepare(true);
+    set(learned, parameter, |task| chosen[task]);
     Ok(chosen.iter().any(|share| *share < 1.0))
+}
+
+/// Sets a parameter of one number per head by the heads' tasks.
+pub(super) fn set(learned: &mut Learned, parameter: ParameterId, of_task: impl Fn(usize) -> f32) {
+    let network = learned.network().clone();
+    let numbers = &mut learned.numbers_mut().1[network.program.parameter(parameter).range()];
+    numbers.iter_mut().zip(network.objective.heads()).for_each(|(number, head)| *number = of_task(head.task));
+    learned.prepare(true);
 }
 
 /// Per task, the log-loss given the parent of each row where that happened, or, where

@@ -72,7 +72,7 @@ fn logits_have_no_shared_set_beside_the_own_ones() {
     assert!(said.contains("model.tables") && said.contains("representations"), "{said}");
 }
 
-/// The same beside a network of all tasks.
+/// The same beside a shared network.
 fn with_shared() -> Ektm {
     let network = Mmoe { experts: 2, expert_units: vec![4], tower_units: vec![3] };
     Ektm { shared: SharedNetwork { enabled: true, network, ..SharedNetwork::default() }, ..of_logits() }
@@ -83,8 +83,8 @@ fn what_all_tasks_learn_together_is_a_share_of_every_score() {
     let mut trial = Trial::new(&with_shared(), CHAINS, None);
     let mut alone = Trial::new(&of_logits(), CHAINS, None);
     trial.copy(&alone);
-    let mut common = Trial::new(&with_shared().shared.network, CHAINS, None);
-    let renamed: Vec<(String, Vec<f32>)> = common
+    let mut shared = Trial::new(&with_shared().shared.network, CHAINS, None);
+    let renamed: Vec<(String, Vec<f32>)> = shared
         .network
         .program
         .parameters()
@@ -93,18 +93,18 @@ fn what_all_tasks_learn_together_is_a_share_of_every_score() {
         .collect();
     for (name, values) in renamed {
         let mut values = values.into_iter();
-        common.set(&name, |_| values.next().unwrap());
+        shared.set(&name, |_| values.next().unwrap());
     }
     // Their features are those that the trial looks up in the sets of tables.
     let own = alone.features.len();
     alone.features.copy_from_slice(&trial.features[..own]);
-    common.features.copy_from_slice(&trial.features[own..]);
+    shared.features.copy_from_slice(&trial.features[own..]);
     for share in [0.0, 0.25, 1.0] {
         trial.set("share", |_| share);
-        for ((mixed, alone), common) in trial.logits().iter().zip(alone.logits()).zip(common.logits()) {
-            for ((mixed, alone), common) in mixed.iter().zip(alone).zip(common) {
-                let expected = (1.0 - share) * alone + share * common;
-                assert!((mixed - expected).abs() < 1e-5, "{share}: {mixed}, {alone}, {common}");
+        for ((mixed, alone), shared) in trial.logits().iter().zip(alone.logits()).zip(shared.logits()) {
+            for ((mixed, alone), shared) in mixed.iter().zip(alone).zip(shared) {
+                let expected = (1.0 - share) * alone + share * shared;
+                assert!((mixed - expected).abs() < 1e-5, "{share}: {mixed}, {alone}, {shared}");
             }
         }
     }
