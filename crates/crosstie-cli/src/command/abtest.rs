@@ -15,6 +15,7 @@ use crosstie::experiment::{Contract, Correction, Settings, StudyReport};
 use crosstie::spelling;
 use crosstie_serve::experiments::kept::Kept;
 use crosstie_serve::log::join::{Files, Joined};
+use serde::Serialize;
 
 use super::join::{shortened, window};
 use crate::session::Session;
@@ -116,6 +117,15 @@ pub enum Corrected {
     None,
 }
 
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Told<'a> {
+    /// What stands in the way of believing the figures, in sentences.
+    warnings: &'a [String],
+    #[serde(flatten)]
+    report: &'a StudyReport,
+}
+
 impl Abtest {
     fn settings(&self) -> Result<Settings> {
         let share = |name: &str, value: f64| match value > 0.0 && value < 1.0 {
@@ -157,7 +167,7 @@ impl Abtest {
         Ok([control].into_iter().chain(others).map(|arm| (arm.to_string(), share)).collect())
     }
 
-    fn report(&self, session: &Session) -> Result<(StudyReport, Log)> {
+    fn report(&self, session: &Session) -> Result<(StudyReport, Log, Vec<String>)> {
         let settings = self.settings()?;
         let contract = self.experiment.as_deref().map(Contract::read).transpose()?;
         let began = match &self.experiment {
@@ -167,7 +177,8 @@ impl Abtest {
         let bar = session.spinner("reading the log");
         // Removed when the report is made.
         let aside = tempfile::Builder::new().prefix("crosstie-abtest-").tempdir()?;
-        let source = Source::open(&self.files(aside.path(), began)?)?;
+        let (files, shortened) = self.files(aside.path(), began)?;
+        let source = Source::open(&files)?;
         for out in self.json.iter().chain(&self.html) {
             files::refuse_input(out, &source)?;
         }
@@ -182,14 +193,16 @@ impl Abtest {
         bar.finish_and_clear();
         let found: Vec<&str> = log.study.arms().collect();
         let report = log.study.report(&self.arms(contract.as_ref(), &found)?);
-        Ok((report, log))
+        let warnings = shortened.into_iter().chain(told::warnings(&report)).collect();
+        Ok((report, log, warnings))
     }
 
-    /// The files with what was shown: those named, or what logs are joined to in `aside`.
-    fn files(&self, aside: &Path, began: u64) -> Result<Vec<String>> {
+    /// The files with what was shown: those named, or what logs are joined to in `aside`; and
+    /// what to say of logs that are no longer whole.
+    fn files(&self, aside: &Path, began: u64) -> Result<(Vec<String>, Option<String>)> {
         let (logs, files): (Vec<&String>, Vec<&String>) = self.data.iter().partition(|path| Path::new(path).is_dir());
         let window = match (&logs[..], &files[..], self.window) {
-            ([], _, None) => return Ok(self.data.clone()),
+            ([], _, None) => return Ok((self.data.clone(), None)),
             ([], _, Some(_)) => bail!("--window is for directories of logs; files were joined by one already"),
             ([log, ..], [file, ..], _) => bail!("{log} is a directory and {file} a file; name logs or files"),
             ([log, ..], [], None) => bail!("{log} is a log: --window says how long an action counts, such as 24h"),
@@ -197,12 +210,12 @@ impl Abtest {
         };
         let logs: Vec<PathBuf> = logs.into_iter().map(PathBuf::from).collect();
         let joined = Joined::read(&logs)?;
-        shortened(&logs, began)?.iter().for_each(|warning| tracing::warn!("{warning}"));
         let made = Files { window, now: None, schema: None }.write(&joined, aside)?.files;
         if made.is_empty() {
             bail!("nothing was shown yet: the log has no exposure");
         }
-        Ok(made.iter().map(|file| file.to_string_lossy().into_owned()).collect())
+        let made = made.iter().map(|file| file.to_string_lossy().into_owned()).collect();
+        Ok((made, shortened(&logs, began)?))
     }
 
     fn columns(&self, source: &Source) -> log::Columns {
@@ -219,18 +232,19 @@ impl Abtest {
     pub fn execute(&self, session: &Session) -> Result<()> {
         let json = self.json.as_deref().map(NewFile::create).transpose()?;
         let html = self.html.as_deref().map(NewFile::create).transpose()?;
-        let (report, log) = self.report(session)?;
+        let (report, log, warnings) = self.report(session)?;
         if let Some(json) = json {
-            json.write(serde_json::to_string_pretty(&report)? + "\n")?;
+            let told = Told { warnings: &warnings, report: &report };
+            json.write(serde_json::to_string_pretty(&told)? + "\n")?;
         }
         if let Some(html) = html {
-            html.write(page::page(&report, &log.name()))?;
+            html.write(page::page(&report, &log.name(), &warnings))?;
         }
         let passed = log.took_no_part;
         if passed > 0 {
             tracing::info!("{} rows took no part in an experiment", table::count(passed));
         }
-        told::warnings(&report).iter().for_each(|warning| tracing::warn!("{warning}"));
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         output::print(told::report(&report, self.lift))
     }
 }

@@ -134,7 +134,11 @@ fn a_log_that_reaches_back_no_further_than_into_the_experiment_says_so() {
     std::fs::remove_file(place.path("log/00000001.log")).unwrap();
     let (from, began) = (format!("whole from {}", shown.day()), began.day());
     place.ok(status).prints(&[&from, "removed"]);
-    place.ok(abtest).says(&[&from, &format!("the experiment began {began}"), "removed", "log.keep_hours"]);
+    let written = format!("{abtest} --json told.json --html told.html");
+    place.ok(&written).says(&[&from, &format!("the experiment began {began}"), "removed", "log.keep_hours"]);
+    let told: serde_json::Value = serde_json::from_str(&place.read("told.json")).unwrap();
+    assert!(told["warnings"][0].as_str().unwrap().contains(&from), "{}", told["warnings"]);
+    assert!(place.read("told.html").contains(&from));
     // One that began anew is in it whole.
     place.ok("experiment restart trial.toml");
     assert!(!place.ok(status).stdout.contains("removed"));

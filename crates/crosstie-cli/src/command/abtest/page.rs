@@ -6,10 +6,10 @@ use crosstie::page::{Axis, Page, Plot, panels, signed_percent, table};
 use super::told;
 use crate::table::count;
 
-/// The page.
-pub fn page(report: &StudyReport, name: &str) -> String {
+/// The page; `warnings` stand first.
+pub fn page(report: &StudyReport, name: &str, warnings: &[String]) -> String {
     let mut page = Page::new(name);
-    told::warnings(report).iter().for_each(|warning| page.warn(warning));
+    warnings.iter().for_each(|warning| page.warn(warning));
     told::conclusion(report).iter().for_each(|sentence| page.say(sentence));
     let units: u64 = report.arms.iter().map(|arm| arm.units).sum();
     page.remark(&format!("{} units {}", count(units), told::days(report)));
