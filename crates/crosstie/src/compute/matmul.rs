@@ -20,6 +20,8 @@ pub enum Products {
     /// Both sides of a product are rounded to bfloat16 (8 bits instead of 24),
     /// products are summed in float32. Parameters and all else stay float32,
     /// and so do products that are less than 32 columns wide or terms deep.
+    /// Faster where the processor multiplies such numbers (AMX, AVX-512 with
+    /// bfloat16).
     Bfloat16,
 }
 
@@ -86,7 +88,7 @@ impl RightLayout {
     pub fn lines(self) -> usize {
         match self.way {
             Way::Unit(_, parts) => amx::lines(self.blocks, self.columns, parts),
-            Way::Vectors(kernel, _) => kernel.lines(self.blocks.inner, self.columns),
+            Way::Vectors(kernel, rounded) => kernel.lines(self.blocks.inner, self.columns, rounded),
         }
     }
 
@@ -94,7 +96,7 @@ impl RightLayout {
     pub fn strip(self) -> usize {
         match self.way {
             Way::Unit(_, parts) => amx::lines(self.blocks, STRIP, parts),
-            Way::Vectors(kernel, _) => kernel.lines_of_panel(self.blocks.inner),
+            Way::Vectors(kernel, rounded) => kernel.lines_of_panel(self.blocks.inner, rounded),
         }
     }
 

@@ -7,6 +7,9 @@
 //! (AVX-512, AVX2, NEON) find the same bits. The portable kernel rounds every
 //! product before it adds it.
 //!
+//! Rounded to bfloat16, two terms fit where one did, and some processors multiply such **pairs**
+//! at once. The chain stays what it is ([`pairs`]).
+//!
 //! A **tile** of the result, some rows by some vectors of columns, stays in
 //! registers while its terms are added ([`tile`]). The right side is laid out for that, in
 //! **panels** of a tile's width, term by term, perhaps beforehand ([`Laid`]). What is
@@ -22,6 +25,8 @@
 mod few;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod portable;
 mod sweep;
 mod tile;
@@ -40,8 +45,16 @@ use super::matrix::{Matrix, MatrixMut};
 const PANEL: usize = line::NUMBERS;
 
 thread_local! {
-    /// What products lay out for themselves, kept so that a step allocates nothing.
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    /// Kept so that a step allocates nothing.
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { packed: Vec::new(), laid: Vec::new() }) };
+}
+
+/// What products lay out for themselves.
+struct Scratch {
+    /// Sides whose terms are packed in pairs.
+    packed: Vec<Line>,
+    /// Blocks of a left side and panels of a right one.
+    laid: Vec<Line>,
 }
 
 /// A set of instructions that this processor has.
@@ -53,16 +66,18 @@ struct Functions {
     name: &'static str,
     /// Columns of a panel.
     width: usize,
+    /// Whether rounded terms are laid out in pairs.
+    pairs: bool,
     /// Lays out a right side's columns `width · panel` and on.
     ///
     /// # Safety
     /// The processor has the instructions; there is room for the panel.
-    lay: unsafe fn(right: Matrix<'_>, rounded: bool, into: &mut [f32]),
+    lay: unsafe fn(right: Matrix<'_>, rounded: bool, into: &mut [f32], scratch: &mut Scratch),
     /// The product of shapes that fit and are not empty.
     ///
     /// # Safety
     /// The processor has the instructions.
-    product: unsafe fn(c: &mut MatrixMut<'_>, accumulate: bool, operands: Operands<'_>, scratch: &mut Vec<Line>),
+    product: unsafe fn(c: &mut MatrixMut<'_>, accumulate: bool, operands: Operands<'_>, scratch: &mut Scratch),
 }
 
 /// The sides of a product.
@@ -99,6 +114,14 @@ impl<'a> Laid<'a> {
         (Laid { count: before, ..self }, behind)
     }
 
+    /// The same counted in pairs of terms, where no cut goes through a pair.
+    #[cfg(target_arch = "x86_64")]
+    fn pairs(self) -> Option<Laid<'a>> {
+        let Laid { whole, from, count, .. } = self;
+        let uncut = from.is_multiple_of(2) && (count.is_multiple_of(2) || from + count == whole);
+        uncut.then(|| Laid { whole: whole.div_ceil(2), from: from / 2, count: count.div_ceil(2), ..self })
+    }
+
     /// A panel's numbers from term `from` on.
     fn panel(self, panel: usize, width: usize, from: usize) -> &'a [f32] {
         let panel = &line::numbers(self.lines)[panel * self.whole * width..][..self.whole * width];
@@ -118,6 +141,9 @@ impl Kernel {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
+            if pairs::supported() {
+                all.push(Kernel(&pairs::AVX512_BFLOAT16));
+            }
             if is_x86_feature_detected!("avx512f") {
                 all.push(Kernel(&x86::AVX512));
             }
@@ -132,12 +158,13 @@ impl Kernel {
     }
 
     /// Lines that a right side takes, a multiple of those of a panel.
-    pub fn lines(self, terms: usize, columns: usize) -> usize {
-        columns.div_ceil(self.0.width) * self.lines_of_panel(terms)
+    pub fn lines(self, terms: usize, columns: usize, rounded: bool) -> usize {
+        columns.div_ceil(self.0.width) * self.lines_of_panel(terms, rounded)
     }
 
     /// Lines of a panel.
-    pub fn lines_of_panel(self, terms: usize) -> usize {
+    pub fn lines_of_panel(self, terms: usize, rounded: bool) -> usize {
+        let terms = if rounded && self.0.pairs { terms.div_ceil(2) } else { terms };
         terms * self.0.width / PANEL
     }
 
@@ -148,10 +175,12 @@ impl Kernel {
     pub fn lay(self, right: Matrix<'_>, panel: usize, rounded: bool, into: &mut [Line]) {
         let from = panel * self.0.width;
         let columns = right.columns(from, self.0.width.min(right.columns - from));
-        let into = &mut line::numbers_mut(into)[..right.rows * self.0.width];
-        // SAFETY: a kernel is handed out only where the processor has its
-        // instructions, and there is room for a panel.
-        unsafe { (self.0.lay)(columns, rounded, into) };
+        let into = line::numbers_mut(&mut into[..self.lines_of_panel(right.rows, rounded)]);
+        SCRATCH.with_borrow_mut(|scratch| {
+            // SAFETY: a kernel is handed out only where the processor has its
+            // instructions, and there is room for a panel.
+            unsafe { (self.0.lay)(columns, rounded, into, scratch) };
+        });
     }
 
     /// `c = a · b`, or `c += a · b` if `accumulate`.
@@ -263,8 +292,8 @@ mod tests {
         let [a, b] = views(case, &a_data, &b_data);
         let before = data(rows, columns, gap, 7.0, 3);
         let mut after = before.clone();
-        let mut lines = vec![EMPTY; kernel.lines(terms, columns)];
-        for (panel, into) in lines.chunks_exact_mut(kernel.lines_of_panel(terms).max(1)).enumerate() {
+        let mut lines = vec![EMPTY; kernel.lines(terms, columns, rounded)];
+        for (panel, into) in lines.chunks_exact_mut(kernel.lines_of_panel(terms, rounded).max(1)).enumerate() {
             kernel.lay(b, panel, rounded, into);
         }
         let laid = case.laid.then(|| Laid::new(&lines, terms, rounded));

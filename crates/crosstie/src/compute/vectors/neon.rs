@@ -4,14 +4,15 @@
 
 use std::arch::aarch64::*;
 
-use super::tile::{self, Tile, kernel};
+use super::tile::{self, Tile, kernel, tiles};
 use super::vector::Vector;
 
 /// Four numbers.
 #[derive(Clone, Copy)]
 struct Four(float32x4_t);
 
-kernel!(NEON, Four, "NEON", [target_feature(enable = "neon")], [1 2 3 4 5 6], [1 2 3 4]);
+kernel!(NEON, Four, "NEON", [target_feature(enable = "neon")]);
+tiles!(Four, [target_feature(enable = "neon")], [1 2 3 4 5 6], [1 2 3 4]);
 
 impl Vector for Four {
     const LANES: usize = 4;

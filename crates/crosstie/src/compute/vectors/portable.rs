@@ -4,14 +4,15 @@
 // Indices that the compiler knows keep arrays in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::tile::{self, Tile, kernel};
+use super::tile::{self, Tile, kernel, tiles};
 use super::vector::Vector;
 
 /// Four numbers, which most compilers keep in a vector register.
 #[derive(Clone, Copy)]
 struct Four([f32; 4]);
 
-kernel!(PORTABLE, Four, "portable", [], [1 2], [1 2 3 4]);
+kernel!(PORTABLE, Four, "portable", []);
+tiles!(Four, [], [1 2], [1 2 3 4]);
 
 impl Vector for Four {
     const LANES: usize = 4;

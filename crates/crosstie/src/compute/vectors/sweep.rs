@@ -347,7 +347,7 @@ fn runs(a: Matrix<'_>) -> Matrix<'_> {
 
 /// How far the runs of a rounded copy are apart.
 #[inline(always)]
-fn run_by(a: Matrix<'_>) -> usize {
+pub fn run_by(a: Matrix<'_>) -> usize {
     let by = runs(a).columns.next_multiple_of(NUMBERS);
     if by.is_multiple_of(ALIKE) { by + NUMBERS } else { by }
 }

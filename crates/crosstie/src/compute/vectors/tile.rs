@@ -149,19 +149,18 @@ unsafe fn add_terms<V: Vector, const ROWS: usize, const VECTORS: usize, const BY
 }
 
 /// The functions of a kernel for a type of vectors, compiled with the attributes
-/// given; and tiles of every shape that it may have.
+/// given.
 macro_rules! kernel {
-    ($name:ident, $vector:ty, $text:literal, [$($attribute:meta)?], [$($rows:literal)*], [$($vectors:literal)*]) => {
+    ($name:ident, $vector:ty, $text:literal, [$($attribute:meta)?]) => {
         /// The kernel.
         pub static $name: crate::compute::vectors::Functions = {
-            use crate::compute::line::Line;
             use crate::compute::matrix::{Matrix, MatrixMut};
-            use crate::compute::vectors::{Functions, Operands, sweep};
+            use crate::compute::vectors::{Functions, Operands, Scratch, sweep};
 
             /// # Safety
             /// As `Functions::lay`.
             $(#[$attribute])?
-            unsafe fn lay(right: Matrix<'_>, rounded: bool, into: &mut [f32]) {
+            unsafe fn lay(right: Matrix<'_>, rounded: bool, into: &mut [f32], _: &mut Scratch) {
                 // SAFETY: see above.
                 unsafe { sweep::lay_panel::<$vector>(right, rounded, into) }
             }
@@ -169,14 +168,20 @@ macro_rules! kernel {
             /// # Safety
             /// As `Functions::product`.
             $(#[$attribute])?
-            unsafe fn product(c: &mut MatrixMut<'_>, accumulate: bool, operands: Operands<'_>, scratch: &mut Vec<Line>) {
+            unsafe fn product(c: &mut MatrixMut<'_>, accumulate: bool, operands: Operands<'_>, scratch: &mut Scratch) {
                 // SAFETY: see above.
-                unsafe { sweep::product::<$vector>(c, accumulate, operands, scratch) }
+                unsafe { sweep::product::<$vector>(c, accumulate, operands, &mut scratch.laid) }
             }
 
-            Functions { name: $text, width: <$vector as Vector>::WIDTH, lay, product }
+            Functions { name: $text, width: <$vector as Vector>::WIDTH, pairs: false, lay, product }
         };
+    };
+}
+pub(super) use kernel;
 
+/// Tiles of every shape that a type of vectors may have, compiled with the attributes given.
+macro_rules! tiles {
+    ($vector:ty, [$($attribute:meta)?], [$($rows:literal)*], [$($vectors:literal)*]) => {
         impl $vector {
             /// A tile of some rows.
             ///
@@ -210,4 +215,4 @@ macro_rules! kernel {
         }
     };
 }
-pub(super) use kernel;
+pub(super) use tiles;

@@ -7,19 +7,21 @@
 
 use std::arch::x86_64::*;
 
-use super::tile::{self, Tile, kernel};
+use super::tile::{self, Tile, kernel, tiles};
 use super::vector::Vector;
 
 /// Sixteen numbers. Of 32 registers a tile takes 28.
 #[derive(Clone, Copy)]
-struct Sixteen(__m512);
+pub struct Sixteen(pub __m512);
 
 /// Eight numbers. Of 16 registers a tile takes 12.
 #[derive(Clone, Copy)]
 struct Eight(__m256);
 
-kernel!(AVX512, Sixteen, "AVX-512", [target_feature(enable = "avx512f")], [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2]);
-kernel!(AVX2, Eight, "AVX2", [target_feature(enable = "avx2,fma")], [1 2 3 4 5 6], [1 2]);
+kernel!(AVX512, Sixteen, "AVX-512", [target_feature(enable = "avx512f")]);
+tiles!(Sixteen, [target_feature(enable = "avx512f")], [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2]);
+kernel!(AVX2, Eight, "AVX2", [target_feature(enable = "avx2,fma")]);
+tiles!(Eight, [target_feature(enable = "avx2,fma")], [1 2 3 4 5 6], [1 2]);
 
 impl Vector for Sixteen {
     const LANES: usize = 16;
