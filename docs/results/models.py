@@ -1,321 +1,108 @@
-"""Every model on three data sets, with ablations: the tables of docs/results/models.md.
+"""Every model with its default settings on three data sets, and what the parts of some are for: docs/results/models.md.
 
     cargo build --release
     target/release/crosstie prepare kuairand-pure --from DIR --out OUT/kuairand
     target/release/crosstie prepare census-income --from DIR --out OUT/census
-    python3 docs/results/models.py target/release/crosstie OUT [synth kuairand refit census ablations relation]
+    python3 docs/results/models.py target/release/crosstie OUT [synth kuairand census aem2tl calibration]
 
 Needs Python's standard library only. OUT is a directory for data and runs; synthetic logs are made there. Runs
 that are there already are not made again, so that the script can be stopped and started. It writes every figure
 into docs/results/models.json, and the tables into the marked parts of docs/results/models.md.
 """
-import csv, json, pathlib, re, statistics, subprocess, sys
+import json, math, re, statistics, sys
 from concurrent.futures import ThreadPoolExecutor
 
-from expected import expected_auc
+import transfer
+from transfer import call, compared, out, short
 
-HERE = pathlib.Path(__file__).parent
+# What a model has to be told beside its name: the action between click and conversion.
+BETWEEN = {"synth": "cart", "kuairand": "long_view"}
+BY_WAY = ["esm2", "aem2tl"]
+MODELS = ["single-task", "shared-bottom", "esmm", "mmoe", "cgc", "ple", "adatt", "stem", "esm2", "aitm", "calibration", "aem2tl", "ektm", "ncs4cvr"]
+REAL = {"kuairand": ["click", "long_view", "like", "profile_enter", "follow"], "census": ["income", "never_married"]}
 SEEDS = [1, 2, 3]
-# Tried with the first seed by every model on every data set; the best on validation is kept for the other seeds.
-TRIALS = {
-    "dropout .1": ["network.dropout=0.1"],
-    "dropout .3": ["network.dropout=0.3"],
+# Of AEM2TL, whose scenarios are KuaiRand's tabs.
+AEM2TL = {
+    "aem2tl": [],
+    "w/o Scenario-CGC": ["model.scenario_cgc=false"],
+    "w/o Task-CGC": ["model.task_cgc=false"],
+    "w/o personalised gating": ["model.personalised_gating=false"],
+    "w/o entire-space module": ["model.entire_space=false"],
+    "with adaptive weights": ["balance.name=gradnorm", 'balance.shared=["shared_expert.1.weight"]', "balance.every=10", "balance.learning_rate=0.02"],
+    "likelihood by path": ["objective.space=path"],
 }
-COMMON = ["train.monitor=mean.from_impression.auc", "optimizer.dense.l2=0.00001", "train.threads=1"]
-GRADNORM = ["balance.name=gradnorm", 'balance.shared=["shared_expert.1.weight"]', "balance.every=10", "balance.learning_rate=0.02"]
-
-# Per data set: its embedding width, settings of all runs, and sizes that give all models about as many dense parameters.
-DATA = {
-    "synth": {
-        "title": "Synthetic log, 1,000,000 rows",
-        "width": 16,
-        "settings": ["train.epochs=2", "train.patience=8", "train.batch_size=2048"],
-        "models": {
-            "single-task": ["model.units=[128, 64]"],
-            "shared-bottom": ["model.bottom_units=[320, 192]"],
-            "esmm": ["model.units=[128, 64]"],
-            "mmoe": ["model.experts=5", "model.expert_units=[128, 64]"],
-            "cgc": ["model.expert_units=[96, 48]"],
-            "ple": ["model.levels=[[80], [64]]"],
-            "esm2": ["model.action=cart", "model.units=[96, 64]"],
-            "aitm": ["model.bottom_units=[112, 64, 32]"],
-            # Its tasks take turns, so an epoch has a step for each: one epoch is five of others.
-            "ncs4cvr": ["model.units=[416, 176]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=1"],
-            "calibration": ["model.units=[112, 64]"],
-            "aem2tl": ["model.action=cart", "model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
-            "ektm": ["model.bottom_units=[128, 64]"],
-        },
-    },
-    "kuairand": {
-        "title": "KuaiRand-Pure",
-        "width": 8,
-        "settings": ["train.epochs=8", "train.patience=8", "train.batch_size=1024"],
-        "models": {
-            "single-task": ["model.units=[48, 24]"],
-            "shared-bottom": ["model.bottom_units=[320, 128]"],
-            "esmm": ["model.units=[48, 24]"],
-            "mmoe": ["model.experts=7", "model.expert_units=[64, 32]"],
-            "cgc": ["model.expert_units=[40, 24]", "model.tower_units=[16]"],
-            "ple": ["model.levels=[[36], [20]]", "model.tower_units=[16]"],
-            "esm2": ["model.action=long_view", "model.units=[32, 24]"],
-            "aitm": ["model.bottom_units=[40, 24]"],
-            "ncs4cvr": ["model.units=[336, 264]", "model.interaction=false", "model.rounds=1", "model.keep=0.5", "train.epochs=4"],
-            "calibration": ["model.units=[80, 32]"],
-            "aem2tl": ["model.action=long_view", "model.expert_units=[32, 16]", "model.task_expert_units=[16]", "model.tower_units=[16]", "model.gate_units=16", *GRADNORM],
-            "ektm": ["model.bottom_units=[48, 24]"],
-        },
-    },
-    "census": {
-        "title": "Census-Income",
-        "width": 8,
-        "settings": ["train.epochs=12", "train.patience=8", "train.batch_size=512"],
-        "models": {
-            "single-task": ["model.units=[128, 64]"],
-            "shared-bottom": ["model.bottom_units=[208, 128]"],
-            "esmm": ["model.units=[128, 64]"],
-            "mmoe": ["model.experts=4", "model.expert_units=[64, 32]"],
-            "cgc": ["model.expert_units=[64, 32]"],
-            "ple": ["model.levels=[[64], [48]]"],
-            "esm2": ["model.units=[128, 64]"],
-            "aitm": ["model.bottom_units=[128, 64, 32]"],
-            "ncs4cvr": ["model.units=[192, 128]", "model.interaction=false"],
-            "calibration": ["model.units=[128, 64]"],
-            "aem2tl": ["model.expert_units=[56, 32]", "model.task_expert_units=[32]", "model.tower_units=[16]", "model.gate_units=24", *GRADNORM],
-            "ektm": ["model.bottom_units=[128, 64]"],
-        },
-    },
-}
-# Variants keep the settings that were chosen for their model.
-ABLATIONS = {
-    "ektm": {
-        "w/o router": ["model.router.enabled=false"],
-        "w/o transmitter": ["model.transmitter.enabled=false"],
-        "w/o enhancement": ["model.enhanced.enabled=false"],
-    },
-    "aem2tl": {
-        "w/o Scenario-CGC": ["model.scenario_cgc=false", 'balance.shared=["embedding"]'],
-        "w/o Task-CGC": ["model.task_cgc=false"],
-        "w/o personalised gating": ["model.personalised_gating=false"],
-        "w/o entire-space module": ["model.entire_space=false"],
-        "w/o adaptive weights": ["balance.name=fixed"],
-    },
-    "calibration": {
-        "ctr": ["model.structure=ctr"],
-        "ctr-scaled": ["model.structure=ctr-scaled"],
-        "cvr-concat": ["model.structure=cvr-concat"],
-        "mix 1:1": ["train.mix.parent_rows=1.0"],
-        "mix 1:2": ["train.mix.parent_rows=2.0"],
-        "mix 2:1": ["train.mix.parent_rows=0.5"],
-    },
+CALIBRATION = {
+    "calibration": [],
+    "structure ctr": ["model.structure=ctr"],
+    "structure ctr-scaled": ["model.structure=ctr-scaled"],
+    "structure cvr-concat": ["model.structure=cvr-concat"],
+    "impressions once, 1:1": ["train.mix.parent_rows=1.0"],
+    "impressions once, 2:1": ["train.mix.parent_rows=0.5"],
+    "clicked rows once, 1:1": ["train.mix.parent_rows=1.0", "train.mix.once=parent-rows"],
+    "clicked rows once, 2:1": ["train.mix.parent_rows=0.5", "train.mix.once=parent-rows"],
 }
 
-LOGS = {
-    "synth": ["--rows", 1_000_000],
-    # Nothing but their preferences relates the conversions.
-    "synth-related": ["--rows", 200_000, "--selection", 0, "--relation", "related"],
-    "synth-unrelated": ["--rows", 200_000, "--selection", 0, "--relation", "unrelated"],
-}
-REFIT = ["mmoe", "calibration", "ektm"]
-# Here rarer conversions weigh more, and the enhanced heads are held against the original ones.
-EKTM = ["model.transfer=representations", "model.transmitter.units=[64]", "model.bottom_units=[128, 64]", "model.enhanced.loss=guard", "objective.weights={like=2,follow=5,cart=2,buy=10}"]
-# Of the two logs on which the conversions' relation is known.
-KNOWN = {
-    "settings": ["train.epochs=10", "train.patience=8", "train.batch_size=512", "train.monitor=auc"],
-    "models": {
-        "single-task": ("single-task", DATA["synth"]["models"]["single-task"]),
-        "ektm": ("ektm", [*EKTM, "model.tables=both"]),
-        "ektm, shared tables": ("ektm", [*EKTM, "model.tables=shared"]),
-    },
-}
 
-crosstie, out = sys.argv[1], pathlib.Path(sys.argv[2])
-wanted = sys.argv[3:] or [*DATA, "ablations", "refit", "relation"]
-pool = ThreadPoolExecutor(2)
-MEANINGS = {"from_impression": "AUC from the impression", "given_parent": "AUC given the parent action"}
+def of(model, data):
+    return (model, [f"model.action={BETWEEN[data]}"] if model in BY_WAY and data in BETWEEN else [])
 
 
-def call(*arguments):
-    done = subprocess.run([crosstie, *map(str, arguments), "--quiet"], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"crosstie {' '.join(map(str, arguments))}\n{done.stderr}")
-
-
-def make(data):
-    """The directory of a data set, with a schema of the embedding width asked for."""
+def train(data, model, settings, seed):
+    """Figures of a run on real data, from its directory if it is there already."""
     where = out / data
-    if data.startswith("synth") and not where.exists():
-        call("synth", "--out", where, *LOGS[data])
-    width = DATA.get(data, DATA["synth"])["width"]
-    lines = [line for line in open(where / "schema.toml") if not line.startswith("width =")]
-    schema = where / f"schema-{width}.toml"
-    text = f"width = {width}\n" + "".join(lines)
-    if not schema.exists() or schema.read_text() != text:  # Other runs may be reading it.
-        schema.write_text(text)
-    return where, schema
-
-
-def train(data, name, model, settings, seed):
-    """Figures of a run, from its directory if it is there already."""
-    where, schema = make(data)
-    run = out / "runs" / data / f"{name}-{seed}"
+    name = "-".join([model, *(re.sub(r"[^a-z0-9.=_-]", "", setting) for setting in settings), str(seed)])
+    run = out / "runs" / data / name
     if not (run / "metrics.json").exists():
         run.parent.mkdir(parents=True, exist_ok=True)
-        config = run.parent / f"{name}-{seed}.toml"
-        config.write_text(f'[data]\ndir = "{where}"\nschema = "{schema}"\n[model]\nname = "{model}"\n')
-        settings = [*COMMON, *settings, f"train.seed={seed}"]
+        config = run.parent / f"{name}.toml"
+        config.write_text(f'[data]\ndir = "{where}"\n[model]\nname = "{model}"\n')
+        settings = [*settings, f"train.seed={seed}", "train.threads=1"]
         call("train", config, "--out", run, "--overwrite", *(part for setting in settings for part in ("--set", setting)))
-    log = re.search(r"([\d,]+) dense parameters; ([\d,]+) weights", open(run / "train.log").read())
-    history = [json.loads(line) for line in open(run / "metrics.jsonl")]
-    test = json.load(open(run / "metrics.json"))
-    return {
-        "run": run,
-        "parameters": int(log[1].replace(",", "")),
-        "table_weights": int(log[2].replace(",", "")),
-        "valid": max(line["figure"] for line in history if line["best"]),
-        "epoch": max(line["epoch"] for line in history if line["best"]),
-        "seconds": history[-1]["seconds"],
-        "tasks": {t: {m: figures[m]["auc"] for m in MEANINGS} for t, figures in test["tasks"].items()},
-    }
+    parameters = re.search(r"([\d,]+) dense parameters", open(run / "train.log").read())[1]
+    test = json.load(open(run / "metrics.json"))["tasks"]
+    figures = {task: {key: test[task]["from_impression"][key] for key in ("auc", "rows", "positives")} for task in REAL[data]}
+    return {"parameters": parameters, "tasks": figures}
 
 
-def slug(text):
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def label_error(auc, positives, rows):
+    """The standard error of an AUC by the labels (Hanley and McNeil, 1982)."""
+    negatives = rows - positives
+    one, two = auc / (2 - auc), 2 * auc * auc / (1 + auc)
+    variance = auc * (1 - auc) + (positives - 1) * (one - auc * auc) + (negatives - 1) * (two - auc * auc)
+    return math.sqrt(variance / positives / negatives)
 
 
-def tuned(data):
-    """Per model: every trial's validation figure, the trial kept, and a run per seed."""
-    about = DATA[data]
-    make(data)
-    jobs = {
-        (model, trial): pool.submit(train, data, f"{model}-{slug(trial)}", model, [*about["settings"], *sizes, *settings], SEEDS[0])
-        for model, sizes in about["models"].items()
-        for trial, settings in TRIALS.items()
-    }
-    valid = {key: job.result()["valid"] for key, job in jobs.items()}
-    found = {}
-    for model, sizes in about["models"].items():
-        best = max(TRIALS, key=lambda trial: valid[model, trial])
-        settings = [*about["settings"], *sizes, *TRIALS[best]]
-        others = [pool.submit(train, data, f"{model}-{slug(best)}", model, settings, seed) for seed in SEEDS[1:]]
-        found[model] = {"trial": best, "trials": {t: valid[model, t] for t in TRIALS}, "settings": settings, "jobs": [jobs[model, best], *others]}
-    for entry in found.values():
-        entry["runs"] = [job.result() for job in entry.pop("jobs")]
-    return found
-
-
-def ablated(data, found):
-    jobs = {
-        (model, name): [pool.submit(train, data, f"{model}-{slug(name)}", model, [*found[model]["settings"], *extra], seed) for seed in SEEDS]
-        for model, variants in ABLATIONS.items()
-        for name, extra in variants.items()
-    }
-    return {f"{model}, {name}": {"runs": [job.result() for job in runs]} for (model, name), runs in jobs.items()}
-
-
-def cell(values):
-    return f"{statistics.mean(values):.4f}&nbsp;±{statistics.stdev(values):.4f}".replace("0.", ".")
-
-
-def line(title, entry, meaning):
-    runs = entry["runs"]
-    columns = [cell([run["tasks"][task][meaning] for run in runs]) for task in runs[0]["tasks"]]
-    return f"| {title} | {runs[0]['parameters']:,} | {entry.get('trial', '')} | {' | '.join(columns)} |"
-
-
-def tables(entries):
-    """A table for each meaning of the AUC."""
-    text = []
-    tasks = list(next(iter(entries.values()))["runs"][0]["tasks"])
-    for meaning, what in MEANINGS.items():
-        text += [f"{what}, mean ± standard deviation over seeds {', '.join(map(str, SEEDS))}:", ""]
-        text += ["| model | dense parameters | trial kept | " + " | ".join(tasks) + " |", "|---" * (3 + len(tasks)) + "|"]
-        text += [line(title, entry, meaning) for title, entry in entries.items()] + [""]
-        if all(len({*of_task.values()}) == 1 for run in entries["mmoe" if "mmoe" in entries else "ektm"]["runs"] for of_task in run["tasks"].values()):
-            break  # No task has a parent: both are the same.
-    return text
-
-
-def comparison(data, found):
-    weights = [found[model]["runs"][0]["table_weights"] for model in ("single-task", "shared-bottom")]
-    return [f"Embedding width {DATA[data]['width']}; {weights[0]:,} weights in single-task's tables, {weights[1]:,} in those of all others.", "", *tables(found)]
-
-
-def refit(found):
-    """Some models trained anew on the training and the validation days together, for as many epochs as the runs above
-    found best: what LightGBM's reference figures had."""
-    where, _ = make("kuairand")
-    files = f'data.train=["{where}/train.parquet", "{where}/valid.parquet"]'
-    jobs = {
-        model: [
-            pool.submit(train, "kuairand", f"{model}-refit", model, [*found[model]["settings"], files, f"train.epochs={run['epoch']}", "train.patience=100"], seed)
-            for seed, run in zip(SEEDS, found[model]["runs"])
-        ]
-        for model in REFIT
-    }
-    return {model: {**found[model], "runs": [job.result() for job in runs]} for model, runs in jobs.items()}
-
-
-def truths(data, run, task, parent):
-    scores = run / "scores.csv"
-    if not scores.exists():
-        keep = [column for name in ("click", "like", "follow", "cart", "buy") for column in (f"true_{name}", f"true_joint_{name}")]
-        call("predict", run / "artifact", "--data", out / data / "test.parquet", "--out", scores, *(p for k in keep for p in ("--keep", k)))
-    rows = list(csv.DictReader(open(scores)))
-    column = lambda key: [float(row[key]) for row in rows]
-    truth, weights = column(f"true_{task}"), column(f"true_joint_{parent}")
-    return expected_auc(weights, truth, column(f"p_{task}")), expected_auc(weights, truth, truth)
-
-
-def relation():
-    """EKTM against single-task where the conversions are related and where they are not, by the AUC to be expected
-    over all labels that the truth could have given."""
-    parents = {"like": "click", "follow": "click", "cart": "click", "buy": "cart"}
-    text = ["| log | model | trial kept | " + " | ".join(parents) + " |", "|---" * (3 + len(parents)) + "|"]
-    record = {}
-    for data in ["synth-related", "synth-unrelated"]:
-        make(data)
-        jobs = {
-            (name, trial, seed): pool.submit(train, data, f"{slug(name)}-{slug(trial)}", model, [*KNOWN["settings"], *sizes, *settings], seed)
-            for name, (model, sizes) in KNOWN["models"].items()
-            for trial, settings in TRIALS.items()
-            for seed in SEEDS
-        }
-        means, ceiling = {}, {}
-        for name in KNOWN["models"]:
-            best = max(TRIALS, key=lambda trial: jobs[name, trial, SEEDS[0]].result()["valid"])
-            runs = [jobs[name, best, seed].result() for seed in SEEDS]
-            aucs = {task: [truths(data, run["run"], task, parent) for run in runs] for task, parent in parents.items()}
-            ceiling = {task: pairs[0][1] for task, pairs in aucs.items()}
-            means[name] = {task: statistics.mean(auc for auc, _ in pairs) for task, pairs in aucs.items()}
-            text.append(f"| {data} | {name} | {best} | " + " | ".join(cell([auc for auc, _ in pairs]) for pairs in aucs.values()) + " |")
-            record[f"{data}, {name}"] = {"trial": best, "parameters": runs[0]["parameters"], "expected_auc": {task: [auc for auc, _ in pairs] for task, pairs in aucs.items()}}
-            if name != "single-task":
-                text.append(f"| | *against single-task* | | " + " | ".join(f"**{means[name][task] - means['single-task'][task]:+.4f}**" for task in parents) + " |")
-        text.append(f"| {data} | best possible | | " + " | ".join(f"{auc:.4f}".replace("0.", ".") for auc in ceiling.values()) + " |")
-    return text, record
+def table(data, entries):
+    """AUCs from the impression: means over seeds, with the standard deviation of one."""
+    with ThreadPoolExecutor(2) as pool:
+        jobs = {name: [pool.submit(train, data, *entry, seed) for seed in SEEDS] for name, entry in entries.items()}
+        found = {name: [job.result() for job in some] for name, some in jobs.items()}
+    text = ["| model | dense parameters | " + " | ".join(REAL[data]) + " |", "|---" * (len(REAL[data]) + 2) + "|"]
+    for name, runs in found.items():
+        cells = []
+        for task in REAL[data]:
+            aucs = [run["tasks"][task]["auc"] for run in runs]
+            cells.append(f"{short(statistics.mean(aucs))}&nbsp;±{short(statistics.stdev(aucs))}")
+        text.append(f"| {name} | {runs[0]['parameters']} | {' | '.join(cells)} |")
+    first = next(iter(found.values()))[0]["tasks"]
+    errors = [short(label_error(**{key: first[task][key] for key in ("auc", "positives", "rows")})) for task in REAL[data]]
+    return [*text, f"| *standard error by the labels* | | {' | '.join(errors)} |"], found
 
 
 def write(part, text, record):
-    page, figures = HERE / "models.md", HERE / "models.json"
-    mark = lambda word: f"<!-- {part} {word}: made by models.py -->"
-    before, rest = page.read_text().split(mark("begins"))
-    _, after = rest.split(mark("ends"))
-    page.write_text(before + mark("begins") + "\n" + "\n".join(text) + "\n" + mark("ends") + after)
-    known = json.loads(figures.read_text()) if figures.exists() else {}
-    known[part] = record
-    figures.write_text(json.dumps(known, indent=1, default=lambda path: path.name) + "\n")
+    transfer.write(part, text, record, page="models")
 
 
-found = {}
-for data in DATA:
-    if data in wanted or data == "synth" and "ablations" in wanted or data == "kuairand" and "refit" in wanted:
-        found[data] = tuned(data)
-        write(data, comparison(data, found[data]), found[data])
-if "ablations" in wanted:
-    variants = ablated("synth", found["synth"])
-    write("ablations", tables({**{model: found["synth"][model] for model in ABLATIONS}, **variants}), variants)
-if "refit" in wanted:
-    again = refit(found["kuairand"])
-    write("refit", tables(again), again)
-if "relation" in wanted:
-    write("relation", *relation())
+if __name__ == "__main__":
+    wanted = sys.argv[3:] or ["synth", *REAL, "aem2tl", "calibration"]
+    kind = {"seeds": [1], "kinds": ["default"]}
+    if "synth" in wanted:
+        write("synth", *compared({name: of(name, "synth") for name in MODELS}, "single-task", **kind))
+    for data in REAL:
+        if data in wanted:
+            write(data, *table(data, {name: of(name, data) for name in MODELS}))
+    for model, variants in (("aem2tl", AEM2TL), ("calibration", CALIBRATION)):
+        if model in wanted:
+            entries = lambda data: {name: (model, of(model, data)[1] + settings) for name, settings in variants.items()}
+            write(f"{model} on synth", *compared(entries("synth"), model, **kind))
+            write(f"{model} on kuairand", *table("kuairand", entries("kuairand")))

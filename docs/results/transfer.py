@@ -144,9 +144,9 @@ def compared(entries, base, rows=ROWS, logs=LOGS, seeds=SEEDS, kinds=KINDS):
     return text, record
 
 
-def write(part, text, record):
-    page, figures = HERE / "transfer.md", HERE / "transfer.json"
-    mark = lambda word: f"<!-- {part} {word}: made by transfer.py -->"
+def write(part, text, record, page="transfer"):
+    page, figures, script = HERE / f"{page}.md", HERE / f"{page}.json", f"{page}.py"
+    mark = lambda word: f"<!-- {part} {word}: made by {script} -->"
     before, rest = page.read_text().split(mark("begins"))
     _, after = rest.split(mark("ends"))
     page.write_text(before + mark("begins") + "\n" + "\n".join(text) + "\n" + mark("ends") + after)

@@ -31,7 +31,7 @@ fn cross_entropy(logs: Logs, label: bool) -> f64 {
 enum Answer {
     /// What one head says.
     Head(usize),
-    /// p(action | parent action) of a task.
+    /// p(action | parent action) of a task that no single head says.
     Given(usize),
     /// p(action and its ancestors | impression) of a task.
     Joint(usize),
@@ -81,9 +81,13 @@ impl FunnelLoss {
         let path = self.objective.spaces[task] == Space::Path;
         let product = parent.is_some() && self.objective.spaces[task] == Space::Product;
         let apart = !product && !path;
+        let given = heads.given.map(|given| match given {
+            Given::Head(head) => Answer::Head(head),
+            Given::Via { .. } => Answer::Given(task),
+        });
         let whole = if product { Some(Answer::Joint(task)) } else { heads.impression.map(Answer::Head) };
         let terms = [
-            heads.given.filter(|_| apart).map(|_| Answer::Given(task)).zip(funnel.given_parent(labels, task)),
+            given.filter(|_| apart).zip(funnel.given_parent(labels, task)),
             heads.without.filter(|_| apart).map(Answer::Head).zip(funnel.without_parent(labels, task)),
             whole.zip(funnel.from_impression(labels, task)),
             path.then_some(Answer::Path(task)).zip(self.objective.path_label(task, labels)),
@@ -91,10 +95,19 @@ impl FunnelLoss {
         terms.into_iter().flatten()
     }
 
+    /// Every task's probabilities, if any answer is more than what one head says.
+    fn chances<'a>(&self, logits: &[f32], room: &'a mut Room) -> &'a [Chances] {
+        let mut tasks = self.objective.spaces.iter().zip(&self.objective.of_task);
+        let heads_alone = tasks.all(|(space, heads)| {
+            matches!(space, Space::Parent | Space::Impression) && !matches!(heads.given, Some(Given::Via { .. }))
+        });
+        if heads_alone { &[] } else { self.objective.chances(logits, &[], room) }
+    }
+
     /// One row's losses, without its weight.
     pub(super) fn row(&self, logits: &[f32], labels: &[f32], losses: &mut [f32]) {
         let mut room = Room::new();
-        let chances = self.objective.chances(logits, &[], &mut room);
+        let chances = self.chances(logits, &mut room);
         for (task, loss) in losses.iter_mut().enumerate() {
             let terms = self.terms(labels, task).map(|(answer, label)| {
                 let logs = match answer {
@@ -112,7 +125,7 @@ impl FunnelLoss {
     /// Adds the gradient of `Σ scale_task · loss_task` with respect to the logits.
     fn row_gradient(&self, logits: &[f32], labels: &[f32], scales: &[f32], gradient: &mut [f64]) {
         let mut room = Room::new();
-        let chances = self.objective.chances(logits, &[], &mut room);
+        let chances = self.chances(logits, &mut room);
         let mut trace = Trace { objective: &self.objective, logits, chances, gradient };
         for (task, scale) in scales.iter().enumerate().filter(|(_, scale)| **scale != 0.0) {
             let scale = f64::from(*scale);
@@ -137,7 +150,13 @@ impl Trace<'_> {
 
     fn head(&mut self, head: usize, slopes: Slopes) {
         let logit = f64::from(self.logits[head]);
-        self.gradient[head] += slopes.yes * sigmoid(-logit) - slopes.no * sigmoid(logit);
+        // Of a label one is zero, and a sigmoid is dear.
+        if slopes.yes != 0.0 {
+            self.gradient[head] += slopes.yes * sigmoid(-logit);
+        }
+        if slopes.no != 0.0 {
+            self.gradient[head] -= slopes.no * sigmoid(logit);
+        }
     }
 
     fn given(&mut self, task: usize, slopes: Slopes) {
