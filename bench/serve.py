@@ -34,6 +34,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--oha", type=pathlib.Path, help="the load generator")
     parser.add_argument("--peers", help="a Python with the other servers")
+    parser.add_argument("--rounds", type=int, default=5, help="how often 70 % of the capacity is measured")
     parser.add_argument("--seconds", type=int, default=15, help="how long each load lasts")
     parser.add_argument("--crosstie", type=pathlib.Path, help="the server; nothing is built then")
     parser.add_argument("--place", type=pathlib.Path, default=DATA / "serve", help="models and requests")
@@ -397,6 +398,8 @@ def load_table(found):
         ("capacity, requests/s", lambda run: number(run["capacity"]["accepted_per_second"])),
         ("at 70 %: p50, ms", ms("seventy", "p50")),
         ("at 70 %: p99, ms", ms("seventy", "p99")),
+        ("at 70 %: p99 of every round, ms",
+         lambda run: ", ".join(number(one["seventy"]["p99"], 1) for one in run["rounds"])),
         ("at 70 %: p99 by the time in the model",
          lambda run: number(run["seventy"]["p99"] / run["alone"]["compute_ms"], 2)),
         ("at 70 %: p99 inside the server, ms", inside("p99", "milliseconds")),
@@ -431,9 +434,13 @@ def loaded(options, name, server, body):
         requests, _ = oha(options, port, body, options.seconds)
         found["capacity"] = told(requests, options.seconds)
         rate = found["capacity"]["accepted_per_second"]
-        begin = log_end()
-        found["seventy"] = told(oha(options, port, body, options.seconds, 0.7 * rate)[0], options.seconds)
-        found["inside"] = inside(begin)
+        rounds = []
+        for _ in range(options.rounds):
+            begin = log_end()
+            seventy = told(oha(options, port, body, options.seconds, 0.7 * rate)[0], options.seconds)
+            rounds.append({"seventy": seventy, "inside": inside(begin)})
+        # A stall of the machine of ten milliseconds makes the p99 of its round.
+        found |= sorted(rounds, key=lambda one: one["seventy"]["p99"])[len(rounds) // 2] | {"rounds": rounds}
         before, most, done = resident_mib(process), [0.0], threading.Event()
 
         def watch(_):
