@@ -63,6 +63,7 @@ impl Loader {
         settings: &Settings,
         observers: Observers,
     ) -> Result<Loader, SettingsError> {
+        crosstie::compute::keep_large_apart();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "load".into());
         let pool = pool.start_handler(|_| step_back()).build();
         let pool = pool.map_err(|error| SettingsError(format!("no thread to load models: {error}")))?;

@@ -42,7 +42,7 @@ pub use graph::Graph;
 pub use line::Line;
 pub use matmul::{Products, Right, by_vectors, laid_for_vectors, product, vector_kernel};
 pub use matrix::{Matrix, MatrixMut};
-pub use memory::{give_back, zeros};
+pub use memory::{give_back, keep_large_apart, zeros};
 pub use node::{Init, Node, Parameter, ParameterId};
 pub use op::Op;
 pub use parameters::Parameters;
