@@ -51,7 +51,7 @@ pub fn give_back() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_back() {}
 
-/// Numbers of bytes from which on memory is asked of the system by itself, and given back at once
+/// Bytes from which on memory is asked of the system by itself, and given back at once
 /// when it is freed. By default glibc raises this to the largest that was freed, up to 32 MiB, and
 /// what models leave behind then lies between what is in use.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

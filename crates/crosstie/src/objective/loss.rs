@@ -26,6 +26,11 @@ fn cross_entropy(logs: Logs, label: bool) -> f64 {
     if label { -logs.yes } else { -logs.no }
 }
 
+/// The same of a head, of which the other label's logarithm is not asked.
+fn of_head(logit: f64, label: bool) -> f64 {
+    -log_sigmoid(if label { logit } else { -logit })
+}
+
 /// A probability that is held against a label.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
@@ -111,7 +116,7 @@ impl FunnelLoss {
         for (task, loss) in losses.iter_mut().enumerate() {
             let terms = self.terms(labels, task).map(|(answer, label)| {
                 let logs = match answer {
-                    Answer::Head(head) => Logs::of_logit(f64::from(logits[head])),
+                    Answer::Head(head) => return of_head(f64::from(logits[head]), label),
                     Answer::Given(task) => chances[task].given,
                     Answer::Joint(task) => chances[task].joint,
                     Answer::Path(task) => self.objective.path(task, logits, labels, chances),

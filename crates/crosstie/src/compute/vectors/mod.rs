@@ -416,8 +416,10 @@ mod tests {
             let few =
                 [[32, 4, 1], [33, 5, 1], [47, 7, 2], [40, 16, 3], [64, 6, 4], [16, 9, 5], [48, 3, 12], [33, 2, 1]];
             for [rows, terms, columns] in shapes.into_iter().chain(few) {
-                for transposed in [[false, false], [true, false], [false, true], [true, true]] {
-                    let [accumulate, rounded, laid] = [true, false, false];
+                let both = [false, true];
+                let ways = both.into_iter().flat_map(|a| both.into_iter().flat_map(move |b| both.map(|c| ([a, b], c))));
+                for (transposed, rounded) in ways {
+                    let [accumulate, laid] = [true, false];
                     let case = Case { rows, terms, columns, gap: 1, transposed, accumulate, rounded, laid };
                     let [a, b] = sides(case).map(|side| at_the_edge(&side));
                     let [a, b] = views(case, a, b);
@@ -425,6 +427,8 @@ mod tests {
                     let after = at_the_edge(&before);
                     let mut c = MatrixMut::new(after, rows, columns, columns + 1);
                     kernel.product(&mut c, accumulate, Operands { a, b, laid: None, rounded });
+                    let mut panel = vec![EMPTY; kernel.lines_of_panel(terms, rounded)];
+                    kernel.lay(b, (columns - 1) / kernel.0.width, rounded, &mut panel);
                     let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
                     assert_eq!(bits(after), bits(&expected), "{kernel:?} {case:?}");
                 }

@@ -286,13 +286,15 @@ impl Vector for Pairs {
     #[inline(always)]
     unsafe fn interleave(self, other: Pairs) -> [Pairs; 2] {
         // SAFETY: see above.
-        unsafe { self.0.interleave(other.0) }.map(Pairs)
+        let [first, second] = unsafe { self.0.interleave(other.0) };
+        [Pairs(first), Pairs(second)]
     }
 
     #[inline(always)]
     unsafe fn columns(from: *const f32, by: usize) -> [Pairs; 4] {
         // SAFETY: see above.
-        unsafe { Sixteen::columns(from, by) }.map(Pairs)
+        let [first, second, third, fourth] = unsafe { Sixteen::columns(from, by) };
+        [Pairs(first), Pairs(second), Pairs(third), Pairs(fourth)]
     }
 
     #[inline(always)]
