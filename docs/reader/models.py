@@ -181,8 +181,12 @@ def ektm_of_logits(a, heads):
         alone = original + of["enhanced"]["gain"] * a.weights["shrinkage"] * added
     if "share" not in a.weights:
         return alone
-    a.read_features(len(a.tasks) if of["tables"] == "own" else 1)
-    return alone + a.weights["share"] * (mmoe(a, heads, of["shared"]["network"], "shared.") - alone)
+    own, count, common = len(a.tasks) if of["tables"] == "own" else 1, of["shared"].get("networks", 1), []
+    for number in range(count):
+        a.read_features(own + number)
+        prefix = "shared." if count == 1 else f"shared.{number + 1}."
+        common.append(mmoe(a, heads, of["shared"].get("network", of["shared"]), prefix))
+    return alone + a.weights["share"] * (np.mean(common, axis=0) - alone)
 
 
 def ektm(a, heads):

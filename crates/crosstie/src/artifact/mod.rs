@@ -221,13 +221,20 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
 
 /// Before format 4 EKTM transferred representations and AEM2TL's scenarios had separate
 /// networks, before format 5 EKTM had no network that all tasks learn together, and nobody
-/// had to say so.
+/// had to say so. In format 5 it had one, whose settings were a section of their own.
 fn as_meant(text: String, format: u32) -> String {
     let Ok(mut config) = toml::from_str::<toml::Table>(&text) else { return text };
     let Some(model) = config.get_mut("model").and_then(toml::Value::as_table_mut) else { return text };
     let name = model.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_string();
     let mut say = |key: &str, meant: toml::Value| drop(model.insert(key.into(), meant));
     match name.as_str() {
+        "ektm" if format == 5 => {
+            let Some(shared) = model.get_mut("shared").and_then(toml::Value::as_table_mut) else { return text };
+            if let Some(toml::Value::Table(network)) = shared.remove("network") {
+                shared.extend(network);
+            }
+            shared.insert("networks".into(), 1.into());
+        }
         "ektm" => {
             say("shared", toml::Table::from_iter([("enabled".to_string(), false.into())]).into());
             if format < 4 {

@@ -26,17 +26,18 @@
 //! without the transmitter t_h = k; without enhancement, or where there is one task, the
 //! score is z°_h.
 //!
-//! Beside them stands what all tasks learn together (`shared`, ours): an MMoE over tables of
-//! its own, whose towers give every head a logit more,
+//! Beside them stands what all tasks learn together (`shared`, ours): N small networks, each
+//! an MMoE over tables of its own, whose towers give every head logits more,
 //!
 //! ```text
-//! z*_h = MMoE_h(e)                              learns from Σ_t w_t ℓ(z*_t)
+//! z*_nh = MMoE_nh(e_n)                          learns from Σ_t w_t ℓ(z*_nt)
+//! z*_h  = 1/N Σ_n z*_nh
 //! logit_h = (1 - s_t) z_h + s_t z*_h            the score; s_t = 0 in training
 //! ```
 //!
 //! with the weights w of `objective.weights = "auto"`, so that a frequent task is no louder
-//! than a rare one. Nothing passes between it and the tasks' own networks. After training
-//! the validation rows say how much of it a task takes, s_t (train/share.rs): a task that
+//! than a rare one. Nothing passes between these networks and the tasks' own. After training
+//! the validation rows say how much of them a task takes, s_t (train/share.rs): a task that
 //! wants what others want takes much, one that the others harm nothing.
 //!
 //! **`transfer = "representations"`**: the paper's mean, as far as it is readable. A
@@ -110,7 +111,7 @@ use super::single_task;
 use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
 use crate::error::{Error, Result};
-use crate::layer::{Experts, Net, check_units};
+use crate::layer::{Experts, Net, check_experts, check_units};
 use crate::objective::Head;
 
 pub(super) const ABOUT: About = About {
@@ -225,11 +226,17 @@ pub struct Enhanced {
 pub struct SharedNetwork {
     /// Off for the ablation.
     pub enabled: bool,
-    /// How many times `optimizer.rows.learning_rate` the rows of its tables learn at. One
+    /// How many networks there are, each over tables of its own. Their logits are averaged.
+    pub networks: usize,
+    /// Number of each network's experts, shared by all tasks.
+    pub experts: usize,
+    /// Hidden layers of each expert.
+    pub expert_units: Vec<usize>,
+    /// Hidden layers of each of its towers.
+    pub tower_units: Vec<usize>,
+    /// How many times `optimizer.rows.learning_rate` the rows of their tables learn at. One
     /// row has the gradients of all tasks, and Adagrad takes steps as if they were of one.
     pub row_rate: f64,
-    /// The network, an MMoE.
-    pub network: Mmoe,
 }
 
 /// The loss of enhanced heads.
@@ -262,7 +269,8 @@ impl Default for Ektm {
 
 impl Default for SharedNetwork {
     fn default() -> SharedNetwork {
-        SharedNetwork { enabled: true, row_rate: 5.0, network: Mmoe::default() }
+        let Mmoe { expert_units, tower_units, .. } = Mmoe::default();
+        SharedNetwork { enabled: true, networks: 2, experts: 2, expert_units, tower_units, row_rate: 8.0 }
     }
 }
 
@@ -334,11 +342,7 @@ impl Ektm {
             let message = "model.tables = \"both\" is for model.transfer = \"representations\"; for logits it is \"own\" or \"shared\"";
             return Err(Error::Config(message.into()));
         }
-        self.shared.network.check("model.shared.network")?;
-        let rate = self.shared.row_rate;
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(Error::Config(format!("model.shared.row_rate must be above 0, found {rate}")));
-        }
+        self.shared.check()?;
         let temperature = self.router.temperature;
         if !(temperature.is_finite() && temperature > 0.0) {
             return Err(Error::Config(format!("model.router.temperature must be above 0, found {temperature}")));
@@ -367,11 +371,7 @@ impl Ektm {
         if !(several && self.shared.enabled) {
             return Declared { bases: vec![original], ..alone };
         }
-        let fields = inputs.fields(net);
-        inputs.set_row_rate(&fields, self.shared.row_rate);
-        let shared = self.shared.network.network(net, inputs, "shared.", &fields);
-        let losses = inputs.losses(net, "shared", shared, None);
-        inputs.add_balanced_losses("shared", losses);
+        let shared = self.shared.logits(net, inputs);
         let logits = inputs.share(net, "share", alone.logits, shared);
         Declared { logits, bases: vec![original, shared], ..alone }
     }
@@ -500,6 +500,45 @@ impl Ektm {
             }
         }
         Declared { logits: enhanced, losses: Some(losses), bases: Vec::new() }
+    }
+}
+
+impl SharedNetwork {
+    fn check(&self) -> Result<()> {
+        check_experts("model.shared.networks", self.networks, 1)?;
+        self.network().check("model.shared")?;
+        let rate = self.row_rate;
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(Error::Config(format!("model.shared.row_rate must be above 0, found {rate}")));
+        }
+        Ok(())
+    }
+
+    /// Each of the networks.
+    fn network(&self) -> Mmoe {
+        let SharedNetwork { experts, expert_units, tower_units, .. } = self.clone();
+        Mmoe { experts, expert_units, tower_units }
+    }
+
+    /// The mean of the networks' logits. Each has a set of tables and losses of its own.
+    ///
+    /// # Shapes
+    /// Output: rows × heads.
+    fn logits(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Node {
+        let mut terms = Vec::new();
+        for number in 1..=self.networks {
+            let name = if self.networks == 1 { "shared".into() } else { format!("shared.{number}") };
+            let fields = inputs.fields(net);
+            inputs.set_row_rate(&fields, self.row_rate);
+            let logits = self.network().network(net, inputs, &format!("{name}."), &fields);
+            let losses = inputs.losses(net, &name, logits, None);
+            inputs.add_balanced_losses(&name, losses);
+            terms.push((1.0 / self.networks as f32, logits));
+        }
+        match terms[..] {
+            [(_, alone)] => alone,
+            _ => net.sum("shared", &terms),
+        }
     }
 }
 

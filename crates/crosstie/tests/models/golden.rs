@@ -57,7 +57,8 @@ const CASES: &[&str] = &[
 ];
 
 /// Cases of the forest with two roots, forest.json.
-const OF_FOREST: &[&str] = &["aitm-forest", "calibration-forest", "mmoe-forest", "esm2-forest"];
+const OF_FOREST: &[&str] =
+    &["aitm-forest", "calibration-forest", "mmoe-forest", "ektm-forest", "ektm-shared-forest", "esm2-forest"];
 
 /// The cases by authors' code.
 const OF_AUTHORS: &[&str] = &["stem", "stem-levels", "adatt", "adatt-single"];

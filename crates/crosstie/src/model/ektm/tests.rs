@@ -72,72 +72,94 @@ fn logits_have_no_shared_set_beside_the_own_ones() {
     assert!(said.contains("model.tables") && said.contains("representations"), "{said}");
 }
 
-/// The same beside a shared network.
-fn with_shared() -> Ektm {
-    let network = Mmoe { experts: 2, expert_units: vec![4], tower_units: vec![3] };
-    Ektm { shared: SharedNetwork { enabled: true, network, ..SharedNetwork::default() }, ..of_logits() }
+/// The same beside so many shared networks.
+fn with_shared(networks: usize) -> Ektm {
+    let shared =
+        SharedNetwork { networks, expert_units: vec![4], tower_units: vec![3], ..SharedNetwork::default() };
+    Ektm { shared, ..of_logits() }
+}
+
+/// One of the networks that all tasks learn together in a trial, as an MMoE.
+fn shared_network(trial: &Trial, prefix: &str, features: &[f32]) -> Trial {
+    let mut shared = Trial::new(&with_shared(1).shared.network(), CHAINS, None);
+    let names: Vec<String> = shared.network.program.parameters().iter().map(|of| of.name.clone()).collect();
+    for name in names {
+        let mut values = trial.values(&format!("{prefix}.{name}")).to_vec().into_iter();
+        shared.set(&name, |_| values.next().unwrap());
+    }
+    shared.features.copy_from_slice(features);
+    shared
 }
 
 #[test]
 fn what_all_tasks_learn_together_is_a_share_of_every_score() {
-    let mut trial = Trial::new(&with_shared(), CHAINS, None);
-    let mut alone = Trial::new(&of_logits(), CHAINS, None);
-    trial.copy(&alone);
-    let mut shared = Trial::new(&with_shared().shared.network, CHAINS, None);
-    let renamed: Vec<(String, Vec<f32>)> = shared
-        .network
-        .program
-        .parameters()
-        .iter()
-        .map(|parameter| (parameter.name.clone(), trial.values(&format!("shared.{}", parameter.name)).to_vec()))
-        .collect();
-    for (name, values) in renamed {
-        let mut values = values.into_iter();
-        shared.set(&name, |_| values.next().unwrap());
-    }
-    // Their features are those that the trial looks up in the sets of tables.
-    let own = alone.features.len();
-    alone.features.copy_from_slice(&trial.features[..own]);
-    shared.features.copy_from_slice(&trial.features[own..]);
-    for share in [0.0, 0.25, 1.0] {
-        trial.set("share", |_| share);
-        for ((mixed, alone), shared) in trial.logits().iter().zip(alone.logits()).zip(shared.logits()) {
-            for ((mixed, alone), shared) in mixed.iter().zip(alone).zip(shared) {
-                let expected = (1.0 - share) * alone + share * shared;
-                assert!((mixed - expected).abs() < 1e-5, "{share}: {mixed}, {alone}, {shared}");
+    for prefixes in [&["shared"][..], &["shared.1", "shared.2"]] {
+        let mut trial = Trial::new(&with_shared(prefixes.len()), CHAINS, None);
+        let mut alone = Trial::new(&of_logits(), CHAINS, None);
+        trial.copy(&alone);
+        // Their features are those that the trial looks up in the sets of tables.
+        let (own, of_shared) = trial.features.split_at(alone.features.len());
+        alone.features.copy_from_slice(own);
+        let of_shared = prefixes.iter().zip(of_shared.chunks_exact(of_shared.len() / prefixes.len()));
+        let shared: Vec<_> =
+            of_shared.map(|(prefix, features)| shared_network(&trial, prefix, features).logits()).collect();
+        for share in [0.0, 0.25, 1.0] {
+            trial.set("share", |_| share);
+            for (row, (mixed, alone)) in trial.logits().iter().zip(alone.logits()).enumerate() {
+                for (head, (mixed, alone)) in mixed.iter().zip(alone).enumerate() {
+                    let shared = shared.iter().map(|of| of[row][head]).sum::<f32>() / prefixes.len() as f32;
+                    let expected = (1.0 - share) * alone + share * shared;
+                    assert!((mixed - expected).abs() < 1e-5, "{share}: {mixed}, {alone}, {shared}");
+                }
             }
         }
     }
 }
 
 #[test]
-fn nothing_passes_between_a_tasks_own_network_and_that_of_all() {
-    let trial = Trial::new(&with_shared(), CHAINS, None);
+fn nothing_passes_between_a_tasks_own_network_and_those_of_all() {
+    let trial = Trial::new(&with_shared(2), CHAINS, None);
     let network = &trial.network;
     let tasks = network.objective.names().len();
-    let shared = |loss: usize| loss >= tasks && network.terms[loss - tasks].balanced.is_some();
+    // Of the losses behind those of the tasks: 1 or 2 by the network, as the terms are told.
+    let shared = |loss: usize| {
+        let term = &network.terms[loss.checked_sub(tasks)?];
+        let number = term.name.strip_prefix("shared.")?.split(' ').next()?.parse::<usize>().unwrap();
+        assert!(term.balanced.is_some(), "{}", term.name);
+        Some(number)
+    };
     let losses = network.program.losses().len();
-    assert_eq!((0..losses).filter(|loss| shared(*loss)).count(), tasks);
+    assert_eq!((0..losses).filter(|loss| shared(*loss).is_some()).count(), 2 * tasks);
     let alone = |loss| (0..losses).map(|other| f32::from(u8::from(other == loss))).collect();
     let touched = touched(network, &(0..losses).map(alone).collect::<Vec<Vec<f32>>>()).unwrap();
     for (loss, touched) in touched.iter().enumerate() {
         for parameter in network.program.parameters() {
             let changed = touched.dense[parameter.range()].contains(&true);
-            assert!(!changed || parameter.name.starts_with("shared.") == shared(loss), "{loss} {}", parameter.name);
+            let of_loss = match shared(loss) {
+                Some(number) => parameter.name.starts_with(&format!("shared.{number}.")),
+                None => !parameter.name.starts_with("shared."),
+            };
+            assert!(!changed || of_loss, "{loss} {}", parameter.name);
         }
-        let sets: Vec<usize> = (0..=tasks).filter(|set| touched.sets[*set]).collect();
-        assert!(if shared(loss) { sets == [tasks] } else { !sets.contains(&tasks) }, "{loss} {sets:?}");
+        let sets: Vec<usize> = (0..tasks + 2).filter(|set| touched.sets[*set]).collect();
+        match shared(loss) {
+            Some(number) => assert_eq!(sets, [tasks + number - 1], "{loss}"),
+            None => assert!(sets.iter().all(|set| *set < tasks), "{loss} {sets:?}"),
+        }
     }
-    assert_eq!(network.row_rates, [vec![1.0; tasks], vec![5.0]].concat());
+    assert_eq!(network.row_rates, [vec![1.0; tasks], vec![8.0; 2]].concat());
 }
 
 #[test]
-fn a_rate_for_rows_that_is_not_above_zero_is_refused() {
-    let mut model = with_shared();
-    model.shared.row_rate = 0.0;
-    assert!(model.check().unwrap_err().to_string().contains("model.shared.row_rate must be above 0, found 0"));
-    model.shared = SharedNetwork { network: Mmoe { experts: 0, ..Mmoe::default() }, ..SharedNetwork::default() };
-    assert!(model.check().unwrap_err().to_string().contains("model.shared.network.experts"));
+fn settings_of_the_shared_networks_that_make_none_are_refused() {
+    let refused = |change: fn(&mut SharedNetwork)| {
+        let mut model = with_shared(1);
+        change(&mut model.shared);
+        model.check().unwrap_err().to_string()
+    };
+    assert_eq!(refused(|shared| shared.row_rate = 0.0), "model.shared.row_rate must be above 0, found 0");
+    assert_eq!(refused(|shared| shared.networks = 0), "model.shared.networks must be at least 1");
+    assert_eq!(refused(|shared| shared.experts = 0), "model.shared.experts must be at least 1");
 }
 
 /// What stands behind a stop-gradient has no finite difference.

@@ -623,9 +623,9 @@ def aitm_losses(space, heads, ways, logits, settings):
 
 
 class Logits(list):
-    """The logits that score, and those of EKTM's original heads beside them."""
+    """The logits that score, and beside them those of EKTM's original heads and of its shared networks."""
 
-    original = None
+    original, shared = None, ()
 
 
 def ektm_of_logits(tensors, heads, settings):
@@ -643,10 +643,15 @@ def ektm_of_logits(tensors, heads, settings):
         logits = Logits(alone)
         logits.original = original
         return logits
-    common = mmoe(tensors, heads, settings["shared"]["network"], f"embedding.{len(TASKS)}", "shared.")
+    shared = settings["shared"]
+    several = [
+        mmoe(tensors, heads, shared, f"embedding.{len(TASKS) + n}", f"shared.{n + 1}." if shared["networks"] > 1 else "shared.")
+        for n in range(shared["networks"])
+    ]
+    common = [sum(logits[h] for logits in several) / len(several) for h in range(count)]
     taken = tensors.get("share", (count,))
     logits = Logits((1 - taken[h]) * alone[h] + taken[h] * common[h] for h in range(count))
-    logits.original, logits.alone, logits.common = original, alone, common
+    logits.original, logits.alone, logits.shared = original, alone, several
     return logits
 
 
@@ -673,7 +678,8 @@ def ektm(tensors, heads, settings):
         x = jnp.concatenate([e, own[task]], axis=1) if tables == "both" else own[task]
         return network(tensors, f"{name}.{heads[index]['name']}", x, settings["bottom_units"], Place())
 
-    f_ctr = bottom("ctr_bottom", clicks[0], Place())
+    root = lambda task: root(parent_of(task)) if parent_of(task) else task
+    f_ctr = [bottom("ctr_bottom", click, Place(i, len(clicks))) for i, click in enumerate(clicks)]
     f = [bottom("cvr_bottom", conversion, Place(i, count)) for i, conversion in enumerate(conversions)]
 
     def routed(i):
@@ -688,7 +694,8 @@ def ektm(tensors, heads, settings):
         else:
             matrix = tensors.get("similarity", (count, count))
             weights = softmax([matrix[i, j] / router["temperature"] for j in range(count)])
-        return (given(f_ctr) + sum(weights[j] * known[j] for j in range(count))) / (count + 1)
+        above = f_ctr[[heads[click]["task"] for click in clicks].index(root(heads[conversions[i]]["task"]))]
+        return (given(above) + sum(weights[j] * known[j] for j in range(count))) / (count + 1)
 
     def heads_of_kind(kind, inputs):
         places = [Place(family=i, families=len(inputs)) for i in range(len(inputs))]
@@ -702,8 +709,7 @@ def ektm(tensors, heads, settings):
     if transmitter["enabled"]:
         places = [Place(family=i, families=count) for i in range(count)]
         t = [network(tensors, "transmitter", t[i], transmitter["units"], places[i]) for i in range(count)]
-    assert len(clicks) == 1
-    ctr = heads_of_kind("ctr", [f_ctr])
+    ctr = heads_of_kind("ctr", f_ctr)
     if not enhanced["enabled"]:
         return in_order(ctr, heads_of_kind("original", t))
     original = heads_of_kind("original", f)
@@ -714,8 +720,8 @@ def ektm(tensors, heads, settings):
 
 
 def ektm_losses(space, heads, ways, logits, settings):
-    common = getattr(logits, "common", None)
-    asked, *_ = objective(space, logits if common is None else logits.alone, heads, ways)
+    shared = logits.shared
+    asked, *_ = objective(space, logits.alone if shared else logits, heads, ways)
     rows, terms = {task: losses(asked[task]) for task in asked}, []
     if not settings["enhanced"]["enabled"]:
         return rows, terms
@@ -732,9 +738,10 @@ def ektm_losses(space, heads, ways, logits, settings):
         elif about["loss"] == "guard":
             worse = jnp.maximum(rows[task] - jax.lax.stop_gradient(own), 0.0)
             terms.append((f"guard {task}", about["lambda"] * weight, worse))
-    if common is not None:
+    for n, common in enumerate(shared):
+        name = f"shared.{n + 1}" if len(shared) > 1 else "shared"
         together, *_ = objective(space, common, heads, ways)
-        terms += [(f"shared {task}", weight, losses(together[task])) for task, _, weight, _ in TASKS]
+        terms += [(f"{name} {task}", weight, losses(together[task])) for task, _, weight, _ in TASKS]
     return rows, terms
 
 
@@ -1062,7 +1069,7 @@ CASES = {
             enhanced={"loss": "plain", "gain": 1.5},
             transfer="logits",
             tables="own",
-            shared={"enabled": True, "network": {"experts": 2, "expert_units": [3], "tower_units": [2]}},
+            shared={"enabled": True, "networks": 2, "experts": 2, "expert_units": [3], "tower_units": [2]},
         ),
         ["parent", "product", "mixed"],
     ),
@@ -1195,6 +1202,25 @@ FOREST_CASES = {
         ("tanh", "none"),
         {"experts": 2, "expert_units": [3], "tower_units": [2]},
         ["by-cart"],
+    ),
+    "ektm-forest": (
+        "ektm",
+        ("tanh", "none"),
+        ektm_settings([3], [2], {"similarity": "learned"}, {"stop_gradient": False}, {"loss": "guard"}, tables="own"),
+        ["parent", "product"],
+    ),
+    "ektm-shared-forest": (
+        "ektm",
+        ("tanh", "none"),
+        ektm_settings(
+            [2],
+            [2],
+            enhanced={"loss": "plain", "gain": 1.5},
+            transfer="logits",
+            tables="own",
+            shared={"enabled": True, "networks": 1, "experts": 2, "expert_units": [3], "tower_units": [2]},
+        ),
+        ["product"],
     ),
     "esm2-forest": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
 }
