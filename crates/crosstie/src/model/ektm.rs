@@ -228,7 +228,7 @@ pub struct SharedNetwork {
     pub enabled: bool,
     /// How many networks there are, each over tables of its own. Their logits are averaged.
     pub networks: usize,
-    /// Number of each network's experts, shared by all tasks.
+    /// Number of each network's experts, shared by all tasks. With one it is a shared bottom.
     pub experts: usize,
     /// Hidden layers of each expert.
     pub expert_units: Vec<usize>,
@@ -270,7 +270,7 @@ impl Default for Ektm {
 impl Default for SharedNetwork {
     fn default() -> SharedNetwork {
         let Mmoe { expert_units, tower_units, .. } = Mmoe::default();
-        SharedNetwork { enabled: true, networks: 2, experts: 2, expert_units, tower_units, row_rate: 8.0 }
+        SharedNetwork { enabled: true, networks: 2, experts: 1, expert_units, tower_units, row_rate: 20.0 }
     }
 }
 

@@ -72,12 +72,15 @@ impl Mmoe {
         let (heads, name) = (inputs.heads().len(), |part: &str| format!("{prefix}{part}"));
         let experts = net.experts(&name("expert"), fields.main(), self.experts, &self.expert_units);
         let gates = net.gates(&name("gate"), fields.main(), &vec![self.experts; heads]);
-        let names: Vec<String> = (1..=self.experts).map(|expert| expert.to_string()).collect();
-        let shown = match prefix {
-            "" => "gate".into(),
-            prefix => format!("gate of {} experts", prefix.trim_end_matches('.')),
-        };
-        inputs.show_gates(&shown, gates, &names);
+        // One expert has all of every gate.
+        if self.experts > 1 {
+            let names: Vec<String> = (1..=self.experts).map(|expert| expert.to_string()).collect();
+            let shown = match prefix {
+                "" => "gate".into(),
+                prefix => format!("gate of {} experts", prefix.trim_end_matches('.')),
+            };
+            inputs.show_gates(&shown, gates, &names);
+        }
         let every: Vec<(usize, usize)> = (0..self.experts).map(|expert| (0, expert)).collect();
         let mixed = net.mix(&name("mix"), gates, &[experts], vec![every; heads]);
         let logits = net.towers(&name("tower"), mixed, heads, &self.tower_units);

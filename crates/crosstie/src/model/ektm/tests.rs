@@ -74,8 +74,14 @@ fn logits_have_no_shared_set_beside_the_own_ones() {
 
 /// The same beside so many shared networks.
 fn with_shared(networks: usize) -> Ektm {
-    let shared =
-        SharedNetwork { networks, expert_units: vec![4], tower_units: vec![3], ..SharedNetwork::default() };
+    let shared = SharedNetwork {
+        networks,
+        experts: 2,
+        expert_units: vec![4],
+        tower_units: vec![3],
+        row_rate: 8.0,
+        ..SharedNetwork::default()
+    };
     Ektm { shared, ..of_logits() }
 }
 
@@ -152,14 +158,15 @@ fn nothing_passes_between_a_tasks_own_network_and_those_of_all() {
 
 #[test]
 fn settings_of_the_shared_networks_that_make_none_are_refused() {
-    let refused = |change: fn(&mut SharedNetwork)| {
+    let refused = |change: fn(&mut SharedNetwork), said: &str| {
         let mut model = with_shared(1);
         change(&mut model.shared);
-        model.check().unwrap_err().to_string()
+        let found = model.check().unwrap_err().to_string();
+        assert!(found.ends_with(said), "{found}");
     };
-    assert_eq!(refused(|shared| shared.row_rate = 0.0), "model.shared.row_rate must be above 0, found 0");
-    assert_eq!(refused(|shared| shared.networks = 0), "model.shared.networks must be at least 1");
-    assert_eq!(refused(|shared| shared.experts = 0), "model.shared.experts must be at least 1");
+    refused(|shared| shared.row_rate = 0.0, "model.shared.row_rate must be above 0, found 0");
+    refused(|shared| shared.networks = 0, "model.shared.networks must be at least 1");
+    refused(|shared| shared.experts = 0, "model.shared.experts must be at least 1");
 }
 
 /// What stands behind a stop-gradient has no finite difference.
