@@ -45,13 +45,13 @@ pub struct Network {
     pub shared: Option<Shared>,
 }
 
-/// A network that all tasks learn together, and whose logits are a share of the scores.
+/// A network that all tasks learn together, or several, whose logits are a share of the scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared {
     /// How much of a head's logit is its: a parameter of one number per head, 0 in training
     /// and set at the end.
     pub shares: ParameterId,
-    /// Its logits, rows × heads.
+    /// Its logits, rows × heads; of several the mean.
     pub logits: Node,
 }
 

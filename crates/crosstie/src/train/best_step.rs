@@ -3,7 +3,8 @@
 //! Tasks that learn something in common are: the network that is kept is that of one
 //! step. A task that learns nothing in common with others is best at a step of its own,
 //! and what it alone learns is kept as it was then. What a model lets all tasks learn
-//! together, beside what is their own, is kept as it was at its own best in the mean over tasks.
+//! together, beside what is their own, is kept as it was at its own best in the mean over tasks;
+//! of several networks whose logits are averaged, all as they were at the best of the average.
 
 use std::ops::Range;
 
@@ -197,8 +198,8 @@ mod tests {
         let tasks = |model: &str| families(model, |_| {}).into_iter().map(|family| family.tasks).collect::<Vec<_>>();
         let apart = vec![vec![0], vec![1], vec![2]];
         assert_eq!(tasks("single-task"), apart);
-        // And the network that all tasks learn together, which no task's own loss teaches.
-        assert_eq!(tasks("ektm"), [&apart[..], &[vec![]]].concat());
+        // And the two networks that all tasks learn together, which no task's own loss teaches.
+        assert_eq!(tasks("ektm"), [&apart[..], &[vec![], vec![]]].concat());
         for model in ["shared-bottom", "mmoe", "esmm", "ple", "stem", "aitm", "calibration"] {
             assert_eq!(tasks(model), [vec![0, 1, 2]], "{model}");
         }
@@ -207,7 +208,7 @@ mod tests {
         let path = families("single-task", |spec| spec.objective.space = Some(Space::Path));
         assert_eq!(path.len(), 1, "and where a label on the path is missing, so does one by paths");
         for norm in [crate::layer::Norm::Layer, crate::layer::Norm::Batch] {
-            assert_eq!(families("ektm", |spec| spec.network.norm = norm).len(), 4);
+            assert_eq!(families("ektm", |spec| spec.network.norm = norm).len(), 5);
         }
         let own = families("single-task", |_| {});
         assert_eq!(own.iter().map(|family| family.tables.clone()).collect::<Vec<_>>(), [[0, 1], [2, 3], [4, 5]]);
