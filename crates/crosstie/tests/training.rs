@@ -263,10 +263,11 @@ fn an_artifact_scores_as_the_model_did_and_any_damage_is_named() {
 
     let manifest = path.join("manifest.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(&manifest, text.replacen("\"format\": 5", "\"format\": 1", 1)).unwrap();
+    let (written, newer) = (artifact::FORMAT, artifact::FORMAT + 1);
+    fs::write(&manifest, text.replacen(&format!("\"format\": {written}"), "\"format\": 1", 1)).unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("checksum"), "{said}");
-    fs::write(&manifest, "{ \"format\": 6, \"crosstie\": \"9.9\" }").unwrap();
+    fs::write(&manifest, format!("{{ \"format\": {newer}, \"crosstie\": \"9.9\" }}")).unwrap();
     let said = artifact::load(&path).unwrap_err().to_string();
     assert!(said.contains("manifest.json") && said.contains("use a newer crosstie"), "{said}");
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();
