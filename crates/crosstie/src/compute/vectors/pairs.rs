@@ -34,8 +34,7 @@ pub fn supported() -> bool {
 }
 
 /// Sixteen pairs of a side, or sixteen numbers of the result.
-#[derive(Clone, Copy)]
-struct Pairs(Sixteen);
+type Pairs = Sixteen<true>;
 
 tiles!(
     Pairs,
@@ -197,7 +196,7 @@ unsafe fn some(from: *const f32, count: usize) -> __m512 {
     unsafe {
         match count {
             0 => _mm512_setzero_ps(),
-            count if count < Pairs::LANES => Sixteen::load_some(from, count).0,
+            count if count < Pairs::LANES => Pairs::load_some(from, count).0,
             _ => _mm512_loadu_ps(from),
         }
     }
@@ -218,94 +217,14 @@ fn bits(pairs: __m512bh) -> __m512i {
     unsafe { std::mem::transmute(pairs) }
 }
 
-/// Pairs that were carried as numbers.
+/// Sums with the products of sixteen pairs and sixteen others.
 ///
 /// # Safety
 /// The processor has the instructions.
 #[inline(always)]
-unsafe fn pairs(carried: Sixteen) -> __m512bh {
-    // SAFETY: both are 64 bytes of which any are allowed.
-    unsafe { std::mem::transmute(carried.0) }
-}
-
-impl Vector for Pairs {
-    const LANES: usize = Sixteen::LANES;
-    const ROWS: usize = Sixteen::ROWS;
-    const VECTORS: usize = Sixteen::VECTORS;
-
-    #[inline(always)]
-    unsafe fn add_product(self, a: Pairs, b: Pairs) -> Pairs {
-        // SAFETY: the caller's promise, as in all below.
-        unsafe { Pairs(Sixteen(_mm512_dpbf16_ps(self.0.0, pairs(a.0), pairs(b.0)))) }
-    }
-
-    #[inline(always)]
-    unsafe fn tile(tile: Tile) {
-        // SAFETY: see above.
-        unsafe { Pairs::tile_of_any_rows(tile) };
-    }
-
-    // All else moves 32 bits, whatever they mean.
-
-    #[inline(always)]
-    unsafe fn zero() -> Pairs {
-        // SAFETY: see above.
-        Pairs(unsafe { Sixteen::zero() })
-    }
-
-    #[inline(always)]
-    unsafe fn all(number: f32) -> Pairs {
-        // SAFETY: see above.
-        Pairs(unsafe { Sixteen::all(number) })
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Pairs {
-        // SAFETY: see above.
-        Pairs(unsafe { Sixteen::load(from) })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, into: *mut f32) {
-        // SAFETY: see above.
-        unsafe { self.0.store(into) };
-    }
-
-    #[inline(always)]
-    unsafe fn load_some(from: *const f32, count: usize) -> Pairs {
-        // SAFETY: see above.
-        Pairs(unsafe { Sixteen::load_some(from, count) })
-    }
-
-    #[inline(always)]
-    unsafe fn store_some(self, into: *mut f32, count: usize) {
-        // SAFETY: see above.
-        unsafe { self.0.store_some(into, count) };
-    }
-
-    #[inline(always)]
-    unsafe fn interleave(self, other: Pairs) -> [Pairs; 2] {
-        // SAFETY: see above.
-        let [first, second] = unsafe { self.0.interleave(other.0) };
-        [Pairs(first), Pairs(second)]
-    }
-
-    #[inline(always)]
-    unsafe fn columns(from: *const f32, by: usize) -> [Pairs; 4] {
-        // SAFETY: see above.
-        let [first, second, third, fourth] = unsafe { Sixteen::columns(from, by) };
-        [Pairs(first), Pairs(second), Pairs(third), Pairs(fourth)]
-    }
-
-    #[inline(always)]
-    unsafe fn fetch(from: *const f32) {
-        // SAFETY: see above.
-        unsafe { Sixteen::fetch(from) };
-    }
-
-    #[inline(always)]
-    unsafe fn fetch_to_write(from: *const f32) {
-        // SAFETY: see above.
-        unsafe { Sixteen::fetch_to_write(from) };
+pub unsafe fn add_products(sums: __m512, a: __m512, b: __m512) -> __m512 {
+    // SAFETY: see above; what is carried as numbers is 64 bytes of which any are allowed.
+    unsafe {
+        _mm512_dpbf16_ps(sums, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b))
     }
 }

@@ -203,7 +203,7 @@ macro_rules! tiles {
             /// # Safety
             /// See `Vector::tile`.
             $(#[$attribute])?
-            unsafe fn tile_of_any_rows(tile: Tile) {
+            pub(super) unsafe fn tile_of_any_rows(tile: Tile) {
                 // SAFETY: see above.
                 unsafe {
                     match tile.rows {

@@ -7,41 +7,43 @@
 
 use std::arch::x86_64::*;
 
+use super::pairs;
 use super::tile::{self, Tile, kernel, tiles};
 use super::vector::Vector;
 
-/// Sixteen numbers. Of 32 registers a tile takes 28.
+/// Sixteen numbers, or of a left or right side sixteen pairs of them (pairs.rs): all but a product
+/// moves 32 bits, whatever they mean. Of 32 registers a tile takes 28.
 #[derive(Clone, Copy)]
-pub struct Sixteen(pub __m512);
+pub struct Sixteen<const PAIRS: bool>(pub __m512);
 
 /// Eight numbers. Of 16 registers a tile takes 12.
 #[derive(Clone, Copy)]
 struct Eight(__m256);
 
-kernel!(AVX512, Sixteen, "AVX-512", [target_feature(enable = "avx512f")]);
-tiles!(Sixteen, [target_feature(enable = "avx512f")], [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2]);
+kernel!(AVX512, Sixteen<false>, "AVX-512", [target_feature(enable = "avx512f")]);
+tiles!(Sixteen<false>, [target_feature(enable = "avx512f")], [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2]);
 kernel!(AVX2, Eight, "AVX2", [target_feature(enable = "avx2,fma")]);
 tiles!(Eight, [target_feature(enable = "avx2,fma")], [1 2 3 4 5 6], [1 2]);
 
-impl Vector for Sixteen {
+impl<const PAIRS: bool> Vector for Sixteen<PAIRS> {
     const LANES: usize = 16;
     const ROWS: usize = 14;
     const VECTORS: usize = 2;
 
     #[inline(always)]
-    unsafe fn zero() -> Sixteen {
+    unsafe fn zero() -> Self {
         // SAFETY: the caller's promise, as in all below.
         Sixteen(unsafe { _mm512_setzero_ps() })
     }
 
     #[inline(always)]
-    unsafe fn all(number: f32) -> Sixteen {
+    unsafe fn all(number: f32) -> Self {
         // SAFETY: see above.
         Sixteen(unsafe { _mm512_set1_ps(number) })
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Sixteen {
+    unsafe fn load(from: *const f32) -> Self {
         // SAFETY: see above.
         Sixteen(unsafe { _mm512_loadu_ps(from) })
     }
@@ -53,7 +55,7 @@ impl Vector for Sixteen {
     }
 
     #[inline(always)]
-    unsafe fn load_some(from: *const f32, count: usize) -> Sixteen {
+    unsafe fn load_some(from: *const f32, count: usize) -> Self {
         // SAFETY: see above.
         Sixteen(unsafe { _mm512_maskz_loadu_ps(first(count), from) })
     }
@@ -65,13 +67,18 @@ impl Vector for Sixteen {
     }
 
     #[inline(always)]
-    unsafe fn add_product(self, a: Sixteen, b: Sixteen) -> Sixteen {
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: see above.
-        Sixteen(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+        Sixteen(unsafe {
+            match PAIRS {
+                true => pairs::add_products(self.0, a.0, b.0),
+                false => _mm512_fmadd_ps(a.0, b.0, self.0),
+            }
+        })
     }
 
     #[inline(always)]
-    unsafe fn interleave(self, other: Sixteen) -> [Sixteen; 2] {
+    unsafe fn interleave(self, other: Self) -> [Self; 2] {
         // SAFETY: see above.
         unsafe {
             let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -82,7 +89,7 @@ impl Vector for Sixteen {
     }
 
     #[inline(always)]
-    unsafe fn columns(from: *const f32, by: usize) -> [Sixteen; 4] {
+    unsafe fn columns(from: *const f32, by: usize) -> [Self; 4] {
         // SAFETY: see above.
         unsafe {
             // Every fourth row, of which a quarter of the register holds four numbers.
@@ -106,7 +113,7 @@ impl Vector for Sixteen {
     }
 
     #[inline(always)]
-    unsafe fn nearest_bfloat16(self) -> Sixteen {
+    unsafe fn nearest_bfloat16(self) -> Self {
         // SAFETY: see above. What `vectors::nearest_bfloat16` does to one.
         unsafe {
             let bits = _mm512_castps_si512(self.0);
@@ -132,7 +139,12 @@ impl Vector for Sixteen {
     #[inline(always)]
     unsafe fn tile(tile: Tile) {
         // SAFETY: see above.
-        unsafe { Sixteen::tile_of_any_rows(tile) };
+        unsafe {
+            match PAIRS {
+                true => Sixteen::<true>::tile_of_any_rows(tile),
+                false => Sixteen::<false>::tile_of_any_rows(tile),
+            }
+        }
     }
 }
 
