@@ -921,6 +921,12 @@ def ektm_settings(bottom, units, router={}, transmitter={}, enhanced={}, **furth
     }
 
 
+def ektm_of_shared(networks):
+    """The same of logits, beside so many networks that all tasks learn together."""
+    shared = {"enabled": True, "networks": networks, "experts": 2, "expert_units": [3], "tower_units": [2]}
+    return ektm_settings([2], [2], enhanced={"loss": "plain", "gain": 1.5}, transfer="logits", tables="own", shared=shared)
+
+
 def via(model, objective, settings):
     """The ways that a model's paper, or the objective, asks for."""
     entire_space = model in ("esm2", "aem2tl") and settings.get("entire_space", True)
@@ -1063,14 +1069,7 @@ CASES = {
     "ektm-shared": (
         "ektm",
         ("tanh", "none"),
-        ektm_settings(
-            [2],
-            [2],
-            enhanced={"loss": "plain", "gain": 1.5},
-            transfer="logits",
-            tables="own",
-            shared={"enabled": True, "networks": 2, "experts": 2, "expert_units": [3], "tower_units": [2]},
-        ),
+        ektm_of_shared(2),
         ["parent", "product", "mixed"],
     ),
     "ektm-average": (
@@ -1212,14 +1211,7 @@ FOREST_CASES = {
     "ektm-shared-forest": (
         "ektm",
         ("tanh", "none"),
-        ektm_settings(
-            [2],
-            [2],
-            enhanced={"loss": "plain", "gain": 1.5},
-            transfer="logits",
-            tables="own",
-            shared={"enabled": True, "networks": 1, "experts": 2, "expert_units": [3], "tower_units": [2]},
-        ),
+        ektm_of_shared(1),
         ["product"],
     ),
     "esm2-forest": ("esm2", ("tanh", "none"), {"units": [3]}, ["product", "parent"]),
