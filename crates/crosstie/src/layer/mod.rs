@@ -533,12 +533,12 @@ pub fn check_rank(key: &str, rank: usize) -> Result<()> {
     check_size(key, rank, 0..=WIDEST)
 }
 
-/// Refuses a number of experts that makes no sense.
+/// Refuses a number of experts, or of networks, that makes no sense.
 ///
 /// # Errors
 /// [`Error::Config`] naming the key.
-pub fn check_experts(key: &str, experts: usize, least: usize) -> Result<()> {
-    check_size(key, experts, least..=MOST)
+pub fn check_count(key: &str, count: usize, least: usize) -> Result<()> {
+    check_size(key, count, least..=MOST)
 }
 
 fn check_size(key: &str, found: usize, allowed: RangeInclusive<usize>) -> Result<()> {
@@ -569,13 +569,13 @@ mod tests {
             "config: model.width must be at most 16777216, found 1000000000000"
         );
         assert_eq!(
-            said(check_experts("model.experts", slip, 1)),
+            said(check_count("model.experts", slip, 1)),
             "config: model.experts must be at most 65536, found 1000000000000"
         );
-        assert_eq!(said(check_experts("model.experts", 0, 1)), "config: model.experts must be at least 1");
+        assert_eq!(said(check_count("model.experts", 0, 1)), "config: model.experts must be at least 1");
         let levels = |levels: &[Vec<usize>]| said(check_levels("model.levels", levels));
         assert_eq!(levels(&[]), "config: model.levels needs at least one level, for example [[128], [64]]");
         assert_eq!(levels(&[vec![4], vec![2, 0]]), "config: model.levels has a layer of width 0: [2, 0]");
-        assert!(check_units("model.units", &[WIDEST], false).is_ok() && check_experts("model.experts", 0, 0).is_ok());
+        assert!(check_units("model.units", &[WIDEST], false).is_ok() && check_count("model.experts", 0, 0).is_ok());
     }
 }

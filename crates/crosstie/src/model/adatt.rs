@@ -38,7 +38,7 @@ use super::inputs::Inputs;
 use crate::compute::op::Broadcast;
 use crate::compute::{Init, Node};
 use crate::error::Result;
-use crate::layer::{Experts, Net, check_experts, check_levels, check_units};
+use crate::layer::{Experts, Net, check_count, check_levels, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "adatt",
@@ -67,7 +67,7 @@ impl Default for Adatt {
 
 impl Model for Adatt {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
-        check_experts("model.task_experts", self.task_experts, 1)?;
+        check_count("model.task_experts", self.task_experts, 1)?;
         check_levels("model.levels", &self.levels)?;
         check_units("model.tower_units", &self.tower_units, true)?;
         let (heads, own) = (inputs.heads().len(), self.task_experts);

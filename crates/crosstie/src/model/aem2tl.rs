@@ -68,7 +68,7 @@ use super::esm2;
 use super::inputs::{Inputs, own_and_shared};
 use crate::compute::Node;
 use crate::error::{Error, Result};
-use crate::layer::{Gating, Net, ScenarioWeights, check_experts, check_rank, check_units, check_width};
+use crate::layer::{Gating, Net, ScenarioWeights, check_count, check_rank, check_units, check_width};
 use crate::objective::Space;
 use crate::schema::Schema;
 
@@ -178,12 +178,12 @@ impl Aem2tl {
             ("task_experts", self.task_experts),
             ("task_shared_experts", self.task_shared_experts),
         ] {
-            check_experts(&format!("model.{key}"), experts, 0)?;
+            check_count(&format!("model.{key}"), experts, 0)?;
         }
         let (of_scenarios, of_tasks) =
             (self.shared_experts + self.scenario_experts, self.task_experts + self.task_shared_experts);
-        check_experts("model.shared_experts or model.scenario_experts", of_scenarios, 1)?;
-        check_experts("model.task_experts or model.task_shared_experts", of_tasks, 1)?;
+        check_count("model.shared_experts or model.scenario_experts", of_scenarios, 1)?;
+        check_count("model.task_experts or model.task_shared_experts", of_tasks, 1)?;
         check_rank("model.scenario_rank", self.scenario_rank)?;
         check_width("model.gate_units", self.gate_units)?;
         check_width("model.scenario_width", self.scenario_width)

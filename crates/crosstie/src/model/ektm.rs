@@ -111,7 +111,7 @@ use super::single_task;
 use crate::compute::op::{Broadcast, Cosine};
 use crate::compute::{Init, Node};
 use crate::error::{Error, Result};
-use crate::layer::{Experts, Net, check_experts, check_units};
+use crate::layer::{Experts, Net, check_count, check_units};
 use crate::objective::Head;
 
 pub(super) const ABOUT: About = About {
@@ -505,7 +505,7 @@ impl Ektm {
 
 impl SharedNetwork {
     fn check(&self) -> Result<()> {
-        check_experts("model.shared.networks", self.networks, 1)?;
+        check_count("model.shared.networks", self.networks, 1)?;
         self.network().check("model.shared")?;
         let rate = self.row_rate;
         if !(rate.is_finite() && rate > 0.0) {
@@ -535,10 +535,7 @@ impl SharedNetwork {
             inputs.add_balanced_losses(&name, losses);
             terms.push((1.0 / self.networks as f32, logits));
         }
-        match terms[..] {
-            [(_, alone)] => alone,
-            _ => net.sum("shared", &terms),
-        }
+        net.sum("shared", &terms)
     }
 }
 

@@ -21,7 +21,7 @@ use super::declare::{About, Declared, Model, Needs};
 use super::inputs::{Fields, Inputs};
 use crate::compute::Node;
 use crate::error::Result;
-use crate::layer::{Net, check_experts, check_units};
+use crate::layer::{Net, check_count, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "mmoe",
@@ -59,7 +59,7 @@ impl Model for Mmoe {
 impl Mmoe {
     /// Refuses settings that make no sense, which stand in the section `section`.
     pub(super) fn check(&self, section: &str) -> Result<()> {
-        check_experts(&format!("{section}.experts"), self.experts, 1)?;
+        check_count(&format!("{section}.experts"), self.experts, 1)?;
         check_units(&format!("{section}.expert_units"), &self.expert_units, false)?;
         check_units(&format!("{section}.tower_units"), &self.tower_units, true)
     }

@@ -28,7 +28,7 @@ use super::declare::{About, Declared, Model, Needs};
 use super::inputs::{Inputs, own_and_shared};
 use crate::compute::Node;
 use crate::error::Result;
-use crate::layer::{Experts, Net, check_experts, check_levels, check_units};
+use crate::layer::{Experts, Net, check_count, check_levels, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "ple",
@@ -59,8 +59,8 @@ impl Default for Ple {
 
 impl Model for Ple {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
-        check_experts("model.task_experts", self.task_experts, 1)?;
-        check_experts("model.shared_experts", self.shared_experts, 1)?;
+        check_count("model.task_experts", self.task_experts, 1)?;
+        check_count("model.shared_experts", self.shared_experts, 1)?;
         check_levels("model.levels", &self.levels)?;
         check_units("model.tower_units", &self.tower_units, true)?;
         let (heads, own, shared) = (inputs.heads().len(), self.task_experts, self.shared_experts);

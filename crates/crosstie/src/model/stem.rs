@@ -45,7 +45,7 @@ use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::error::Result;
-use crate::layer::{Experts, Net, check_experts, check_levels, check_units};
+use crate::layer::{Experts, Net, check_count, check_levels, check_units};
 
 pub(super) const ABOUT: About = About {
     name: "stem",
@@ -88,8 +88,8 @@ impl Default for Stem {
 
 impl Model for Stem {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
-        check_experts("model.task_experts", self.task_experts, 1)?;
-        check_experts("model.shared_experts", self.shared_experts, 1)?;
+        check_count("model.task_experts", self.task_experts, 1)?;
+        check_count("model.shared_experts", self.shared_experts, 1)?;
         check_levels("model.levels", &self.levels)?;
         check_units("model.gate_units", &self.gate_units, true)?;
         check_units("model.tower_units", &self.tower_units, true)?;
