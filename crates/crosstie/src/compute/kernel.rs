@@ -18,11 +18,13 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Work(work))
 }
 
+/// Numbers that are worked on at a time.
+const LANES: usize = 16;
+
 /// Σ a·b with sixteen running sums, so that the order of additions does not
 /// depend on the processor.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
     let mut sums = [0f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
@@ -57,6 +59,13 @@ pub fn add(y: &mut [f32], x: &[f32]) {
     }
 }
 
+/// Whether there is nothing but zeros, looked at some numbers at a time.
+#[inline(always)]
+pub fn is_zero(x: &[f32]) -> bool {
+    // All bits but the sign's.
+    x.chunks(LANES).all(|x| x.iter().fold(0, |bits, x| bits | x.to_bits() << 1) == 0)
+}
+
 /// 1 / (1 + e^-x).
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
@@ -88,6 +97,19 @@ mod tests {
             let expected: usize = (0..length).sum();
             assert_eq!(dot(&ones, &count), expected as f32);
         }
+    }
+
+    #[test]
+    fn one_number_that_is_not_zero_is_found_wherever_it_stands() {
+        for length in [1, 15, 16, 17, 40] {
+            assert!(is_zero(&vec![-0.0; length]));
+            for place in 0..length {
+                let mut numbers = vec![0.0; length];
+                numbers[place] = f32::MIN_POSITIVE / 2.0;
+                assert!(!is_zero(&numbers), "{place} of {length}");
+            }
+        }
+        assert!(is_zero(&[]) && !is_zero(&[f32::NAN]));
     }
 
     #[test]

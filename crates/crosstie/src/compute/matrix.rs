@@ -22,6 +22,12 @@ impl<'a> Matrix<'a> {
         Matrix { data, rows, columns, rows_by: stride, columns_by: 1 }
     }
 
+    /// One row, of a view whose rows stand in one piece.
+    pub(super) fn row(self, row: usize) -> &'a [f32] {
+        assert!(row < self.rows && self.columns_by == 1, "row {row} of {}", self.rows);
+        &self.data[row * self.rows_by..][..self.columns]
+    }
+
     /// The rows `from..from + count`.
     pub(super) fn rows(self, from: usize, count: usize) -> Matrix<'a> {
         assert!(from + count <= self.rows, "rows {from}..{} of {}", from + count, self.rows);
@@ -33,6 +39,13 @@ impl<'a> Matrix<'a> {
         self.transposed().rows(from, count).transposed()
     }
 
+    /// Copies some rows.
+    pub(super) fn rows_of(self, rows: &[usize]) -> Rows {
+        let mut numbers = Vec::with_capacity(rows.len() * self.columns);
+        rows.iter().for_each(|row| numbers.extend_from_slice(self.row(*row)));
+        Rows { numbers, rows: rows.len(), columns: self.columns }
+    }
+
     /// The same elements, rows and columns exchanged.
     pub fn transposed(self) -> Matrix<'a> {
         Matrix {
@@ -42,6 +55,23 @@ impl<'a> Matrix<'a> {
             rows_by: self.columns_by,
             columns_by: self.rows_by,
         }
+    }
+}
+
+/// Some rows of a matrix, copied to stand one after the other.
+pub(super) struct Rows {
+    numbers: Vec<f32>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Rows {
+    pub fn as_matrix(&self) -> Matrix<'_> {
+        Matrix::new(&self.numbers, self.rows, self.columns, self.columns)
+    }
+
+    pub fn as_mut(&mut self) -> MatrixMut<'_> {
+        MatrixMut::new(&mut self.numbers, self.rows, self.columns, self.columns)
     }
 }
 
@@ -89,6 +119,13 @@ impl<'a> MatrixMut<'a> {
     /// Number of columns.
     pub(super) fn width(&self) -> usize {
         self.columns
+    }
+
+    /// Copies some rows.
+    pub(super) fn rows_of(&mut self, rows: &[usize]) -> Rows {
+        let mut numbers = Vec::with_capacity(rows.len() * self.columns);
+        rows.iter().for_each(|row| numbers.extend_from_slice(self.row(*row)));
+        Rows { numbers, rows: rows.len(), columns: self.columns }
     }
 
     /// Sets every element to zero.

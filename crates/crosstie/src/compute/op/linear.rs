@@ -55,6 +55,12 @@ impl Linear {
             .filter(|(_, rows)| !rows.is_empty())
     }
 
+    /// What one of the parallel maps has put out in some rows, or its gradient.
+    fn part<'a>(&self, outputs: &'a [f32], rows: &Range<usize>, group: usize) -> Matrix<'a> {
+        let width = self.groups * self.outputs;
+        Matrix::new(&outputs[rows.start * width + group * self.outputs..], rows.len(), self.outputs, width)
+    }
+
     /// `f(x W + b)` with `x W` as the sum of two products, of the lead's columns
     /// and of those behind it. The first is computed once for rows of one lead.
     /// The sum is made in this order also where every row has a lead of its own:
@@ -103,6 +109,48 @@ impl Linear {
             None => self.activation.apply(output),
         }
     }
+}
+
+/// The rows of a gradient that are not zero throughout, if they are few. Where a task's loss
+/// counts for few rows, what it alone learns from gets zeros from all others.
+fn few_rows(gradient: Matrix<'_>) -> Option<Vec<usize>> {
+    let most = gradient.rows / 2;
+    let mut few = Vec::new();
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in 0..gradient.rows {
+                if kernel::is_zero(gradient.row(row)) {
+                    continue;
+                }
+                if few.len() == most {
+                    return None;
+                }
+                few.push(row);
+            }
+            Some(few)
+        },
+    )
+}
+
+/// [`product`] where all rows of `a` but `few` are zero.
+fn product_of_few(
+    products: Products,
+    c: &mut MatrixMut<'_>,
+    accumulate: bool,
+    a: Matrix<'_>,
+    b: Right<'_>,
+    few: &[usize],
+) {
+    let mut sums = c.rows_of(few);
+    if !accumulate {
+        c.clear();
+    }
+    if few.is_empty() {
+        return;
+    }
+    product(products, &mut sums.as_mut(), accumulate, a.rows_of(few).as_matrix(), b);
+    few.iter().enumerate().for_each(|(place, row)| c.row(*row).copy_from_slice(sums.as_matrix().row(place)));
 }
 
 /// Rows cut so that what a product has written is still near when it is read again.
@@ -191,14 +239,21 @@ impl Op for Linear {
             return self.activation.derive(pass.gradient, &output[..pass.rows * width]);
         };
         let accumulate = into.accumulate;
-        for (route, rows) in routes.flat_map(|(route, rows)| parts(rows, products).map(move |rows| (route, rows))) {
-            let numbers = rows.start * width..rows.end * width;
-            self.activation.derive(&mut gradient[numbers.clone()], &output[numbers]);
-            for group in 0..self.groups {
-                let from = &gradient[rows.start * width + group * self.outputs..];
-                let from = Matrix::new(from, rows.len(), self.outputs, width);
+        for (route, rows) in routes {
+            let few: Vec<_> = (0..self.groups).map(|group| few_rows(self.part(gradient, &rows, group))).collect();
+            for rows in parts(rows.clone(), products) {
+                let numbers = rows.start * width..rows.end * width;
+                self.activation.derive(&mut gradient[numbers.clone()], &output[numbers]);
+                for group in (0..self.groups).filter(|group| few[*group].is_none()) {
+                    let mut into = into.matrix(rows.clone(), group * self.inputs, self.inputs);
+                    let from = self.part(gradient, &rows, group);
+                    product(products, &mut into, accumulate, from, weight(route * self.groups + group));
+                }
+            }
+            for (group, few) in few.iter().enumerate().filter_map(|(group, few)| Some((group, few.as_ref()?))) {
                 let mut into = into.matrix(rows.clone(), group * self.inputs, self.inputs);
-                product(products, &mut into, accumulate, from, weight(route * self.groups + group));
+                let from = self.part(gradient, &rows, group);
+                product_of_few(products, &mut into, accumulate, from, weight(route * self.groups + group), few);
             }
         }
     }
@@ -242,9 +297,17 @@ impl Op for Linear {
                     || rows.for_each(|row| kernel::add(bias, gradient.row(row))),
                 );
             } else {
-                let input = chunk.input(0).matrix(rows.clone(), group * self.inputs, self.inputs).transposed();
+                let input = chunk.input(0).matrix(rows.clone(), group * self.inputs, self.inputs);
                 let gradient = gradient.matrix(rows, group * self.outputs + job.column, job.tile.width());
-                product(chunks.products(), &mut job.tile, started, input, gradient);
+                match few_rows(gradient) {
+                    None => product(chunks.products(), &mut job.tile, started, input.transposed(), gradient),
+                    Some(few) if few.is_empty() => continue,
+                    Some(few) => {
+                        let (input, gradient) = (input.rows_of(&few), gradient.rows_of(&few));
+                        let (input, gradient) = (input.as_matrix().transposed(), gradient.as_matrix());
+                        product(chunks.products(), &mut job.tile, started, input, gradient);
+                    }
+                }
             }
             started = true;
         }
@@ -258,7 +321,8 @@ impl Op for Linear {
 mod tests {
     use super::*;
     use crate::compute::check::check_op;
-    use crate::compute::{Graph, Init, Node};
+    use crate::compute::op::Multiply;
+    use crate::compute::{Graph, Init, Mode, Node};
 
     fn linear(graph: &mut Graph, input: Node, linear: Linear) -> Node {
         let routes = if linear.routed { graph.scenarios() } else { 1 };
@@ -293,6 +357,78 @@ mod tests {
             let wide = linear(graph, inputs[0], layer);
             wide.columns(near - 2, 5)
         });
+    }
+
+    /// A layer whose outputs count in some rows only, and then the same of these rows alone.
+    #[test]
+    fn rows_that_teach_nothing_change_no_bit() {
+        let (inputs, rows) = (6, 40);
+        for (groups, routed) in [(1, false), (2, false), (1, true), (2, true)] {
+            let mut graph = Graph::new(2);
+            let input = graph.source("input", groups * inputs, true);
+            let counts = graph.source("counts", groups, false);
+            let layer = Linear { groups, inputs, outputs: 20, activation: Activation::Tanh, bias: true, routed };
+            let output = linear(&mut graph, input, layer.clone());
+            // What is behind it adds to the gradient of the input, too.
+            let layer = Linear { groups: 1, inputs: groups * inputs, outputs: 1, bias: false, routed: false, ..layer };
+            let weight = graph.parameter("beside", &[layer.inputs, 1], Init::He { inputs });
+            let beside = graph.push("beside", layer, &[input], &[weight], 1);
+            for group in 0..groups {
+                let counted =
+                    graph.push("counted", Multiply, &[output.part(group, groups), counts.part(group, groups)], &[], 20);
+                graph.loss(&format!("loss {group}"), counted.columns(3, 1));
+                graph.loss(&format!("other loss {group}"), counted.columns(11, 1));
+            }
+            let counted = graph.push("counted", Multiply, &[beside, counts.part(0, groups)], &[], 1);
+            graph.loss("beside", counted);
+            let program = graph.compile().unwrap();
+            let parameters = program.initial(1).unwrap();
+            // Of a second group no row counts.
+            let counting = |some: &[usize]| {
+                let mut workspace = program.workspace(rows, true);
+                let fill = |source: usize, range: Range<usize>, into: &mut [f32]| {
+                    let width = into.len() / range.len();
+                    for (row, cells) in some[range].iter().zip(into.chunks_exact_mut(width)) {
+                        for (column, cell) in cells.iter_mut().enumerate() {
+                            *cell = match source {
+                                0 => ((row * 31 + column) as f32).sin(),
+                                _ => f32::from(u8::from([3, 17, 18, 35].contains(row) && column == 0)),
+                            };
+                        }
+                    }
+                };
+                let border = some.partition_point(|row| *row < 18);
+                let segments = [0..border, border..some.len()];
+                let (seeds, mode) = (vec![1.0; 2 * groups + 1], Mode::Train { seed: 1, step: 1 });
+                program.train(&mut workspace, &parameters, some.len(), &segments, &seeds, mode, &fill);
+                let mut learned = vec![0.0; program.length()];
+                program.parameter_gradients(&workspace, &parameters, &mut learned);
+                let of_rows: Vec<f32> =
+                    workspace.source_gradients(&program, input).flat_map(|(_, part)| part.to_vec()).collect();
+                let of_rows: Vec<Vec<f32>> = of_rows.chunks_exact(groups * inputs).map(<[f32]>::to_vec).collect();
+                (learned, of_rows)
+            };
+            let all: Vec<usize> = (0..rows).collect();
+            let some = [3, 17, 18, 35];
+            let ((learned, of_rows), (expected, of_some)) = (counting(&all), counting(&some));
+            assert_eq!(learned, expected, "{groups} groups, routed {routed}");
+            assert!(learned.iter().any(|gradient| *gradient != 0.0));
+            for (row, found) in of_rows.iter().enumerate() {
+                match some.iter().position(|some| *some == row) {
+                    Some(place) => assert_eq!(*found, of_some[place], "row {row}, {groups} groups, routed {routed}"),
+                    None => assert_eq!(*found, vec![0.0; groups * inputs], "row {row}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_rows_are_at_most_half() {
+        let of = |numbers: &[f32]| few_rows(Matrix::new(numbers, numbers.len() / 2, 2, 2));
+        assert_eq!(of(&[0.0, 0.0, 0.0, 1.0, -0.0, 0.0, f32::NAN, 0.0]), Some(vec![1, 3]));
+        assert_eq!(of(&[0.0, 2.0, 0.0, 1.0, -0.0, 0.0]), None);
+        assert_eq!(of(&[0.0, -0.0]), Some(vec![]));
+        assert_eq!(of(&[1.0, 0.0]), None);
     }
 
     #[test]
