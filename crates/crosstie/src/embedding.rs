@@ -1,5 +1,6 @@
 //! Embedding tables: looked up row by row, with gradients only where seen.
 
+use std::mem::take;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -159,13 +160,13 @@ pub struct RowGradients {
     /// `rows × width`.
     pub gradients: Vec<f32>,
     /// Room for the next [`Tables::gather`].
-    places: [Vec<Place>; 2],
+    seen: Seen,
 }
 
 impl RowGradients {
     /// The gradients of some rows.
     pub fn new(rows: Vec<u32>, gradients: Vec<f32>) -> RowGradients {
-        RowGradients { rows, gradients, places: Default::default() }
+        RowGradients { rows, gradients, seen: Seen::default() }
     }
 }
 
@@ -276,60 +277,85 @@ impl Tables {
     /// be shorter). What `into` held is overwritten, its memory used again.
     pub fn gather(&self, batch: &Batch, inputs: &[Vec<&[f32]>], into: &mut Vec<RowGradients>) {
         into.resize_with(self.tables.len(), RowGradients::default);
+        // A batch looks at the same rows in all sets.
+        let mut seen: Vec<Seen> = into.iter_mut().take(self.per_set).map(|into| take(&mut into.seen)).collect();
+        let finding = seen.par_iter_mut().enumerate().with_max_len(1);
+        finding.for_each(|(table, seen)| self.find_seen(table, batch, seen));
         into.par_iter_mut().enumerate().with_max_len(1).for_each(|(job, into)| {
-            self.gather_table(job % self.per_set, &self.tables[job], batch, &inputs[job / self.per_set], into);
+            self.sum_gradients(self.tables[job].width, &seen[job % self.per_set], &inputs[job / self.per_set], into);
         });
+        into.iter_mut().zip(seen).for_each(|(into, seen)| into.seen = seen);
     }
 
-    fn gather_table(
-        &self,
-        index: usize,
-        table: &Table,
-        batch: &Batch,
-        input: &[&[f32]],
-        RowGradients { rows, gradients, places: [places, sorted] }: &mut RowGradients,
-    ) {
+    /// Finds where a batch looks at a table, and which of its rows that are.
+    fn find_seen(&self, table: usize, batch: &Batch, Seen { places, rows, by_id: [by_id, room] }: &mut Seen) {
         places.clear();
+        by_id.clear();
         for part in &self.columns.parts {
             let From::Table { index: ids, table: wanted, pooling } = part.from else { continue };
-            if wanted != index {
+            if wanted != table {
                 continue;
             }
             for row in 0..batch.rows {
                 let ids = batch.ids[ids].row(row);
                 let share = pooling.share(ids.len());
                 let (row, column) = (row as u32, part.columns.start as u32);
-                places.extend(ids.iter().map(|id| Place { id: *id, row, column, share }));
+                for id in ids {
+                    by_id.push((*id, places.len() as u32));
+                    places.push(Place { seen: 0, row, column, share });
+                }
             }
         }
-        // Brings the places of one row of the table together and keeps them in
-        // order, whatever thread does it.
-        sort_by_id(places, sorted);
-        let of_row = places.chunk_by(|a, b| a.id == b.id);
+        sort_by_id(by_id, room);
         rows.clear();
-        rows.extend(of_row.clone().map(|places| places[0].id));
+        for (id, place) in by_id {
+            if rows.last() != Some(id) {
+                rows.push(*id);
+            }
+            places[*place as usize].seen = rows.len() as u32 - 1;
+        }
+    }
+
+    /// Place by place, so that the input's rows are read in their order.
+    fn sum_gradients(
+        &self,
+        width: usize,
+        seen: &Seen,
+        input: &[&[f32]],
+        RowGradients { rows, gradients, .. }: &mut RowGradients,
+    ) {
+        rows.clone_from(&seen.rows);
         gradients.clear();
-        gradients.resize(rows.len() * table.width, 0.0);
+        gradients.resize(rows.len() * width, 0.0);
         vectorised(
             #[inline(always)]
             || {
-                for (places, into) in of_row.zip(gradients.chunks_exact_mut(table.width)) {
-                    for Place { row, column, share, .. } in places {
-                        let (row, column) = (*row as usize, *column as usize);
-                        let gradient = &input[row / CHUNK][row % CHUNK * self.columns.width + column..];
-                        kernel::add_scaled(into, *share, &gradient[..table.width]);
-                    }
+                for Place { seen, row, column, share } in &seen.places {
+                    let (row, column) = (*row as usize, *column as usize);
+                    let gradient = &input[row / CHUNK][row % CHUNK * self.columns.width + column..][..width];
+                    kernel::add_scaled(&mut gradients[*seen as usize * width..][..width], *share, gradient);
                 }
             },
         );
     }
 }
 
+/// Where a batch looks at one table.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// In the order of fields and rows.
+    places: Vec<Place>,
+    /// The rows of the table, ascending.
+    rows: Vec<u32>,
+    /// Room to sort by id.
+    by_id: [Vec<(u32, u32)>; 2],
+}
+
 /// Where a batch looks at a row of a table.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
-    /// The row of the table.
-    id: u32,
+    /// Which of the rows seen.
+    seen: u32,
     /// The row of the batch.
     row: u32,
     /// The first column of the input.
@@ -338,27 +364,27 @@ struct Place {
     share: f32,
 }
 
-/// Sorts by id and keeps the order of equal ids: digit by digit, which for the
-/// few thousand places of a batch is several times faster than comparing.
-/// `sorted` is room.
-fn sort_by_id(places: &mut Vec<Place>, sorted: &mut Vec<Place>) {
+/// Sorts pairs of an id and something by id, and keeps the order of equal ids: digit by
+/// digit, which for the few thousand places of a batch is several times faster than
+/// comparing. `sorted` is room.
+fn sort_by_id(pairs: &mut Vec<(u32, u32)>, sorted: &mut Vec<(u32, u32)>) {
     const DIGIT: u32 = 11;
-    let bits = u32::BITS - places.iter().map(|place| place.id).max().unwrap_or(0).leading_zeros();
-    sorted.resize(places.len(), Place::default());
+    let bits = u32::BITS - pairs.iter().map(|(id, _)| *id).max().unwrap_or(0).leading_zeros();
+    sorted.resize(pairs.len(), (0, 0));
     for shift in (0..bits).step_by(DIGIT as usize) {
-        let digit = |place: &Place| (place.id >> shift & ((1 << DIGIT) - 1)) as usize;
+        let digit = |(id, _): &(u32, u32)| (id >> shift & ((1 << DIGIT) - 1)) as usize;
         let mut next = [0u32; 1 << DIGIT];
-        places.iter().for_each(|place| next[digit(place)] += 1);
+        pairs.iter().for_each(|pair| next[digit(pair)] += 1);
         let mut at = 0;
         for next in &mut next {
             at += std::mem::replace(next, at);
         }
-        for place in places.iter() {
-            let next = &mut next[digit(place)];
-            sorted[*next as usize] = *place;
+        for pair in pairs.iter() {
+            let next = &mut next[digit(pair)];
+            sorted[*next as usize] = *pair;
             *next += 1;
         }
-        std::mem::swap(places, sorted);
+        std::mem::swap(pairs, sorted);
     }
 }
 
@@ -470,16 +496,31 @@ mod tests {
     }
 
     #[test]
+    fn every_set_of_tables_gets_the_gradients_of_its_own_input() {
+        let tables = Tables::new(&layout(), 2, 1, 0.1).unwrap();
+        let alone = Tables::new(&layout(), 1, 1, 0.1).unwrap();
+        let gradients: Vec<Vec<f32>> = (0..2).map(|set| (0..16).map(|i| (i * i + 7 * set) as f32).collect()).collect();
+        let (mut found, mut expected) = (Vec::new(), Vec::new());
+        tables.gather(&rows(), &[vec![&gradients[0]], vec![&gradients[1]]], &mut found);
+        for (set, gradient) in gradients.iter().enumerate() {
+            alone.gather(&rows(), &[vec![gradient]], &mut expected);
+            for (found, expected) in found[2 * set..].iter().zip(&expected) {
+                assert_eq!((&found.rows, &found.gradients), (&expected.rows, &expected.gradients), "set {set}");
+            }
+        }
+        assert_ne!(found[0].gradients, found[2].gradients);
+    }
+
+    #[test]
     fn places_are_sorted_by_id_and_otherwise_stay_in_order() {
         let stream = Stream::new(5, "ids");
         for most in [1u64, 7, 1 << 11, 1 << 22, u64::from(u32::MAX)] {
-            let place =
-                |row: u32| Place { id: (stream.uniform(u64::from(row)) * most as f64) as u32, row, ..Place::default() };
-            let mut places: Vec<Place> = (0..500).map(place).collect();
-            let mut expected = places.clone();
-            expected.sort_by_key(|place| place.id);
-            sort_by_id(&mut places, &mut Vec::new());
-            assert_eq!(places, expected, "up to {most}");
+            let pair = |place: u32| ((stream.uniform(u64::from(place)) * most as f64) as u32, place);
+            let mut pairs: Vec<(u32, u32)> = (0..500).map(pair).collect();
+            let mut expected = pairs.clone();
+            expected.sort_by_key(|(id, _)| *id);
+            sort_by_id(&mut pairs, &mut Vec::new());
+            assert_eq!(pairs, expected, "up to {most}");
         }
         sort_by_id(&mut Vec::new(), &mut Vec::new());
     }
