@@ -53,13 +53,10 @@ fn passed(from: u64, to: u64) -> f32 {
     (0..=DECAY).map(|k| (from + k) as f64 / (to + k) as f64).product::<f64>() as f32
 }
 
-/// Brings an average nearer to where the weights are.
+/// Brings an average nearer to where the weights are; in a vectorised loop.
+#[inline(always)]
 fn approach(average: &mut [f32], weights: &[f32], rest: f32) {
-    let pairs = average.iter_mut().zip(weights);
-    vectorised(
-        #[inline(always)]
-        || pairs.for_each(|(average, weight)| *average += (1.0 - rest) * (weight - *average)),
-    );
+    average.iter_mut().zip(weights).for_each(|(average, weight)| *average += (1.0 - rest) * (weight - *average));
 }
 
 impl Average {
@@ -81,7 +78,12 @@ impl Average {
     pub fn after(&mut self, step: u64, learned: &Learned, seen: &[RowGradients]) {
         let rest = passed(step - 1, step);
         let pieces = self.parameters.par_chunks_mut(PIECE).zip(learned.parameters().par_chunks(PIECE));
-        pieces.for_each(|(average, weights)| approach(average, weights, rest));
+        pieces.for_each(|(average, weights)| {
+            vectorised(
+                #[inline(always)]
+                || approach(average, weights, rest),
+            )
+        });
         self.of_seen(learned, seen, |_| rest);
         for (rows, seen) in self.tables.iter_mut().zip(seen) {
             seen.rows.iter().for_each(|row| rows.last[*row as usize] = step as u32);
@@ -94,10 +96,15 @@ impl Average {
         let tables = self.tables.par_iter_mut().with_max_len(1);
         tables.zip(learned.tables().all()).zip(seen).for_each(|((rows, table), seen)| {
             let width = table.width;
-            for row in seen.rows.iter().map(|row| *row as usize) {
-                let place = row * width..(row + 1) * width;
-                approach(&mut rows.weights[place.clone()], &table.weights[place], rest(rows.last[row]));
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for row in seen.rows.iter().map(|row| *row as usize) {
+                        let place = row * width..(row + 1) * width;
+                        approach(&mut rows.weights[place.clone()], &table.weights[place], rest(rows.last[row]));
+                    }
+                },
+            );
         });
     }
 

@@ -13,6 +13,8 @@
 //! sure of itself. 1 - s is the trust beforehand: without any rows a task takes a third. A
 //! task to which the shared network does harm takes nothing once its rows show it.
 
+use rayon::prelude::*;
+
 use super::fit::Job;
 use super::shrink::set;
 use super::{Event, Observer};
@@ -37,7 +39,7 @@ pub(super) fn share(job: &Job<'_>, learned: &mut Learned, observer: &mut Observe
     let of_share = |step: usize| {
         Calibration::least_losses(objective, scenarios, &mixed(&own, &shared, step as f32 / STEPS as f32))
     };
-    let tried: Vec<Vec<[f64; 2]>> = (0..=STEPS).map(of_share).collect();
+    let tried: Vec<Vec<[f64; 2]>> = (0..=STEPS).into_par_iter().map(of_share).collect();
     let mut chosen = Vec::new();
     for (task, name) in objective.names().iter().enumerate() {
         let sums: Vec<f64> = tried.iter().map(|tried| tried[task][0]).collect();
