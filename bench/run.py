@@ -228,7 +228,7 @@ def models(options):
     data = step_log()
     commands = {}
     for threads in (2, 1):
-        for model, scenarios in [("shared-bottom", 1), ("mmoe", 1), ("ple", 1), ("ektm", 1), ("aem2tl", 6)]:
+        for model, scenarios in [("single-task", 1), ("shared-bottom", 1), ("mmoe", 1), ("ple", 1), ("ektm", 1), ("aem2tl", 6)]:
             arguments = ["--data", data, "--model", model, "--rows", 200_000, "--scenarios", scenarios, "--threads", threads]
             commands[f"{model}, {threads} threads"] = probe("step", *arguments)
     runs = in_turns(commands, options.rounds or 2)

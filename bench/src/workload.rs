@@ -41,6 +41,8 @@ pub enum Model {
     /// Two levels, of 256 and 128.
     Ple,
     /// Default sizes, three tasks.
+    SingleTask,
+    /// Default sizes, three tasks.
     Ektm,
     /// Default sizes, three tasks.
     Aem2tl,
@@ -55,6 +57,7 @@ impl Model {
             Model::SharedBottom => "name = 'shared-bottom'\nbottom_units = [256, 128]\ntower_units = [64]",
             Model::Mmoe => "name = 'mmoe'\nexperts = 8\nexpert_units = [256, 128]\ntower_units = [64]",
             Model::Ple => "name = 'ple'\nlevels = [[256], [128]]\ntower_units = [64]",
+            Model::SingleTask => "name = 'single-task'",
             Model::Ektm => "name = 'ektm'",
             Model::Aem2tl => "name = 'aem2tl'",
             Model::Small => "name = 'shared-bottom'\nbottom_units = [16]\ntower_units = []",
@@ -64,7 +67,7 @@ impl Model {
     /// The tasks, as the schema writes them.
     fn tasks(self) -> &'static str {
         match self {
-            Model::Ektm | Model::Aem2tl => {
+            Model::SingleTask | Model::Ektm | Model::Aem2tl => {
                 "[[task]]\nname = 'click'\n[[task]]\nname = 'cart'\nafter = 'click'\n[[task]]\nname = 'buy'\nafter = 'cart'\n"
             }
             _ => "[[task]]\nname = 'click'\n[[task]]\nname = 'like'\n",
