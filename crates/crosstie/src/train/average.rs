@@ -116,16 +116,20 @@ impl Average {
             let width = table.width.max(1);
             let jobs = rows.weights.par_chunks_mut(PIECE * width).zip(table.weights.par_chunks_mut(PIECE * width));
             jobs.zip(rows.last.par_chunks_mut(PIECE)).for_each(|((average, weights), last)| {
-                for ((average, weights), last) in
-                    average.chunks_exact_mut(width).zip(weights.chunks_exact_mut(width)).zip(last)
-                {
-                    // On the way back every row is of `step` already, or has never moved.
-                    if *last != 0 && u64::from(*last) != step {
-                        approach(average, weights, passed(u64::from(*last), step));
-                        *last = step as u32;
-                    }
-                    average.swap_with_slice(weights);
-                }
+                let rows = average.chunks_exact_mut(width).zip(weights.chunks_exact_mut(width)).zip(last);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for ((average, weights), last) in rows {
+                            // On the way back every row is of `step` already, or has never moved.
+                            if *last != 0 && u64::from(*last) != step {
+                                approach(average, weights, passed(u64::from(*last), step));
+                                *last = step as u32;
+                            }
+                            average.swap_with_slice(weights);
+                        }
+                    },
+                );
             });
         }
     }
