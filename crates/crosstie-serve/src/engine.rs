@@ -11,9 +11,14 @@
 //! overload: from then on one for each thread may wait, enough for the threads to have
 //! work always, until as many requests as the queue holds had their turn one after the other
 //! and none was refused meanwhile.
+//!
+//! What loads a version has the cores only when nobody else wants them. So that it ends in an
+//! overload, too, a compute thread that has had work without a pause makes one now and then
+//! while something loads.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -131,6 +136,28 @@ impl Turn {
     }
 }
 
+/// How long a compute thread works without a pause while something loads, and how long it then
+/// pauses: what loads gets a twentieth of its core at least. Below its capacity it never works for so long.
+const STRETCH: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Work without a pause.
+#[derive(Debug)]
+struct Stretch {
+    since: Instant,
+}
+
+impl Stretch {
+    fn begin(now: Instant) -> Stretch {
+        Stretch { since: now }
+    }
+
+    /// Whether the thread has to pause now.
+    fn is_over(&self, now: Instant, loading: bool) -> bool {
+        loading && now.saturating_duration_since(self.since) >= STRETCH
+    }
+}
+
 /// A request that waits for a thread.
 trait Waiting: Send {
     /// Whether nobody waits for the answer any more.
@@ -184,6 +211,8 @@ struct Shared {
     /// Requests that may wait, and that may in an overload.
     capacity: usize,
     few: usize,
+    /// Whether a version is being loaded.
+    loading: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -192,8 +221,9 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next piece of work; `None` when the engine ends and all is done.
-    fn next(&self) -> Option<Box<dyn Waiting>> {
+    /// The next piece of work; `None` when the engine ends and all is done. If the thread waits
+    /// for it, a new stretch of work begins.
+    fn next(&self, stretch: &mut Stretch) -> Option<Box<dyn Waiting>> {
         let mut queue = self.lock();
         loop {
             if let Some(next) = queue.waiting.pop_front() {
@@ -204,6 +234,19 @@ impl Shared {
                 return None;
             }
             queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            *stretch = Stretch::begin(Instant::now());
+        }
+    }
+
+    /// What a compute thread does.
+    fn work(&self) {
+        let mut stretch = Stretch::begin(Instant::now());
+        while let Some(request) = self.next(&mut stretch) {
+            request.answer();
+            if stretch.is_over(Instant::now(), self.loading.load(Ordering::Relaxed)) {
+                std::thread::sleep(PAUSE);
+                stretch = Stretch::begin(Instant::now());
+            }
         }
     }
 }
@@ -222,21 +265,23 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts so many threads, for each of which at most `queue` requests wait.
+    /// Starts so many threads, for each of which at most `queue` requests wait. They leave time to
+    /// what loads while `loading` says that something does.
     ///
     /// # Errors
     /// What the operating system says to a thread more.
-    pub fn start(threads: usize, queue: usize, observers: Observers) -> std::io::Result<Engine> {
+    pub fn start(
+        threads: usize,
+        queue: usize,
+        observers: Observers,
+        loading: Arc<AtomicBool>,
+    ) -> std::io::Result<Engine> {
         let threads = threads.max(1);
         let (capacity, few) = (queue.saturating_mul(threads), FEW.min(queue).saturating_mul(threads));
-        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), capacity, few });
+        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), capacity, few, loading });
         let start = |index: usize| {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name(format!("compute-{index}")).spawn(move || {
-                while let Some(request) = shared.next() {
-                    request.answer();
-                }
-            })
+            std::thread::Builder::new().name(format!("compute-{index}")).spawn(move || shared.work())
         };
         let threads = (0..threads).map(start).collect::<std::io::Result<Vec<_>>>()?;
         Ok(Engine { shared, observers, threads })
@@ -325,5 +370,21 @@ impl Drop for Engine {
             // Its work does not panic: that is caught.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_pauses_after_long_work_and_only_while_something_loads() {
+        let begin = Instant::now();
+        let stretch = Stretch::begin(begin);
+        let just_before = begin + STRETCH - Duration::from_nanos(1);
+        assert!(!stretch.is_over(just_before, true));
+        assert!(stretch.is_over(begin + STRETCH, true));
+        assert!(!stretch.is_over(begin + 100 * STRETCH, false));
+        assert!(!Stretch::begin(begin + STRETCH).is_over(begin + STRETCH, true), "it begins anew");
     }
 }

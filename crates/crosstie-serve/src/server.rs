@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -179,8 +180,10 @@ impl Server {
 
 /// What is behind the ports.
 fn assemble(settings: Settings, clock: Clock, observers: Observers) -> Result<Arc<State>, StartError> {
-    let engine = Engine::start(settings.compute.threads(), settings.compute.queue, Arc::clone(&observers))?;
-    let repository = Repository::start(&settings, Arc::clone(&observers))?;
+    let Settings { compute, .. } = &settings;
+    let loading = Arc::new(AtomicBool::new(false));
+    let engine = Engine::start(compute.threads(), compute.queue, Arc::clone(&observers), Arc::clone(&loading))?;
+    let repository = Repository::start(&settings, Arc::clone(&observers), loading)?;
     let window = settings.experiments.window();
     let log = settings.log.directory.as_ref().map(|directory| Log::open_within(directory, &settings.log, window));
     let log = log.transpose().map_err(StartError::Log)?;

@@ -21,7 +21,7 @@ use crosstie_serve::failure::Failure;
 use crosstie_serve::metrics::Metrics;
 use crosstie_serve::observe::{Observe, Observers};
 use crosstie_serve::rank::{Request, Terms, rank};
-use crosstie_serve::repository::Version;
+use crosstie_serve::repository::{ROOM, Version};
 use crosstie_serve::server::Server;
 use crosstie_serve::settings::Settings;
 use serde_json::{Value, json};
@@ -108,10 +108,10 @@ struct Served {
 impl Served {
     fn new() -> Served {
         let metrics = Arc::new(Metrics::new());
-        let version = Arc::new(Version::load("m", 1, &artifact().join("m")).unwrap());
+        let version = Arc::new(Version::load("m", 1, &artifact().join("m"), &[ROOM]).unwrap());
         metrics.loaded(&version, Duration::ZERO);
         let observers: Observers = Arc::new([Arc::clone(&metrics) as Arc<dyn Observe>]);
-        Served { version, engine: Engine::start(1, 8, observers).unwrap(), metrics }
+        Served { version, engine: Engine::start(1, 8, observers, Arc::default()).unwrap(), metrics }
     }
 
     fn rank_with(&self, request: &Value, formula: Option<&'static str>) -> Result<Value, Failure> {

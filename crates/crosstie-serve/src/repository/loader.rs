@@ -4,15 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crosstie::spelling;
+#[cfg(target_os = "linux")]
+use thread_priority::ThreadPriority;
+#[cfg(target_os = "linux")]
+use thread_priority::unix::{
+    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::oneshot;
 
 use super::directory::{Fingerprint, Found, find, fingerprint};
-use super::{Catalogue, State, Version};
+use super::{Catalogue, Model, ROOM, State, Version};
 use crate::failure::Failure;
 use crate::observe::Observers;
 use crate::rank::Formula;
@@ -54,6 +61,8 @@ pub(super) struct Loader {
     retired: Vec<Arc<Version>>,
     /// One thread: what loading hashes and scores leaves the other cores to requests.
     pool: rayon::ThreadPool,
+    /// Whether it loads something.
+    loading: Arc<AtomicBool>,
 }
 
 impl Loader {
@@ -62,6 +71,7 @@ impl Loader {
         given: BTreeMap<String, PathBuf>,
         settings: &Settings,
         observers: Observers,
+        loading: Arc<AtomicBool>,
     ) -> Result<Loader, SettingsError> {
         crosstie::compute::keep_large_apart();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "load".into());
@@ -77,6 +87,7 @@ impl Loader {
             unloaded: BTreeSet::new(),
             retired: Vec::new(),
             pool,
+            loading,
         })
     }
 
@@ -256,10 +267,13 @@ impl Loader {
             catalogue.models.entry(model.into()).or_default().others.insert(number, State::Loading);
         });
         let start = Instant::now();
+        let rooms = self.rooms(model);
+        self.loading.store(true, Ordering::Relaxed);
         let loaded = self.pool.install(|| {
-            let loaded = catch_unwind(AssertUnwindSafe(|| Version::load(model, number, path)));
+            let loaded = catch_unwind(AssertUnwindSafe(|| Version::load(model, number, path, &rooms)));
             loaded.unwrap_or_else(|_| Err(crosstie::Error::artifact(path, "loading it panicked; this is a bug")))
         });
+        self.loading.store(false, Ordering::Relaxed);
         let fits = |version: Version| match self.formulas.get(model) {
             Some(formula) => match Formula::parse(formula, version.scorer().tasks()) {
                 Ok(_) => Ok(version),
@@ -280,6 +294,13 @@ impl Loader {
         tracing::info!("model {model}, version {number} serves; loaded in {took:.2?} from {}", path.display());
         self.observers.iter().for_each(|observer| observer.loaded(&version, took));
         Ok(())
+    }
+
+    /// The room that requests for a model take by now.
+    fn rooms(&self, model: &str) -> Vec<usize> {
+        let catalogue = self.catalogue.load();
+        let rooms = catalogue.models.get(model).and_then(Model::newest).map(|version| version.rooms());
+        rooms.filter(|rooms| !rooms.is_empty()).unwrap_or_else(|| vec![ROOM])
     }
 
     fn fail(&mut self, model: &str, number: u64, reason: String) -> Result<(), String> {
@@ -313,12 +334,14 @@ impl Loader {
     }
 }
 
-/// Lets threads that answer requests go first where there are not cores enough for all: this
-/// one gets a tenth of what they get. On Linux priorities are of threads.
+/// Lets all others go first where there are not cores enough: this thread runs while nobody else
+/// wants to. A niceness would not do, since the system lets who runs go on for some milliseconds
+/// when who is less nice wakes up. The compute threads see to it that it gets on.
 #[cfg(target_os = "linux")]
 fn step_back() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     // A process that may not is served as it was before.
-    let _ = rustix::process::nice(10);
+    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
 }
 
 #[cfg(not(target_os = "linux"))]

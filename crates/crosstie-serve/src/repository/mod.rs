@@ -13,6 +13,7 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -20,7 +21,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 pub use catalogue::{Catalogue, Entry, Model, State};
-pub use version::{Input, Kind, Version, from_impression, given_parent};
+pub use version::{Input, Kind, ROOM, Version, from_impression, given_parent};
 
 use crate::failure::Failure;
 use crate::observe::Observers;
@@ -37,11 +38,16 @@ pub struct Repository {
 
 impl Repository {
     /// Starts to look for the settings' models and to load them. Artifacts or runs that they
-    /// name are each version 1 of a model named after its directory.
+    /// name are each version 1 of a model named after its directory. `loading` will say whether
+    /// something is being loaded.
     ///
     /// # Errors
     /// Two artifacts of one name, a path that has none, no thread.
-    pub fn start(settings: &Settings, observers: Observers) -> Result<Repository, SettingsError> {
+    pub fn start(
+        settings: &Settings,
+        observers: Observers,
+        loading: Arc<AtomicBool>,
+    ) -> Result<Repository, SettingsError> {
         let mut given = BTreeMap::new();
         for path in &settings.artifacts {
             let (name, artifact) = name_of(path)?;
@@ -52,7 +58,7 @@ impl Repository {
         }
         let catalogue = Arc::new(ArcSwap::default());
         let (commands, received) = mpsc::channel();
-        let loader = Loader::new(Arc::clone(&catalogue), given, settings, observers)?;
+        let loader = Loader::new(Arc::clone(&catalogue), given, settings, observers, loading)?;
         let thread = std::thread::Builder::new().name("loader".into()).spawn(move || loader.run(&received));
         let thread = thread.map_err(|error| SettingsError(format!("no thread to load models: {error}")))?;
         Ok(Repository { catalogue, commands, loader: Some(thread) })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crosstie::artifact::{self, GOLDEN};
-use crosstie::compute::{Threads, Workspace};
+use crosstie::compute::{CHUNK, Threads, Workspace};
 use crosstie::data::{Rows, Source};
 use crosstie::feature::Purpose;
 use crosstie::schema::FieldKind;
@@ -12,6 +12,9 @@ use crosstie::scorer::Scorer;
 use crosstie::sealed::FileEntry;
 
 use crate::statistics::Statistics;
+
+/// Rows that buffers have room for where no request tells of more: as many as are computed at once.
+pub const ROOM: usize = CHUNK;
 
 /// What a column of the requests is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,18 +49,22 @@ pub struct Version {
     scorer: Arc<Scorer>,
     inputs: Vec<Input>,
     outputs: Vec<String>,
-    workspaces: Mutex<Vec<Workspace>>,
+    buffers: Mutex<Buffers>,
     statistics: Statistics,
 }
 
 impl Version {
     /// Loads an artifact, which verifies its checksums and its golden rows, and scores
-    /// those as a request would, so that the first request finds all in memory. Its parts
-    /// are read and hashed on the rayon pool that the caller is in.
+    /// those as requests would. Its parts are read and hashed on the rayon pool that the caller
+    /// is in.
+    ///
+    /// Requests find buffers that were written before: one for each of `rooms`, with room for so
+    /// many rows. The system gives memory page by page as it is first written, and that takes as
+    /// long as scoring 200 candidates does.
     ///
     /// # Errors
     /// Whatever is wrong with the artifact.
-    pub fn load(model: &str, number: u64, path: &Path) -> crosstie::Result<Version> {
+    pub fn load(model: &str, number: u64, path: &Path, rooms: &[usize]) -> crosstie::Result<Version> {
         let scorer = Arc::new(artifact::load(path)?);
         // The manifest holds the checksums of all other files.
         let artifact = FileEntry::of(&path.join("manifest.json"))?.blake3;
@@ -70,15 +77,17 @@ impl Version {
             inputs: inputs(&scorer),
             outputs: outputs.flat_map(|task| [given_parent(task), from_impression(task)]).collect(),
             scorer,
-            workspaces: Mutex::default(),
+            buffers: Mutex::default(),
             statistics: Statistics::default(),
         };
-        let golden = version.golden()?;
-        let mut workspace = version.workspace().on(Threads::Inline);
-        for rows in &golden {
-            version.scorer.score_rows(&mut workspace, rows)?;
+        for golden in version.golden()?.iter().filter(|golden| !golden.is_empty()) {
+            for room in rooms {
+                let rows: Vec<usize> = (0..*room).map(|row| row % golden.len()).collect();
+                let mut workspace = version.scorer.workspace(0).on(Threads::Inline);
+                version.scorer.score_rows(&mut workspace, &golden.choose(&rows)?)?;
+                version.buffers().free.push(workspace);
+            }
         }
-        version.keep(workspace);
         Ok(version)
     }
 
@@ -133,19 +142,39 @@ impl Version {
 
     /// Buffers that nobody uses, or new ones.
     pub(crate) fn workspace(&self) -> Workspace {
-        let kept = self.workspaces().pop();
+        let mut buffers = self.buffers();
+        buffers.taken += 1;
+        let kept = buffers.free.pop();
+        drop(buffers);
         kept.unwrap_or_else(|| self.scorer.workspace(0))
     }
 
     /// Keeps buffers for a later request. As many are kept as threads ever scored at one
     /// time, and go with the version.
     pub(crate) fn keep(&self, workspace: Workspace) {
-        self.workspaces().push(workspace);
+        let mut buffers = self.buffers();
+        buffers.taken = buffers.taken.saturating_sub(1);
+        buffers.free.push(workspace);
     }
 
-    fn workspaces(&self) -> MutexGuard<'_, Vec<Workspace>> {
-        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many rows each of the buffers has room for: what the version that takes this one's
+    /// place should be [loaded](Version::load) with. Those in use now count as of [`ROOM`] rows.
+    pub fn rooms(&self) -> Vec<usize> {
+        let buffers = self.buffers();
+        let free = buffers.free.iter().map(Workspace::room);
+        free.chain(std::iter::repeat_n(ROOM, buffers.taken)).collect()
     }
+
+    fn buffers(&self) -> MutexGuard<'_, Buffers> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    free: Vec<Workspace>,
+    /// How many requests are being scored.
+    taken: usize,
 }
 
 /// The output with a task's p(action | parent action).

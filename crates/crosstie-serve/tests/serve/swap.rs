@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crosstie_serve::repository::ROOM;
 use crosstie_serve::server::{Server, StartError};
 use crosstie_serve::settings::Settings;
 use serde_json::{Value, json};
@@ -71,17 +72,47 @@ fn a_swap_under_load_loses_no_request_and_mixes_no_answer() {
 #[test]
 fn what_loads_lets_what_answers_go_first() {
     let _server = Models::new().serve();
-    // The niceness of threads that bear a name, servers of other tests' among them.
-    let niceness = |name: &str| -> Vec<i64> {
+    // The scheduling policies of threads that bear a name, servers of other tests' among them.
+    let policies = |name: &str| -> BTreeSet<u64> {
         let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
         let of_name =
             threads.filter(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim() == name));
         let stat = of_name.filter_map(|thread| fs::read_to_string(thread.join("stat")).ok());
-        // Behind the name in parentheses; proc(5): the nineteenth field of all.
-        stat.map(|stat| stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()).collect()
+        // Behind the name in parentheses; proc(5): the forty-first field of all.
+        stat.map(|stat| stat.rsplit_once(") ").unwrap().1.split(' ').nth(38).unwrap().parse().unwrap()).collect()
     };
-    let expected = (niceness("compute-0")[0] + 10).min(19);
-    assert!(niceness("loader").contains(&expected) && niceness("load").contains(&expected));
+    const SCHED_OTHER: u64 = 0;
+    const SCHED_IDLE: u64 = 5;
+    assert_eq!(policies("compute-0"), [SCHED_OTHER].into());
+    assert!(policies("loader").contains(&SCHED_IDLE) && policies("load").contains(&SCHED_IDLE));
+}
+
+/// The first request to a new version took twice as long as others: it wrote every page of its
+/// buffers for the first time.
+#[test]
+fn a_new_version_has_room_for_the_requests_of_the_one_before() {
+    let models = Models::new();
+    models.put(1, "click", 1);
+    let (server, golden) = (models.serve(), Golden::of(&artifact(1)));
+    let rooms = || server.state().repository.version("click", None).unwrap().rooms();
+    assert_eq!(rooms(), [ROOM], "before the first request");
+    let mut request = golden.request();
+    let rows = ROOM + 44;
+    for input in request["inputs"].as_array_mut().unwrap() {
+        let cells = input["data"].as_array().unwrap();
+        input["data"] = cells.iter().cycle().take(rows).cloned().collect();
+        input["shape"] = json!([rows]);
+    }
+    let mut client = Client::new(server.http());
+    let answer = client.post(INFER, &request);
+    assert_eq!(answer.status, 200, "{:?}", answer.json());
+    // An answer may be here before its buffers are.
+    let has = |wanted: usize| std::iter::repeat_with(rooms).take(1_000_000).any(|rooms| rooms == [wanted]);
+    assert!(has(rows), "{:?}", rooms());
+    models.put(2, "click", 2);
+    look(&mut client, &server);
+    assert_eq!(version(&mut client, &golden), "2");
+    assert!(has(rows), "{:?}", rooms());
 }
 
 #[test]

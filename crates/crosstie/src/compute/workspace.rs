@@ -366,7 +366,7 @@ impl Workspace {
     /// [`Error::Config`](crate::Error::Config) if there is no memory for them. The
     /// workspace then has room for fewer rows.
     pub fn reserve(&mut self, rows: usize) -> Result<()> {
-        let held: usize = self.chunks.iter().map(|chunk| chunk.capacity).sum();
+        let held = self.room();
         if rows > held {
             // The system refuses at once what it could never give; of many small
             // pieces it would promise every one.
@@ -389,6 +389,11 @@ impl Workspace {
 
     fn grow(&mut self, rows: usize) {
         self.reserve(rows).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// How many rows it has room for.
+    pub fn room(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.capacity).sum()
     }
 
     /// How many numbers it has room for.

@@ -64,15 +64,15 @@ impl Rows {
         self.first_row + self.chosen.as_ref().map_or(row as u64, |chosen| u64::from(chosen[row]))
     }
 
-    /// Some of these rows, which keep their places. What is not chosen takes no
-    /// memory.
+    /// Some of these rows, which keep their places, each as often as it is named. What is
+    /// not chosen takes no memory.
     ///
     /// # Errors
     /// [`Error::File`] for a column that cannot be copied.
     ///
     /// # Panics
     /// If there are no such rows.
-    pub(crate) fn choose(&self, rows: &[usize]) -> Result<Rows> {
+    pub fn choose(&self, rows: &[usize]) -> Result<Rows> {
         let indices = UInt32Array::from_iter_values(rows.iter().map(|row| *row as u32));
         let copy = |array: &ArrayRef| -> Result<ArrayRef> {
             let array = take(array, &indices, None).map_err(|error| Error::file(&self.path, error.to_string()))?;
