@@ -137,7 +137,8 @@ impl Turn {
 }
 
 /// How long a compute thread works without a pause while something loads, and how long it then
-/// pauses: what loads gets a twentieth of its core at least. Below its capacity it never works for so long.
+/// pauses: what loads gets a twentieth of its core at least. Short of an overload hardly any
+/// stretch is so long.
 const STRETCH: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(25);
 
