@@ -15,8 +15,8 @@ target/bench/serve, of which run-1/artifact is needed and for `swap` run-2/artif
 The first of two cores is for what computes, the other for all else: the generator and crosstie's network thread. Of
 more, each of the three has its own.
 """
-import argparse, contextlib, http.client, json, multiprocessing, os, pathlib, random, shutil, socket, sqlite3, statistics, struct
-import subprocess, sys, tempfile, threading, time
+import argparse, contextlib, http.client, json, multiprocessing, os, pathlib, random, shutil, socket, sqlite3
+import statistics, struct, subprocess, sys, tempfile, threading, time
 
 from run import CROSSTIE, DATA, PAGES, PROBE, ROOT, machine, number
 
@@ -511,12 +511,16 @@ def swap(options):
 
     def swapping(generator):
         # A process of its own: on the generator's core it goes behind whatever else runs there.
-        stop, took = multiprocessing.Event(), multiprocessing.Queue()
-        process = multiprocessing.Process(target=swap_versions, args=(folder, port, len(loads) + 1, stop, took))
+        stop, (took, teller) = multiprocessing.Event(), multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.Process(target=swap_versions, args=(folder, port, len(loads) + 1, stop, teller))
         process.start()
+        teller.close()
         generator.wait()
         stop.set()
-        loads.extend(took.get())
+        try:
+            loads.extend(took.recv())
+        except EOFError:
+            sys.exit("a version could not be loaded")
         process.join()
 
     with crosstie(folder) as (_, port):
@@ -532,7 +536,7 @@ def swap(options):
     return found | {"loads_ms": loads}
 
 
-def swap_versions(folder, port, version, stop, took):
+def swap_versions(folder, port, version, stop, teller):
     """Puts and loads one version after the other until it is told to stop, then says how long loads took."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     connection, loads = http.client.HTTPConnection("127.0.0.1", port), []
@@ -545,7 +549,7 @@ def swap_versions(folder, port, version, stop, took):
             sys.exit(f"{status}: {answer}")
         loads.append(1e3 * (time.perf_counter() - start))
         shutil.rmtree(folder / "ranker" / str(version - 1))
-    took.put(loads)
+    teller.send(loads)
 
 
 def swap_table(found):
