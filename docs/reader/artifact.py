@@ -119,7 +119,8 @@ class Artifact:
             columns.append(np.log(rate / (1 - rate)))
         if len(learned["scales"]) > len(means):
             columns.append(np.log1p(count("rows")))
-        return np.stack([standard(x, scale) for x, scale in zip(columns, learned["scales"])], axis=1)
+        shares = learned.get("carried", []) + [1.0] * len(columns)
+        return np.stack([share * standard(x, scale) for x, scale, share in zip(columns, learned["scales"], shares)], axis=1)
 
     def columns(self, field, tables):
         """The columns of a field, each part with whether it comes from a table."""

@@ -154,6 +154,9 @@ pub struct TrainConfig {
     /// many unknown values as the validation rows have. Only fields with a vocabulary
     /// and without rates of their values take part.
     pub unknown_values: UnknownValues,
+    /// Whether rates that say less of the validation rows than of the training rows, as
+    /// they do where days differ, count less by that in all rows but those of the training.
+    pub carry_rates: bool,
     /// Whether what is evaluated and kept is the average of the weights over the steps
     /// (polynomial-decay averaging, Shamir and Zhang, ICML 2013): better on most logs,
     /// for the memory of the tables once more.
@@ -329,6 +332,7 @@ impl Default for TrainConfig {
             shuffle_rows: 262_144,
             cache_mib: 2048,
             unknown_values: UnknownValues::default(),
+            carry_rates: true,
             average: true,
             checkpoint_every: CheckpointEvery::default(),
             tensorboard: false,

@@ -22,6 +22,8 @@ struct Log {
     effect: f64,
     /// Rows of a session, which share an effect of their own.
     session: u64,
+    /// Standard deviation of what is particular to a key in the days of the training.
+    fades: f64,
 }
 
 const ROWS: [(&str, u64); 3] = [("train", 12_000), ("valid", 4_000), ("test", 16_000)];
@@ -32,8 +34,10 @@ impl Log {
         let stream = |name| Stream::new(self.seed, name);
         let (of_key, of_letter, of_session) = (stream("key"), stream("letter"), stream("session"));
         let (keys, letters, labels) = (stream("keys"), stream("letters"), stream("labels"));
+        let of_days = stream("days");
         let (mut truth, mut row) = (Vec::new(), 0u64);
         for (name, rows) in ROWS {
+            let fades = if name == "train" { self.fades } else { 0.0 };
             let mut text = String::from("letter,key,session,at,click\n");
             for _ in 0..rows {
                 let session = row / self.session;
@@ -42,6 +46,7 @@ impl Log {
                 let letter = letters.below(row, 12);
                 let of_session = if self.session > 1 { 0.8 * of_session.normal(session) } else { 0.0 };
                 let effects = 0.7 * of_letter.normal(letter) + self.effect * of_key.normal(key) + of_session;
+                let effects = effects + fades * of_days.normal(key);
                 let p = 1.0 / (1.0 + (1.4 - effects).exp());
                 let click = u8::from(labels.uniform(row) < p);
                 writeln!(text, "{letter},{key},{session},{row},{click}").unwrap();
@@ -62,11 +67,11 @@ const RATE: &str = "[[field]]\nname = \"past\"\nkind = \"rate\"\nkey = [\"key\"]
 
 /// The expected AUC over all labels that the truth could have given, and the ratio
 /// of predicted to expected clicks.
-fn judge(directory: &Path, schema: &str, seed: u64, truth: &[f64]) -> (f64, f64) {
+fn judge(directory: &Path, schema: &str, settings: &[String], truth: &[f64]) -> (f64, f64) {
     let file = |name: &str| directory.join(format!("{name}.csv")).to_str().unwrap().to_string();
     let [training, valid, test] = ["train", "valid", "test"].map(|name| Source::open(&[file(name)]).unwrap());
     let text = "[data]\nschema = \"\"\ntrain = [\"-\"]\nvalid = [\"-\"]\n[model]\nname = \"single-task\"\n";
-    let config = Config::parse(text, &[format!("train.seed={seed}")]).unwrap();
+    let config = Config::parse(text, settings).unwrap();
     let schema = Schema::parse(schema).unwrap();
     let scorer = train(&config, &schema, &training, &valid, &mut |_| Next::GoOn).unwrap().scorer;
     let mut workspace = scorer.workspace(4096);
@@ -91,8 +96,9 @@ fn judge(directory: &Path, schema: &str, seed: u64, truth: &[f64]) -> (f64, f64)
 fn compare(log: &Log, rate: &str) -> (f64, f64, f64) {
     let directory = tempfile::tempdir().unwrap();
     let truth = log.write(directory.path());
-    let (without, _) = judge(directory.path(), SCHEMA, log.seed, &truth);
-    let (with, pcoc) = judge(directory.path(), &format!("{SCHEMA}{rate}"), log.seed, &truth);
+    let seed = [format!("train.seed={}", log.seed)];
+    let (without, _) = judge(directory.path(), SCHEMA, &seed, &truth);
+    let (with, pcoc) = judge(directory.path(), &format!("{SCHEMA}{rate}"), &seed, &truth);
     (without, with, pcoc)
 }
 
@@ -105,7 +111,7 @@ fn a_rate_of_keys_that_mean_nothing_does_no_harm() {
         (300, 4, RATE.to_string()),
         (300, 1, format!("{RATE}time = \"at\"\n")),
     ] {
-        let of_seed = |seed| compare(&Log { seed, keys, effect: 0.0, session }, &rate);
+        let of_seed = |seed| compare(&Log { seed, keys, effect: 0.0, session, fades: 0.0 }, &rate);
         let all: Vec<(f64, f64, f64)> = (1..=3).map(of_seed).collect();
         let mean = |of: fn(&(f64, f64, f64)) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
         let cost = mean(|it| it.0 - it.1);
@@ -124,8 +130,26 @@ fn a_rate_of_keys_that_mean_something_helps() {
         (3000, 0.03, RATE.to_string()),
         (300, 0.04, format!("{RATE}time = \"at\"\n")),
     ] {
-        let (without, with, pcoc) = compare(&Log { seed: 5, keys, effect: 1.0, session: 1 }, &rate);
+        let (without, with, pcoc) = compare(&Log { seed: 5, keys, effect: 1.0, session: 1, fades: 0.0 }, &rate);
         assert!(with > without + least, "{keys} keys: {without} {with}");
         assert!((pcoc - 1.0).abs() < 0.06, "{keys} keys: {pcoc}");
     }
+}
+
+#[test]
+fn a_rate_that_fades_counts_less_in_later_rows_and_one_that_lasts_does_not() {
+    let gain = |fades: f64| {
+        let log = Log { seed: 7, keys: 300, effect: 0.4, session: 1, fades };
+        let directory = tempfile::tempdir().unwrap();
+        let truth = log.write(directory.path());
+        let [with, without] = [true, false].map(|carry| {
+            let settings = ["train.seed=7".to_string(), format!("train.carry_rates={carry}")];
+            judge(directory.path(), &format!("{SCHEMA}{RATE}"), &settings, &truth)
+        });
+        // What it says is believed too much otherwise, and that drowns what the letter says.
+        (with.0 - without.0, with == without)
+    };
+    let (fading, _) = gain(0.9);
+    assert!(fading > 0.01, "{fading}");
+    assert_eq!(gain(0.0), (0.0, true));
 }

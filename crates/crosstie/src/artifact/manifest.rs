@@ -10,7 +10,7 @@ use crate::scorer::Scorer;
 use crate::sealed::{self, FileEntry, Sealed};
 
 /// Version of the format that this library writes, and the newest it reads.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use super::key::Keys;
 use super::numeric::{self, Moments, Sample};
 use super::rate;
 use super::sample::RowSample;
-use super::sums::Outcome;
+use super::sums::{Outcome, outcomes};
 use super::suspicion::suspicions;
 use super::vocabulary::Counts;
 use super::warning;
@@ -266,7 +266,6 @@ pub(super) fn learn(
     let mut labels_seen = warning::Labels::new(schema);
     let mut sample = RowSample::new();
     let mut learned = Learned::default();
-    let mut outcomes: Vec<Outcome> = Vec::new();
     let columns = training_columns(schema);
     let mut files: Vec<(PathBuf, u64)> = source.files().iter().map(|path| (path.clone(), 0)).collect();
     // Better now than after reading all the files before the one that lacks it.
@@ -298,11 +297,8 @@ pub(super) fn learn(
                 learners.iter_mut().for_each(Learner::leave_out_unless_asked_for);
             }
             let labels = read_labels(schema, &mut rows.in_order())?;
-            outcomes.clear();
-            for labels in labels.chunks(schema.tasks.len()) {
-                labels_seen.add(labels);
-                outcomes.extend((0..labels.len()).map(|task| funnel.from_impression(labels, task)));
-            }
+            labels.chunks(schema.tasks.len()).for_each(|labels| labels_seen.add(labels));
+            let outcomes = outcomes(&funnel, &labels);
             let groups = groups(&rows, schema)?;
             // Collected, so that of several errors it is always the first that is told.
             let done: Vec<Result<()>> =

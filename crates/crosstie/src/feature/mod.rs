@@ -18,6 +18,7 @@
 //! Learning keeps every distinct value of the vocabularies' columns and every
 //! distinct key of the rates in memory, and for rates with `time` every row.
 
+mod carry;
 mod check;
 mod drift;
 mod encode;
@@ -221,6 +222,16 @@ enum Encoder {
     Binned { table: usize, number: Number },
     /// Rates of every task.
     Rates(Box<Rates>),
+}
+
+impl Encoder {
+    /// The rates of its keys, if it has them.
+    fn rates(&self) -> Option<&Rates> {
+        match self {
+            Encoder::Rates(rates) | Encoder::Token { rates: Some(rates), .. } => Some(rates),
+            _ => None,
+        }
+    }
 }
 
 /// How a number enters as such: perhaps its logarithm, perhaps standardised, and
@@ -540,8 +551,7 @@ impl Features {
             };
             let width = match &encoder {
                 Encoder::Number(number) | Encoder::Binned { number, .. } => number.width(),
-                Encoder::Rates(rates) | Encoder::Token { rates: Some(rates), .. } => rates.width(),
-                _ => 0,
+                _ => encoder.rates().map_or(0, Rates::width),
             };
             if width > 0 {
                 layout.dense.push(Dense { name: field.name.clone(), width, side: field.side, role: field.role });

@@ -20,12 +20,17 @@
 //! of a count by 1. Of few keys, or of keys that are alike, hardly anything but
 //! chance differs, and it would be blown up to be learned from.
 //!
+//! Where rates say less of other rows than of training rows, the columns of all rows but
+//! these are [shrunk](super::carry) by that.
+//!
 //! Memory grows with the number of distinct keys, and where time is known with
 //! the number of rows.
 
 use hashbrown::HashTable;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::carry::{Alike, Slope};
 use super::key;
 use super::numeric::{Moments, Scale};
 use super::shrinkage::{self, Cell};
@@ -51,6 +56,10 @@ pub(super) struct Smoothing {
     /// Scale of each column over the training rows as encoded for training; one
     /// more than there are tasks where rows are counted.
     pub scales: Vec<Scale>,
+    /// Per task, how much of what the rates say of training rows they say of others;
+    /// nothing where that is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<f64>,
 }
 
 /// The overall rate of each task in the given sums.
@@ -80,6 +89,12 @@ impl Smoothing {
         }
         if let Some(mean) = self.means.iter().find(|mean| !(**mean > 0.0 && **mean < 1.0)) {
             return Err(format!("found {mean} for a mean rate, expected a number between 0 and 1"));
+        }
+        if !self.carried.is_empty() && self.carried.len() != tasks {
+            return Err(format!("expected nothing or {tasks} shares that carry over, found {}", self.carried.len()));
+        }
+        if let Some(share) = self.carried.iter().find(|share| !(0.0..=1.0).contains(*share)) {
+            return Err(format!("found {share} for a share that carries over, expected a number from 0 to 1"));
         }
         self.scales.iter().try_for_each(Scale::check)
     }
@@ -128,8 +143,17 @@ impl Smoothing {
         }
     }
 
+    /// The columns of a training row.
     fn columns(&self, seen: &Entry<'_>, totals: &Entry<'_>, into: &mut Vec<f32>) {
         self.raw(seen, totals, self.count(), |column, x, _| into.push(self.scales[column].apply(x)));
+    }
+
+    /// The columns of any other row.
+    fn carried_columns(&self, totals: &Entry<'_>, into: &mut Vec<f32>) {
+        let share = |column: usize| self.carried.get(column).copied().unwrap_or(1.0);
+        self.raw(totals, totals, self.count(), |column, x, _| {
+            into.push((share(column) * f64::from(self.scales[column].apply(x))) as f32);
+        });
     }
 }
 
@@ -176,14 +200,12 @@ pub(super) enum History {
         folds: u32,
         cells: Cells,
         values: Vec<f32>,
+        /// Per task, what its column says of the training rows.
+        slopes: Vec<Option<Slope>>,
     },
     /// The moments of key `k` are `starts[k]..starts[k + 1]`, ascending; the
     /// values at a moment are those of strictly earlier rows.
-    Time {
-        starts: Vec<usize>,
-        times: Vec<f64>,
-        values: Vec<f32>,
-    },
+    Time { starts: Vec<usize>, times: Vec<f64>, values: Vec<f32> },
 }
 
 impl Rates {
@@ -191,7 +213,7 @@ impl Rates {
     pub fn new(keys: Tokens, totals: Sums, smoothing: Smoothing) -> Rates {
         let width = smoothing.scales.len();
         let mut values = Vec::with_capacity((totals.len() + 1) * width);
-        let mut columns = |entry: Entry<'_>| smoothing.columns(&entry, &entry, &mut values);
+        let mut columns = |entry: Entry<'_>| smoothing.carried_columns(&entry, &mut values);
         (0..totals.len()).for_each(|key| columns(totals.entry(key)));
         let mut nothing = Sums::new(totals.tasks);
         let entry = nothing.push();
@@ -220,19 +242,38 @@ impl Rates {
         &values[index * self.width..(index + 1) * self.width]
     }
 
+    /// The number of a key; of one never seen, how many there are.
+    pub fn number(&self, key: &[u8]) -> usize {
+        self.keys.find(key).map_or(self.totals.len(), |key| key as usize)
+    }
+
     /// The columns of a key over all training rows.
     pub fn full(&self, key: &[u8]) -> &[f32] {
-        self.value(&self.values, self.keys.find(key).map_or(self.totals.len(), |key| key as usize))
+        self.value(&self.values, self.number(key))
+    }
+
+    /// From now on only so much of what the rates say counts, per task.
+    pub fn carry(&mut self, shares: Vec<f64>) {
+        let (keys, totals) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.totals));
+        *self = Rates::new(keys, totals, Smoothing { carried: shares, ..self.smoothing.clone() });
     }
 }
 
 impl History {
+    /// Per task, what its column says of the training rows; `None` of rates by time.
+    pub fn slopes(&self) -> Option<&[Option<Slope>]> {
+        match self {
+            History::Folds { slopes, .. } => Some(slopes),
+            History::Time { .. } => None,
+        }
+    }
+
     /// The columns of a training row: of its key in the other folds, or at
     /// strictly earlier times. `rates` are those that were learned with it.
     pub fn columns<'a>(&'a self, rates: &'a Rates, key: &[u8], place: &Place) -> &'a [f32] {
         let Some(number) = rates.keys.find(key) else { return rates.full(key) };
         match self {
-            History::Folds { folds, cells, values } => match cells.find(number, place.fold(*folds)) {
+            History::Folds { folds, cells, values, .. } => match cells.find(number, place.fold(*folds)) {
                 Some(cell) => rates.value(values, cell as usize),
                 None => rates.full(key),
             },
@@ -357,7 +398,7 @@ impl Learner {
             }
         };
         let strengths = (0..totals.tasks).map(estimate).collect();
-        let mut smoothing = Smoothing { smoothing: strengths, means, scales: Vec::new() };
+        let mut smoothing = Smoothing { smoothing: strengths, means, scales: Vec::new(), carried: Vec::new() };
         let mut spread = vec![Spread::default(); totals.tasks + usize::from(count)];
         let history = match events {
             None => {
@@ -377,7 +418,15 @@ impl Learner {
                 for cell in &order {
                     smoothing.columns(&seen(cell), &totals.entry(cell.0 as usize), &mut values);
                 }
-                History::Folds { folds, cells: ranked, values }
+                let of_task = |task: usize| {
+                    let alike = |(place, (_, _, cell)): (usize, &(u32, u32, usize))| {
+                        let (x, of_cell) = (values[place * spread.len() + task], sums.entry(*cell));
+                        Alike { x: x.into(), rows: of_cell.labelled(task), positives: of_cell.positives(task) }
+                    };
+                    Slope::of(order.iter().enumerate().map(alike))
+                };
+                let slopes = (0..totals.tasks).into_par_iter().map(of_task).collect();
+                History::Folds { folds, cells: ranked, values, slopes }
             }
             Some(Events { events, outcomes }) => {
                 let (starts, times, earlier, rows) = by_time(&events, &outcomes, &rank, &totals);

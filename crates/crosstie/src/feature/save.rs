@@ -44,7 +44,7 @@ pub(super) fn save(features: &Features, directory: &Path) -> Result<()> {
         }
     }
     for (encoder, field) in features.encoders.iter().zip(&features.schema.fields) {
-        if let (Some(rates), Some(rate)) = (rates_of(encoder), field.rate()) {
+        if let (Some(rates), Some(rate)) = (encoder.rates(), field.rate()) {
             write_rates(&path_of(directory, "rate", &field.name)?, &features.schema, &rate, rates)?;
         }
     }
@@ -56,13 +56,6 @@ fn path_of(directory: &Path, folder: &str, name: &str) -> Result<PathBuf> {
     let folder = directory.join(folder);
     std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     Ok(folder.join(format!("{name}.parquet")))
-}
-
-fn rates_of(encoder: &Encoder) -> Option<&Rates> {
-    match encoder {
-        Encoder::Rates(rates) | Encoder::Token { rates: Some(rates), .. } => Some(rates),
-        _ => None,
-    }
 }
 
 fn statistics(features: &Features) -> Statistics {
@@ -84,7 +77,7 @@ fn statistics(features: &Features) -> Statistics {
             }
             Encoder::Rates(_) | Encoder::Token { .. } | Encoder::Tokens { .. } => {}
         }
-        if let Some(rates) = rates_of(encoder) {
+        if let Some(rates) = encoder.rates() {
             statistics.rates.insert(field.name.clone(), rates.smoothing.clone());
         }
     }

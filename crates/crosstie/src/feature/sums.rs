@@ -1,8 +1,17 @@
 //! Rows and outcomes added up, for rates.
 
+use crate::schema::Funnel;
+
 /// One row's outcome per task, from the impression; `None` where a label is
 /// missing.
 pub(super) type Outcome = Option<bool>;
+
+/// The outcomes of rows, rows × tasks as their labels are.
+pub(super) fn outcomes(funnel: &Funnel, labels: &[f32]) -> Vec<Outcome> {
+    let tasks = funnel.parents.len();
+    let of_row = |labels| (0..tasks).map(move |task| funnel.from_impression(labels, task));
+    labels.chunks(tasks).flat_map(of_row).collect()
+}
 
 /// Rows, positives and missing labels of any number of keys or parts of keys.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +28,11 @@ pub(super) struct Sums {
 impl Sums {
     pub fn new(tasks: usize) -> Sums {
         Sums { tasks, ..Sums::default() }
+    }
+
+    /// So many entries of zeros.
+    pub fn of(entries: usize, tasks: usize) -> Sums {
+        Sums { tasks, rows: vec![0; entries], positives: vec![0; entries * tasks], missing: Vec::new() }
     }
 
     pub fn len(&self) -> usize {

@@ -404,6 +404,60 @@ fn a_vocabulary_of_many_values_has_rates_and_one_of_few_has_none() {
     assert_eq!(dense("rates = false\n"), [""; 0]);
 }
 
+/// Rows of 60 users, of whom every second clicks; `turned`, those who did not.
+fn rows_of_users(turned: bool) -> Table {
+    let click = |row: u64| {
+        let likely = (row % 60).is_multiple_of(2) != turned;
+        u8::from(crate::random::Stream::new(u64::from(turned), "click").uniform(row) < if likely { 0.6 } else { 0.2 })
+    };
+    let line = |row: u64| format!("u{},x,1,home,{row},1,{},", row % 60, click(row));
+    Table::new(HEADER, &(0..1800).map(line).collect::<Vec<_>>())
+}
+
+const USERS: &str = "[[task]]\nname = \"click\"\n[[task]]\nname = \"like\"\nafter = \"click\"\n[[field]]\nname = \"user\"\n\
+                     kind = \"categorical\"\n[[field]]\nname = \"by time\"\nkind = \"rate\"\nkey = [\"user\"]\ntime = \"at\"\n";
+
+#[test]
+fn a_rate_that_says_nothing_of_other_rows_is_neutral_in_all_but_training_rows() {
+    let (table, others) = (rows_of_users(false), rows_of_users(true));
+    let learn = || Features::learn(&Schema::parse(USERS).unwrap(), &table.source()).unwrap();
+    let (before, after) = (learn(), learn().carry_over(&others.source()).unwrap());
+    let of_training = |features: &TrainingFeatures| without_labels(table.encode_training(features, 100));
+    assert_eq!(of_training(&after), of_training(&before));
+    let encode = |features: &TrainingFeatures| others.encode(features.features(), Purpose::Scoring, 100);
+    let (before_of_others, of_others) = (encode(&before), encode(&after));
+    // Columns: both rates of the user, then both by time.
+    assert_eq!(after.features().layout().dense_width(), 4);
+    let rows = of_others.dense.chunks(4).zip(before_of_others.dense.chunks(4));
+    for (row, (found, expected)) in rows.enumerate() {
+        assert_eq!(found[0], 0.0, "row {row}");
+        assert_eq!(found[1..], expected[1..], "row {row}: of `like` nothing is known, and time is left alone");
+    }
+    let warning = after.features().warnings().last().unwrap();
+    assert!(warning.starts_with("rates that say less") && warning.ends_with(": `user` (`click` 0.00)"), "{warning}");
+    // It is part of what is saved.
+    let directory = tempfile::tempdir().unwrap();
+    after.features().save(directory.path()).unwrap();
+    let loaded = Features::load(directory.path()).unwrap();
+    assert_eq!(others.encode(&loaded, Purpose::Scoring, 100), of_others);
+    let path = directory.path().join("features.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"carried\": [\n        0.0", "\"carried\": [\n        1.5", 1)).unwrap();
+    let said = Features::load(directory.path()).unwrap_err().to_string();
+    assert!(said.contains("found 1.5 for a share that carries over"), "{said}");
+}
+
+#[test]
+fn rates_that_hold_of_other_rows_change_no_bit() {
+    let (table, others) = (rows_of_users(false), rows_of_users(false));
+    let before = Features::learn(&Schema::parse(USERS).unwrap(), &table.source()).unwrap();
+    let expected = others.encode(before.features(), Purpose::Scoring, 100);
+    let warnings = before.features().warnings().to_vec();
+    let after = before.carry_over(&others.source()).unwrap();
+    assert_eq!(others.encode(after.features(), Purpose::Scoring, 100), expected);
+    assert_eq!(after.features().warnings(), warnings);
+}
+
 #[test]
 fn values_that_became_unknown_are_told() {
     let table = small();

@@ -189,6 +189,23 @@ pub(super) fn rates(schema: &Schema, field: &str, smoothing: &[Option<f64>]) -> 
     })
 }
 
+/// Says which fields' rates say less of the validation rows than of the training rows, and per
+/// task how much of it; nothing where none does.
+pub(super) fn rates_that_fade(schema: &Schema, fields: &[(usize, Vec<f64>)]) -> Option<String> {
+    let of_field = |(field, shares): &(usize, Vec<f64>)| {
+        let less = schema.tasks.iter().zip(shares).filter(|(_, share)| **share < 1.0);
+        let less: Vec<String> = less.map(|(task, share)| format!("`{}` {share:.2}", task.name)).collect();
+        format!("`{}` ({})", schema.fields[*field].name, less.join(", "))
+    };
+    (!fields.is_empty()).then(|| {
+        format!(
+            "rates that say less of the validation rows than of the training rows, as of other days, count as much less \
+             in all rows but those of the training (`train.carry_rates`): {}",
+            fields.iter().map(of_field).collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
 /// Says so where a vocabulary has too many values for rates that nobody asked for.
 pub(super) fn rates_left_out(field: &str, most: usize) -> String {
     format!(

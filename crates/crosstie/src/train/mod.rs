@@ -309,7 +309,10 @@ pub fn train_from(
             Next::Stop => ControlFlow::Break(()),
             Next::GoOn | Next::Checkpoint => ControlFlow::Continue(()),
         };
-        let features = Features::learn_watched(schema, train, &mut watch)?;
+        let mut features = Features::learn_watched(schema, train, &mut watch)?;
+        if config.train.carry_rates {
+            features = features.carry_over(valid)?;
+        }
         let (rows, mut warnings) = (features.features().rows(), features.features().warnings().to_vec());
         warnings.extend(config.model.about().remark(schema));
         observer(&Event::Learned { rows, warnings });

@@ -22,8 +22,8 @@ TAGS = ["red", "blue", "wide", "old", "new", "hand made"]
 TYPED = ["ektm", "ncs4cvr"]
 
 
-def log(seed, rows):
-    """Made-up impressions: some cells missing, labels that follow from the others."""
+def log(seed, rows, days=0):
+    """Made-up impressions: some cells missing, labels that follow from the others, and of items from the days."""
     draw = random.Random(seed)
     few = lambda count: int(count * draw.random() ** 2)
     for number in range(rows):
@@ -35,7 +35,7 @@ def log(seed, rows):
         row += [f"tab-{tab}", 60 * number, draw.choice([0.5, 1, 2])]
         row = ["" if place not in (10, 11) and draw.random() < 0.06 else cell for place, cell in enumerate(row)]
         chance = lambda z: draw.random() < 1 / (1 + math.exp(-z))
-        click = chance(1.5 * math.sin(user) + math.cos(item) - 0.4 * position + 0.3 * tab)
+        click = chance(1.5 * math.sin(user) + math.cos(item + days) - 0.4 * position + 0.3 * tab)
         cart = click and chance(math.sin(3 * item) + ("red" in tags) - 0.2)
         buy = click and chance(1.5 * cart + math.cos(user) - 0.5)
         like = chance(math.cos(2 * item) + 1.5 * click - 1.5)
@@ -103,7 +103,7 @@ def make(crosstie, folder):
         for name in ("schema.toml", "config.toml"):
             shutil.copy(folder / name, work)
         write_csv(work / "train.csv", log(1, 1500), COLUMNS + LABELS)
-        write_csv(work / "valid.csv", log(2, 500), COLUMNS + LABELS)
+        write_csv(work / "valid.csv", log(2, 500, days=3), COLUMNS + LABELS)
         run = lambda *arguments: subprocess.run([crosstie, *map(str, arguments)], cwd=work, check=True)
         run("train", "config.toml", "--out", "run", "--quiet")
         shutil.copytree(work / "run" / "artifact", folder / "artifact")
