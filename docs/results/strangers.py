@@ -54,8 +54,9 @@ def train(options, log, schema, model, seed):
     record = {"log": log, "schema": schema, "model": model, "seed": seed, "commit": options.commit, "settings": options.set, "best_epoch": best["epoch"], "best_step": best["step"]}
     record.update(epochs=history[-1]["epoch"], seconds=round(time.time() - begun, 1), warnings=said, figures=figures)
     kept.write_text(json.dumps(record, indent=1) + "\n")
-    told = ", ".join(f"{task} {one['auc'] or 0:.4f} ({one['pcoc'] or 0:.2f})" for task, one in figures["valid"].items())
-    print(f"{log} {name}: valid {told}; epoch {best['epoch']} of {history[-1]['epoch']}, {record['seconds']} s", flush=True)
+    of_tasks_told = lambda part: ", ".join(f"{task} {one['auc'] or 0:.4f} ({one['pcoc'] or 0:.2f})" for task, one in figures[part].items())
+    told = "; ".join(f"{part} {of_tasks_told(part)}" for part in figures)
+    print(f"{log} {name}: {told}; epoch {best['epoch']} of {history[-1]['epoch']}, {record['seconds']} s", flush=True)
 
 
 def run(options):

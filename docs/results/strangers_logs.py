@@ -243,6 +243,9 @@ RECIPES = {
 LOGS = {one.__name__: one for one in (hillstrom, adult, flights, films, lectures, reviews, shop, groceries)}
 # 3,000 rows to learn from and to stop by, and the whole test file of the log they are from.
 SMALL = {"adult-small": "adult", "hillstrom-small": "hillstrom"}
+# Only on demand, as in `--only films-farther`: the first rows of a log split by time that is there already, with a test
+# file that lies farther behind the training than the validation does, and holds nothing of the log's own.
+FARTHER = "-farther"
 
 
 def save(frame, path):
@@ -265,6 +268,13 @@ def prepare(out, binary, wanted=()):
             parts = {"train": large["train"].sample(2571, random_state=7), "valid": large["valid"].sample(429, random_state=7), "test": large["test"]}
             schemas = {path.stem: path.read_text() for path in (out / SMALL[log]).glob("schema*.toml")}
             about = f"3,000 rows of {SMALL[log]} to learn from and to stop by, and its whole test file."
+        elif log.endswith(FARTHER):
+            of = out / log.removesuffix(FARTHER)
+            rows = pd.concat([pd.read_parquet(of / f"{part}.parquet") for part in PARTS[:2]], ignore_index=True)
+            ends = [0, int(0.55 * len(rows)), int(0.67 * len(rows)), len(rows)]
+            parts = {part: rows[begin:end] for part, begin, end in zip(PARTS, ends, ends[1:])}
+            schemas = {path.stem: path.read_text() for path in of.glob("schema*.toml")}
+            about = f"The rows of {of.name} to learn from and to stop by, cut in three by time."
         else:
             made = LOGS[log]()
             parts, schemas, about = made.parts(), made.schemas(), LOGS[log].__doc__
