@@ -207,10 +207,8 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
         seed: u64,
     }
     let path = directory.join(CONFIG);
-    let mut text = fs::read_to_string(&path).map_err(Error::io(&path))?;
-    if manifest.format < FORMAT {
-        text = as_meant(text, manifest.format);
-    }
+    let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let text = as_meant(text, manifest.format);
     if manifest.format > 1 {
         return ModelSpec::parse(&text).map_err(|error| Error::artifact(&path, error.to_string()).because(error));
     }
@@ -221,7 +219,8 @@ fn read_spec(manifest: &Manifest, directory: &Path) -> Result<ModelSpec> {
 
 /// Before format 4 EKTM transferred representations and AEM2TL's scenarios had separate
 /// networks, before format 5 EKTM had no network that all tasks learn together, and nobody
-/// had to say so. In format 5 it had one, whose settings were a section of their own.
+/// had to say so. In format 5 it had one, whose settings were a section of their own. From
+/// format 6 on a config says all that it means.
 fn as_meant(text: String, format: u32) -> String {
     let Ok(mut config) = toml::from_str::<toml::Table>(&text) else { return text };
     let Some(model) = config.get_mut("model").and_then(toml::Value::as_table_mut) else { return text };
@@ -235,7 +234,7 @@ fn as_meant(text: String, format: u32) -> String {
             }
             shared.insert("networks".into(), 1.into());
         }
-        "ektm" => {
+        "ektm" if format < 5 => {
             say("shared", toml::Table::from_iter([("enabled".to_string(), false.into())]).into());
             if format < 4 {
                 say("transfer", "representations".into());
