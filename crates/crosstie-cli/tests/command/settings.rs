@@ -136,6 +136,7 @@ patience = 8
 shuffle_rows = 262144
 cache_mib = 2048
 unknown_values = \"as-in-validation\"
+carry_rates = true
 average = true
 checkpoint_every = \"10 minutes\"
 tensorboard = false

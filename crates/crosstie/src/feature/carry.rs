@@ -94,7 +94,9 @@ impl Slope {
 
 /// The labels of other rows by the keys of one field's rates.
 struct Held<'a> {
+    /// Place in the schema.
     field: usize,
+    /// Columns whose cells together are the key.
     key: Vec<String>,
     rates: &'a Rates,
     /// Of the training rows, per task.
