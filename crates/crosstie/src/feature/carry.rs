@@ -67,7 +67,7 @@ impl Slope {
             }
             let determinant = second[0] * second[2] - second[1] * second[1];
             // Of numbers that are all the same it is 0, but for rounding.
-            if !(determinant > 1e-9 * second[0] * second[2]) {
+            if determinant.is_nan() || determinant <= 1e-9 * second[0] * second[2] {
                 return None;
             }
             let step = [
