@@ -138,18 +138,20 @@ fn a_rate_of_keys_that_mean_something_helps() {
 
 #[test]
 fn a_rate_that_fades_counts_less_in_later_rows_and_one_that_lasts_does_not() {
-    let gain = |fades: f64| {
+    let gain = |fades: f64, rate: &str| {
         let log = Log { seed: 7, keys: 300, effect: 0.4, session: 1, fades };
         let directory = tempfile::tempdir().unwrap();
         let truth = log.write(directory.path());
         let [with, without] = [true, false].map(|carry| {
             let settings = ["train.seed=7".to_string(), format!("train.carry_rates={carry}")];
-            judge(directory.path(), &format!("{SCHEMA}{RATE}"), &settings, &truth)
+            judge(directory.path(), &format!("{SCHEMA}{rate}"), &settings, &truth)
         });
         // What it says is believed too much otherwise, and that drowns what the letter says.
         (with.0 - without.0, with == without)
     };
-    let (fading, _) = gain(0.9);
-    assert!(fading > 0.01, "{fading}");
-    assert_eq!(gain(0.0), (0.0, true));
+    for rate in [RATE.to_string(), format!("{RATE}time = \"at\"\n")] {
+        let (fading, _) = gain(0.9, &rate);
+        assert!(fading > 0.01, "{fading}, {rate}");
+        assert_eq!(gain(0.0, &rate), (0.0, true), "{rate}");
+    }
 }

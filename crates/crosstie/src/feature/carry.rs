@@ -1,8 +1,8 @@
 //! How much of what rates say of training rows they say of other rows.
 //!
 //! A rate is of the days it was counted on. Those of other folds are of the same days
-//! as the training row that sees them: what was particular to these days they have in
-//! common, and a model learns to rely on it. Later rows do not have it, so the same
+//! as the training row that sees them, and those of earlier rows of days just before:
+//! what was particular to these days they have in common, and a model learns to rely on it. Later rows do not have it, so the same
 //! rate says less of them, or nothing, however many rows it was counted over. No
 //! smoothing that is estimated from the training rows can know that.
 //!
@@ -84,6 +84,24 @@ impl Slope {
         None
     }
 
+    /// Per task, that of the labels of some entries in its column. `values` are the columns of one
+    /// entry after the other.
+    pub fn of_tasks(
+        values: &[f32],
+        sums: &Sums,
+        entries: impl ExactSizeIterator<Item = usize> + Clone + Sync,
+    ) -> Vec<Option<Slope>> {
+        let width = values.len() / entries.len().max(1);
+        let of_task = |task: usize| {
+            let alike = |(place, entry): (usize, usize)| {
+                let (x, entry) = (values[place * width + task], sums.entry(entry));
+                Alike { x: x.into(), rows: entry.labelled(task), positives: entry.positives(task) }
+            };
+            Slope::of(entries.clone().enumerate().map(alike))
+        };
+        (0..sums.tasks).into_par_iter().map(of_task).collect()
+    }
+
     /// The share that is left of it in another slope, if that is smaller by more than chance.
     fn left_in(self, other: Slope) -> Option<f64> {
         let means_something = self.value > DIFFER * self.error;
@@ -108,23 +126,15 @@ struct Held<'a> {
 impl Held<'_> {
     /// Per task the share that carries over to these rows: 1 unless it is less by more than chance.
     fn shares(&self) -> Vec<f64> {
-        let share = |(task, training): (usize, &Option<Slope>)| {
-            let alike = |key: usize| {
-                let of_key = self.sums.entry(key);
-                let x = f64::from(self.rates.values()[key * self.rates.width() + task]);
-                Alike { x, rows: of_key.labelled(task), positives: of_key.positives(task) }
-            };
-            let other = Slope::of((0..self.sums.len()).map(alike))?;
-            training.as_ref()?.left_in(other)
-        };
-        self.slopes.iter().enumerate().map(|slope| share(slope).unwrap_or(1.0)).collect()
+        let others = Slope::of_tasks(self.rates.values(), &self.sums, 0..self.sums.len());
+        let left = |(training, other): (&Option<Slope>, &Option<Slope>)| training.as_ref()?.left_in(*other.as_ref()?);
+        self.slopes.iter().zip(&others).map(|slopes| left(slopes).unwrap_or(1.0)).collect()
     }
 }
 
 impl TrainingFeatures {
     /// Holds the rates against other labelled rows, and has them say as much less of all
-    /// rows but those of the training as they say of these. Rates by time stay as they are:
-    /// there a training row sees earlier rows, and so does what is learned from it.
+    /// rows but those of the training as they say of these.
     ///
     /// # Errors
     /// As of [`Features::learn`].
@@ -141,7 +151,7 @@ impl TrainingFeatures {
         Ok(self)
     }
 
-    /// Of each field with rates by folds, the share that carries over per task.
+    /// Of each field with rates, the share that carries over per task.
     fn shares(&self, others: &Source) -> Result<Vec<(usize, Vec<f64>)>> {
         let Features { schema, encoders, reading, .. } = &*self.features;
         let (funnel, tasks) = (schema.funnel(), schema.tasks.len());
@@ -149,7 +159,7 @@ impl TrainingFeatures {
             let (rates, history) = (encoders[field].rates()?, self.histories[field].as_ref()?);
             let key = schema.fields[field].rate()?.key.clone();
             let sums = Sums::of(rates.keys.len() + 1, tasks);
-            Some(Held { field, key, rates, slopes: history.slopes()?, sums })
+            Some(Held { field, key, rates, slopes: history.slopes(), sums })
         };
         let mut all: Vec<Held<'_>> = (0..encoders.len()).filter_map(held).collect();
         if all.is_empty() {

@@ -27,10 +27,9 @@
 //! the number of rows.
 
 use hashbrown::HashTable;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::carry::{Alike, Slope};
+use super::carry::Slope;
 use super::key;
 use super::numeric::{Moments, Scale};
 use super::shrinkage::{self, Cell};
@@ -200,12 +199,16 @@ pub(super) enum History {
         folds: u32,
         cells: Cells,
         values: Vec<f32>,
-        /// Per task, what its column says of the training rows.
         slopes: Vec<Option<Slope>>,
     },
     /// The moments of key `k` are `starts[k]..starts[k + 1]`, ascending; the
     /// values at a moment are those of strictly earlier rows.
-    Time { starts: Vec<usize>, times: Vec<f64>, values: Vec<f32> },
+    Time {
+        starts: Vec<usize>,
+        times: Vec<f64>,
+        values: Vec<f32>,
+        slopes: Vec<Option<Slope>>,
+    },
 }
 
 impl Rates {
@@ -260,12 +263,10 @@ impl Rates {
 }
 
 impl History {
-    /// Per task, what its column says of the training rows; `None` of rates by time.
-    pub fn slopes(&self) -> Option<&[Option<Slope>]> {
-        match self {
-            History::Folds { slopes, .. } => Some(slopes),
-            History::Time { .. } => None,
-        }
+    /// Per task, what its column says of the training rows.
+    pub fn slopes(&self) -> &[Option<Slope>] {
+        let (History::Folds { slopes, .. } | History::Time { slopes, .. }) = self;
+        slopes
     }
 
     /// The columns of a training row: of its key in the other folds, or at
@@ -277,7 +278,7 @@ impl History {
                 Some(cell) => rates.value(values, cell as usize),
                 None => rates.full(key),
             },
-            History::Time { starts, times, values } => {
+            History::Time { starts, times, values, .. } => {
                 let (start, end) = (starts[number as usize], starts[number as usize + 1]);
                 match start + times[start..end].partition_point(|earlier| *earlier < place.time) {
                     moment if moment < end => rates.value(values, moment),
@@ -418,20 +419,13 @@ impl Learner {
                 for cell in &order {
                     smoothing.columns(&seen(cell), &totals.entry(cell.0 as usize), &mut values);
                 }
-                let of_task = |task: usize| {
-                    let alike = |(place, (_, _, cell)): (usize, &(u32, u32, usize))| {
-                        let (x, of_cell) = (values[place * spread.len() + task], sums.entry(*cell));
-                        Alike { x: x.into(), rows: of_cell.labelled(task), positives: of_cell.positives(task) }
-                    };
-                    Slope::of(order.iter().enumerate().map(alike))
-                };
-                let slopes = (0..totals.tasks).into_par_iter().map(of_task).collect();
+                let slopes = Slope::of_tasks(&values, &sums, order.iter().map(|(_, _, cell)| *cell));
                 History::Folds { folds, cells: ranked, values, slopes }
             }
             Some(Events { events, outcomes }) => {
-                let (starts, times, earlier, rows) = by_time(&events, &outcomes, &rank, &totals);
+                let (starts, times, earlier, there) = by_time(&events, &outcomes, &rank, &totals);
                 drop((events, outcomes));
-                for (moment, rows) in rows.iter().enumerate() {
+                for (moment, rows) in there.rows.iter().enumerate() {
                     let (seen, rows) = (earlier.entry(moment), f64::from(*rows));
                     smoothing.raw(&seen, &seen, count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
@@ -441,7 +435,8 @@ impl Learner {
                     let seen = earlier.entry(moment);
                     smoothing.columns(&seen, &seen, &mut values);
                 }
-                History::Time { starts, times, values }
+                let slopes = Slope::of_tasks(&values, &there, 0..there.len());
+                History::Time { starts, times, values, slopes }
             }
         };
         Some((Rates::new(keys, totals, smoothing), history))
@@ -496,21 +491,21 @@ fn sort(keys: &Tokens, totals: &Sums) -> (Tokens, Sums, Vec<u32>) {
 }
 
 /// Per key the distinct times, ascending; for each the sums over strictly
-/// earlier rows, and the number of rows at that time.
+/// earlier rows, and those over the rows at that time.
 fn by_time(
     events: &[(u32, f64)],
     outcomes: &[Outcome],
     rank: &[u32],
     totals: &Sums,
-) -> (Vec<usize>, Vec<f64>, Sums, Vec<u32>) {
+) -> (Vec<usize>, Vec<f64>, Sums, Sums) {
     let tasks = totals.tasks;
     let mut order: Vec<usize> = (0..events.len()).collect();
     order.sort_unstable_by(|a, b| {
         let (a, b) = (events[*a], events[*b]);
         rank[a.0 as usize].cmp(&rank[b.0 as usize]).then(a.1.total_cmp(&b.1))
     });
-    let (mut starts, mut times, mut rows) = (Vec::with_capacity(totals.len() + 1), Vec::new(), Vec::new());
-    let mut earlier = Sums::new(tasks);
+    let (mut starts, mut times) = (Vec::with_capacity(totals.len() + 1), Vec::new());
+    let (mut earlier, mut there) = (Sums::new(tasks), Sums::new(tasks));
     let mut running = Sums::new(tasks);
     running.push();
     let mut last: Option<(u32, f64)> = None;
@@ -523,18 +518,17 @@ fn by_time(
         }
         if last != Some((key, time)) {
             times.push(time);
-            rows.push(0);
+            there.push();
             let moment = earlier.push();
             earlier.merge(moment, &running, 0);
         }
-        if let Some(rows) = rows.last_mut() {
-            *rows += 1;
-        }
-        running.add(0, &outcomes[event * tasks..(event + 1) * tasks]);
+        let outcomes = &outcomes[event * tasks..(event + 1) * tasks];
+        there.add(times.len() - 1, outcomes);
+        running.add(0, outcomes);
         last = Some((key, time));
     }
     starts.push(times.len());
-    (starts, times, earlier, rows)
+    (starts, times, earlier, there)
 }
 
 #[cfg(test)]

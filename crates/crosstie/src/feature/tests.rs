@@ -415,7 +415,8 @@ fn rows_of_users(turned: bool) -> Table {
 }
 
 const USERS: &str = "[[task]]\nname = \"click\"\n[[task]]\nname = \"like\"\nafter = \"click\"\n[[field]]\nname = \"user\"\n\
-                     kind = \"categorical\"\n[[field]]\nname = \"by time\"\nkind = \"rate\"\nkey = [\"user\"]\ntime = \"at\"\n";
+                     kind = \"categorical\"\n[[field]]\nname = \"by time\"\nkind = \"rate\"\nkey = [\"user\"]\ntime = \"at\"\n\
+                     count = true\n";
 
 #[test]
 fn a_rate_that_says_nothing_of_other_rows_is_neutral_in_all_but_training_rows() {
@@ -426,15 +427,20 @@ fn a_rate_that_says_nothing_of_other_rows_is_neutral_in_all_but_training_rows() 
     assert_eq!(of_training(&after), of_training(&before));
     let encode = |features: &TrainingFeatures| others.encode(features.features(), Purpose::Scoring, 100);
     let (before_of_others, of_others) = (encode(&before), encode(&after));
-    // Columns: both rates of the user, then both by time.
-    assert_eq!(after.features().layout().dense_width(), 4);
-    let rows = of_others.dense.chunks(4).zip(before_of_others.dense.chunks(4));
+    // Columns: both rates of the user, then both by time, and their count.
+    assert_eq!(after.features().layout().dense_width(), 5);
+    let rows = of_others.dense.chunks(5).zip(before_of_others.dense.chunks(5));
     for (row, (found, expected)) in rows.enumerate() {
-        assert_eq!(found[0], 0.0, "row {row}");
-        assert_eq!(found[1..], expected[1..], "row {row}: of `like` nothing is known, and time is left alone");
+        assert_eq!([found[0], found[2]], [0.0; 2], "row {row}");
+        // Of `like` nothing is known.
+        assert_eq!([found[1], found[3], found[4]], [expected[1], expected[3], expected[4]], "row {row}");
     }
     let warning = after.features().warnings().last().unwrap();
-    assert!(warning.starts_with("rates that say less") && warning.ends_with(": `user` (`click` 0.00)"), "{warning}");
+    assert!(
+        warning.starts_with("rates that say less")
+            && warning.ends_with(": `user` (`click` 0.00), `by time` (`click` 0.00)"),
+        "{warning}"
+    );
     // It is part of what is saved.
     let directory = tempfile::tempdir().unwrap();
     after.features().save(directory.path()).unwrap();
