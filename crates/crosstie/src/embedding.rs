@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{self, Batch, Ids, Layout};
 use crate::compute::kernel::{self, vectorised};
-use crate::compute::{CHUNK, zeros};
+use crate::compute::zeros;
 use crate::error::Result;
 use crate::random::Stream;
 use crate::schema::{Pooling, Role, Side};
@@ -252,7 +252,7 @@ impl Tables {
                     match &batch.ids[index] {
                         Ids::One(ids) => {
                             for (id, cell) in ids[rows.clone()].iter().zip(cells) {
-                                cell.copy_from_slice(table.row(*id));
+                                copy(table.row(*id), cell);
                             }
                         }
                         many => {
@@ -273,8 +273,8 @@ impl Tables {
 
     /// Sums the gradients of each seen row over its places in the batch, in
     /// the order of fields and rows, for each table. `inputs` holds, per set,
-    /// the gradient of the input chunk by chunk (CHUNK rows each, the last may
-    /// be shorter). What `into` held is overwritten, its memory used again.
+    /// the gradient of the input chunk by chunk (of equally many rows, the last may
+    /// have fewer). What `into` held is overwritten, its memory used again.
     pub fn gather(&self, batch: &Batch, inputs: &[Vec<&[f32]>], into: &mut Vec<RowGradients>) {
         into.resize_with(self.tables.len(), RowGradients::default);
         // A batch looks at the same rows in all sets.
@@ -324,6 +324,7 @@ impl Tables {
         input: &[&[f32]],
         RowGradients { rows, gradients, .. }: &mut RowGradients,
     ) {
+        let rows_of_chunk = input.first().map_or(1, |chunk| chunk.len() / self.columns.width.max(1)).max(1);
         rows.clone_from(&seen.rows);
         gradients.clear();
         gradients.resize(rows.len() * width, 0.0);
@@ -332,7 +333,8 @@ impl Tables {
             || {
                 for Place { seen, row, column, share } in &seen.places {
                     let (row, column) = (*row as usize, *column as usize);
-                    let gradient = &input[row / CHUNK][row % CHUNK * self.columns.width + column..][..width];
+                    let at = row % rows_of_chunk * self.columns.width + column;
+                    let gradient = &input[row / rows_of_chunk][at..][..width];
                     kernel::add_scaled(&mut gradients[*seen as usize * width..][..width], *share, gradient);
                 }
             },
@@ -407,6 +409,15 @@ impl Pooling {
             Pooling::Mean => 1.0 / count.max(1) as f32,
             Pooling::Sum => 1.0,
         }
+    }
+}
+
+/// Copies a row, of the width that tables have by default without a call for it.
+#[inline(always)]
+fn copy(from: &[f32], into: &mut [f32]) {
+    match (<&[f32; 16]>::try_from(from), <&mut [f32; 16]>::try_from(&mut *into)) {
+        (Ok(from), Ok(into)) => *into = *from,
+        _ => into.copy_from_slice(from),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Layout};
 use crate::calibration::{Calibration, Evidence};
-use crate::compute::{Mode, Node, NotFinite, Parameters, Workspace, zeros};
+use crate::compute::{CHUNK, Mode, Node, NotFinite, Parameters, Threads, Workspace, sum_by_parts, zeros};
 use crate::embedding::{RowGradients, Tables};
 use crate::error::Result;
 use crate::metric::{Evaluation, Report};
@@ -61,6 +61,33 @@ impl Scores {
     /// Room for so many rows.
     fn none_of(rows: usize, tasks: usize) -> Scores {
         Scores { tasks, given_parent: vec![0.0; rows * tasks], from_impression: vec![0.0; rows * tasks] }
+    }
+
+    /// Sets some rows to what their logits come to, on the threads of a pass, through the maps of
+    /// each row if there are any.
+    fn set_rows<'m>(
+        &mut self,
+        threads: Threads,
+        objective: &Objective,
+        (rows, logits): (&[usize], &[&[f32]]),
+        maps: impl Fn(usize) -> Option<&'m [Maps]> + Sync,
+    ) {
+        let tasks = self.tasks;
+        let mut some: Vec<_> =
+            rows.chunks(CHUNK).zip(logits.chunks(CHUNK)).map(|some| (some, Scores::default())).collect();
+        threads.each(&mut some, |((rows, logits), scores)| {
+            *scores = Scores::none_of(rows.len(), tasks);
+            for (index, (row, logits)) in rows.iter().zip(*logits).enumerate() {
+                scores.set(index, objective, logits, maps(*row));
+            }
+        });
+        for ((rows, _), scores) in &some {
+            for (index, row) in rows.iter().enumerate() {
+                let (from, into) = (index * tasks..(index + 1) * tasks, row * tasks..(row + 1) * tasks);
+                self.given_parent[into.clone()].copy_from_slice(&scores.given_parent[from.clone()]);
+                self.from_impression[into].copy_from_slice(&scores.from_impression[from]);
+            }
+        }
     }
 
     /// What a row's logits come to, through the tasks' maps if there are any.
@@ -264,11 +291,10 @@ impl<'a> Passes<'a> {
     ) -> Scores {
         let objective = &self.network.objective;
         let mut scores = Scores::none_of(batch.rows, objective.names().len());
-        self.each_piece(workspace, batch, |workspace, row_of| {
-            for (index, logits) in self.logits(workspace).enumerate() {
-                let row = row_of(index);
-                scores.set(row, objective, logits, calibration.map(|maps| maps.maps(batch.scenarios[row])));
-            }
+        self.each_piece(workspace, batch, |workspace, rows| {
+            let logits: Vec<&[f32]> = self.logits(workspace).collect();
+            let maps = |row: usize| calibration.map(|maps| maps.maps(batch.scenarios[row]));
+            scores.set_rows(workspace.threads(), objective, (rows, &logits), maps);
         });
         scores
     }
@@ -285,37 +311,36 @@ impl<'a> Passes<'a> {
     pub(crate) fn evidence_of(&self, logits: Node, workspace: &mut Workspace, batch: &Batch) -> Evidence {
         let heads = self.network.objective.heads().len();
         let mut found = vec![0.0; batch.rows * heads];
-        self.each_piece(workspace, batch, |workspace, row_of| {
-            for (index, logits) in self.values(workspace, logits).enumerate() {
-                found[row_of(index) * heads..][..heads].copy_from_slice(logits);
+        self.each_piece(workspace, batch, |workspace, rows| {
+            for (row, logits) in rows.iter().zip(self.values(workspace, logits)) {
+                found[row * heads..][..heads].copy_from_slice(logits);
             }
         });
         Evidence::new(found, batch)
     }
 
     /// Runs the network over a batch of any size and order, some rows at a time.
-    /// `read` finds each piece in the workspace, and learns which row of the
-    /// batch a row of the piece is.
+    /// `read` finds each piece in the workspace, and learns which rows of the
+    /// batch those of the piece are.
     pub(crate) fn each_piece(
         &self,
         workspace: &mut Workspace,
         batch: &Batch,
-        mut read: impl FnMut(&Workspace, &dyn Fn(usize) -> usize),
+        mut read: impl FnMut(&Workspace, &[usize]),
     ) {
         let routed = self.network.routed;
         for first in (0..batch.rows).step_by(ROWS) {
-            let rows = first..(first + ROWS).min(batch.rows);
+            let mut rows: Vec<usize> = (first..(first + ROWS).min(batch.rows)).collect();
             if rows.len() == batch.rows && !routed {
                 self.forward(workspace, batch);
-                read(workspace, &|index| index);
+                read(workspace, &rows);
                 continue;
             }
-            let mut order: Vec<usize> = rows.collect();
             if routed {
-                order.sort_by_key(|row| batch.scenarios[*row]);
+                rows.sort_by_key(|row| batch.scenarios[*row]);
             }
-            self.forward(workspace, &batch.select(&order));
-            read(workspace, &|index| order[index]);
+            self.forward(workspace, &batch.select(&rows));
+            read(workspace, &rows);
         }
     }
 
@@ -352,11 +377,10 @@ impl<'a> Passes<'a> {
             let batch = batch?;
             let batch: &Batch = batch.borrow();
             let mut scores = logits.map(|_| Scores::none_of(batch.rows, tasks));
-            self.each_piece(workspace, batch, |workspace, row_of| {
+            self.each_piece(workspace, batch, |workspace, rows| {
                 for (logits, scores) in logits.iter().zip(&mut scores) {
-                    for (index, logits) in self.values(workspace, *logits).enumerate() {
-                        scores.set(row_of(index), objective, logits, None);
-                    }
+                    let logits: Vec<&[f32]> = self.values(workspace, *logits).collect();
+                    scores.set_rows(workspace.threads(), objective, (rows, &logits), |_| None);
                 }
             });
             for (evaluation, scores) in evaluations.iter_mut().zip(&scores) {
@@ -424,9 +448,13 @@ impl<'a> Passes<'a> {
     /// The sum of the squares of those with respect to the embedded fields of the
     /// batch's rows, as some feature sets look them up.
     pub fn feature_square(&self, workspace: &Workspace, sets: &[usize]) -> f64 {
-        let square = |chunk: &[f32]| chunk.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
-        let of_set = |set: &usize| workspace.source_gradients(&self.network.program, self.network.sets[*set]);
-        sets.iter().flat_map(of_set).map(|(_, chunk)| square(chunk)).sum()
+        let program = &self.network.program;
+        let of_set = |set: &usize| {
+            let chunks = workspace.source_gradients(program, self.network.sets[*set]);
+            let squares = chunks.flat_map(|(_, chunk)| chunk).map(|g| f64::from(*g).powi(2));
+            sum_by_parts(squares, CHUNK * self.network.sets[*set].width())
+        };
+        sets.iter().map(of_set).sum()
     }
 
     /// Fills some rows of a source of the graph from a batch.

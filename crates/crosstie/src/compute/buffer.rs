@@ -7,10 +7,26 @@ use super::memory;
 use super::node::Node;
 use crate::error::Result;
 
-/// Rows of a chunk. Small enough that a chunk's numbers stay near the
-/// processor and that a batch has work for several threads, large enough for
-/// fast products. Fixed, because results must not depend on the machine.
+/// Most rows of a chunk. Small enough that a chunk's numbers stay near the
+/// processor, large enough for fast products.
 pub const CHUNK: usize = 256;
+
+/// Fewest rows of a chunk.
+const LEAST: usize = 32;
+
+/// What a chunk costs beside its rows, in rows.
+const BESIDE: usize = 16;
+
+/// Rows of a chunk of a batch that several threads share: [`CHUNK`], or a half, a quarter or an
+/// eighth of it, whatever lets the thread with the most to do be ready first.
+pub(super) fn rows_of_chunk(rows: usize, threads: usize) -> usize {
+    let sizes = std::iter::successors(Some(CHUNK), |size| Some(size / 2)).take_while(|size| *size >= LEAST);
+    let cost = |size: &usize| {
+        let chunks = rows.div_ceil(*size).div_ceil(threads.max(1));
+        rows.min(chunks.saturating_mul(*size)).saturating_add(chunks.saturating_mul(BESIDE))
+    };
+    sizes.min_by_key(cost).unwrap_or(CHUNK)
+}
 
 /// Training or scoring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,13 +76,13 @@ impl Chunk {
 
     /// Makes room for so many rows, of which each has so many numbers in every
     /// buffer. What it held is lost if there was less. The first time there is
-    /// room for no row more, then for twice as many at least: batches that grow
-    /// row by row ask for memory a few times only.
-    pub fn reserve(&mut self, rows: usize, values: &[usize], gradients: &[usize]) -> Result<()> {
+    /// room for no row more, then for twice as many at least, but no more than `most`:
+    /// batches that grow row by row ask for memory a few times only.
+    pub fn reserve(&mut self, rows: usize, most: usize, values: &[usize], gradients: &[usize]) -> Result<()> {
         if rows <= self.capacity {
             return Ok(());
         }
-        let rows = rows.max(CHUNK.min(2 * self.capacity));
+        let rows = rows.max(most.min(2 * self.capacity));
         self.capacity = 0;
         for (buffer, width) in self.values.iter_mut().zip(values).chain(self.gradients.iter_mut().zip(gradients)) {
             *buffer = Vec::new();
@@ -148,5 +164,35 @@ impl<'a> ViewMut<'a> {
             }
         }
         self.accumulate = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_one_chunk_kept_all_threads_but_one_waiting() {
+        // Rows, threads, rows of a chunk.
+        let expected = [
+            (256, 1, 256),
+            (256, 2, 128),
+            (64, 2, 32),
+            (64, 64, 32),
+            (512, 2, 256),
+            (4096, 2, 256),
+            (4096, 16, 256),
+            (4096, 12, 128),
+            (4096, 64, 64),
+            (1024, 16, 64),
+            (1024, 6, 64),
+            (300, 1, 256),
+            (300, 2, 64),
+            (1, 8, 256),
+            (0, 8, 256),
+        ];
+        for (rows, threads, size) in expected {
+            assert_eq!(rows_of_chunk(rows, threads), size, "{rows} rows, {threads} threads");
+        }
     }
 }

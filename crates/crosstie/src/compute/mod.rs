@@ -7,11 +7,11 @@
 //! later pass asks for memory for them. (Lists of a few words each, such as an
 //! op's parameters, are made anew.)
 //!
-//! A batch is cut into chunks of [`CHUNK`] rows. Forward and backward run
-//! chunk by chunk, on the calling thread or on a pool ([`Threads`]); then the gradient of each
-//! parameter is computed over all chunks in their order by one job. No sum
-//! depends on which thread did what, so results are equal to the bit at any
-//! number of threads.
+//! A batch is cut into chunks of [`CHUNK`] rows, or of fewer where threads would have none.
+//! Forward and backward run chunk by chunk, on the calling thread or on a pool ([`Threads`]);
+//! then the gradient of each parameter is computed over all chunks in their order by one job.
+//! No sum depends on where a chunk ends or on which thread did what, so results are equal to
+//! the bit at any number of threads.
 //!
 //! What is not here: embedding tables (a graph's sources are filled by the
 //! caller), labels as such (they are sources too), files, optimizers.
@@ -48,4 +48,4 @@ pub use op::Op;
 pub use parameters::Parameters;
 pub use program::Program;
 pub use threads::Threads;
-pub use workspace::{Fill, NotFinite, Workspace};
+pub use workspace::{Fill, NotFinite, Workspace, sum_by_parts};

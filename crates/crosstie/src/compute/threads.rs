@@ -14,8 +14,17 @@ pub enum Threads {
 }
 
 impl Threads {
+    /// How many threads there are. Outside of any pool they are not counted, which would start
+    /// the global one.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Threads::Pool if rayon::current_thread_index().is_some() => rayon::current_num_threads(),
+            _ => 1,
+        }
+    }
+
     /// Does `work` on every item, each on one thread.
-    pub(super) fn each<T: Send>(self, items: &mut [T], work: impl Fn(&mut T) + Sync) {
+    pub(crate) fn each<T: Send>(self, items: &mut [T], work: impl Fn(&mut T) + Sync) {
         match self {
             Threads::Inline => items.iter_mut().for_each(work),
             Threads::Pool => items.par_iter_mut().with_max_len(1).for_each(&work),

@@ -1,9 +1,11 @@
 //! Buffers of a batch, and the passes over them.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::buffer::{CHUNK, Chunk, Mode, ROOM};
+use super::buffer::{CHUNK, Chunk, Mode, ROOM, rows_of_chunk};
+use super::matmul::Products;
 use super::memory;
 use super::node::Node;
 use super::op::Job;
@@ -32,6 +34,10 @@ pub struct NotFinite {
 #[derive(Debug)]
 pub struct Workspace {
     chunks: Vec<Chunk>,
+    /// Rows of each chunk but the last.
+    rows_of_chunk: usize,
+    /// Whether they may be fewer than [`CHUNK`].
+    cut_anywhere: bool,
     /// Per buffer: how many numbers a row has there, 0 if nobody asks for them.
     values: Vec<usize>,
     /// The same of the gradients.
@@ -78,6 +84,8 @@ impl Program {
         let statistics = |step: &Step| vec![0.0; if training { step.op.statistics() } else { 0 }];
         let mut workspace = Workspace {
             chunks: Vec::new(),
+            rows_of_chunk: CHUNK,
+            cut_anywhere: self.products.cut_anywhere(),
             values: widths(&|buffer| alive[buffer]),
             gradients: widths(&|buffer| training && self.backward.needed[buffer]),
             scenarios: self.scenarios,
@@ -315,9 +323,11 @@ impl Program {
     /// element is written by one job that walks the chunks in order.
     /// `parameters` are those of the passes.
     pub fn parameter_gradients(&self, workspace: &Workspace, parameters: &[f32], gradients: &mut [f32]) {
+        let columns = Products::columns_near(workspace.threads.count());
         let waves = self.users.iter().map(Vec::len).max().unwrap_or(0);
         for wave in 0..waves.max(1) {
-            let mut jobs: Vec<(usize, usize, Job<'_>)> = Vec::new();
+            // Of one step, part and column together.
+            let mut jobs: BTreeMap<(usize, usize, usize), Vec<Job<'_>>> = BTreeMap::new();
             let mut rest = &mut gradients[..];
             let mut at = 0;
             for (parameter, users) in self.parameters.iter().zip(&self.users) {
@@ -327,16 +337,21 @@ impl Program {
                 rest = after;
                 match users.get(wave) {
                     Some((step, slot)) => {
-                        jobs.extend(self.steps[*step].op.jobs(*slot, slice).into_iter().map(|job| (*step, *slot, job)));
+                        for job in self.steps[*step].op.jobs(*slot, slice, columns) {
+                            jobs.entry((*step, job.part, job.column)).or_default().push(job);
+                        }
                     }
                     None if wave == 0 => slice.fill(0.0),
                     None => {}
                 }
             }
-            jobs.sort_by_key(|(_, _, job)| Reverse(job.tile.rows * job.tile.columns));
-            workspace.threads.each_in_turn(&mut jobs, |(step, slot, job)| {
+            let mut jobs: Vec<(usize, Vec<Job<'_>>)> =
+                jobs.into_iter().map(|((step, _, _), jobs)| (step, jobs)).collect();
+            let size = |job: &Job<'_>| job.tile.rows * job.tile.columns;
+            jobs.sort_by_key(|(_, jobs)| Reverse(jobs.iter().map(size).sum::<usize>()));
+            workspace.threads.each_in_turn(&mut jobs, |(step, jobs)| {
                 let view = self.batch_view(workspace, parameters, *step);
-                self.steps[*step].op.parameter_gradient(*slot, job, wave > 0, &view);
+                self.steps[*step].op.parameter_gradients(jobs, wave > 0, &view);
             });
         }
     }
@@ -366,6 +381,12 @@ impl Workspace {
     /// [`Error::Config`](crate::Error::Config) if there is no memory for them. The
     /// workspace then has room for fewer rows.
     pub fn reserve(&mut self, rows: usize) -> Result<()> {
+        let rows = rows.max(self.room());
+        let rows_of_chunk = if self.cut_anywhere { rows_of_chunk(rows, self.threads.count()) } else { CHUNK };
+        if rows_of_chunk != self.rows_of_chunk {
+            self.chunks.clear();
+            self.rows_of_chunk = rows_of_chunk;
+        }
         let held = self.room();
         if rows > held {
             // The system refuses at once what it could never give; of many small
@@ -377,12 +398,12 @@ impl Workspace {
             // Or the compiler would see that nobody writes there, and not ask.
             std::hint::black_box(&all);
         }
-        for first_row in (0..rows).step_by(CHUNK) {
-            let index = first_row / CHUNK;
+        for (index, first_row) in (0..rows).step_by(rows_of_chunk).enumerate() {
             if index == self.chunks.len() {
                 self.chunks.push(Chunk::new(first_row, self.scenarios, self.values.len()));
             }
-            self.chunks[index].reserve(CHUNK.min(rows - first_row), &self.values, &self.gradients)?;
+            let some = rows_of_chunk.min(rows - first_row);
+            self.chunks[index].reserve(some, rows_of_chunk, &self.values, &self.gradients)?;
         }
         Ok(())
     }
@@ -405,9 +426,9 @@ impl Workspace {
         debug_assert_eq!(segments.last().map_or(0, |last| last.end), rows, "segments cover the batch");
         self.grow(rows);
         self.rows = rows;
-        self.used = rows.div_ceil(CHUNK);
+        self.used = rows.div_ceil(self.rows_of_chunk);
         for chunk in &mut self.chunks[..self.used] {
-            chunk.rows = CHUNK.min(rows - chunk.first_row);
+            chunk.rows = self.rows_of_chunk.min(rows - chunk.first_row);
             let inside = |row: usize| row.clamp(chunk.first_row, chunk.first_row + chunk.rows) - chunk.first_row;
             for (segment, whole) in chunk.segments.iter_mut().zip(segments) {
                 *segment = inside(whole.start)..inside(whole.end);
@@ -418,6 +439,11 @@ impl Workspace {
     fn each(&mut self, work: impl Fn(&mut Chunk, &[Vec<f32>]) + Sync) {
         let statistics = &self.statistics;
         self.threads.each(&mut self.chunks[..self.used], |chunk| work(chunk, statistics));
+    }
+
+    /// On which threads its passes run.
+    pub(crate) fn threads(&self) -> Threads {
+        self.threads
     }
 
     /// Rows of the batch it holds.
@@ -451,26 +477,31 @@ impl Workspace {
     pub fn losses(&self, program: &Program) -> (Vec<f64>, Option<NotFinite>) {
         let mut broken = None;
         let sums = program.losses.iter().enumerate().map(|(index, (_, node))| {
-            let width = program.widths[node.buffer];
-            let mut sum = 0.0;
-            for chunk in &self.chunks[..self.used] {
-                let values = chunk.values[node.buffer].iter().skip(node.from).step_by(width).take(chunk.rows);
-                let part: f64 = values.clone().map(|value| f64::from(*value)).sum();
-                if !part.is_finite() && broken.is_none() {
-                    let found = values.enumerate().find(|(_, value)| !value.is_finite());
-                    broken = found.map(|(row, value)| NotFinite {
-                        loss: index,
-                        value: f64::from(*value),
-                        row: chunk.first_row + row,
-                    });
-                }
-                sum += part;
+            let values = || self.values(program, *node).map(|row| f64::from(row[0]));
+            let sum = sum_by_parts(values(), CHUNK);
+            if !sum.is_finite() && broken.is_none() {
+                let found = values().enumerate().find(|(_, value)| !value.is_finite());
+                broken = found.map(|(row, value)| NotFinite { loss: index, value, row });
             }
             sum
         });
         let sums = sums.collect();
         (sums, broken)
     }
+}
+
+/// The sum of some terms, so many at a time: the same to the bit however rows are cut into chunks.
+pub fn sum_by_parts(terms: impl Iterator<Item = f64>, length: usize) -> f64 {
+    let (mut whole, mut part, mut left) = (0.0, 0.0, length);
+    for term in terms {
+        part += term;
+        left -= 1;
+        if left == 0 {
+            whole += part;
+            (part, left) = (0.0, length);
+        }
+    }
+    whole + part
 }
 
 #[cfg(test)]
@@ -597,6 +628,37 @@ mod tests {
             bits(&program, [&mut training, &mut scoring], rows, &fill);
             assert_eq!([places(&training), places(&scoring)], before, "{rows} rows");
         }
+    }
+
+    /// What training tells of its losses, and what balancing weighs them by.
+    #[test]
+    fn the_sum_of_a_loss_is_the_same_to_the_bit_however_many_threads_share_the_rows() {
+        let (program, rows) = (program(), CHUNK + 70);
+        let parameters = program.initial(1).unwrap();
+        let of_threads = |threads: usize| {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+                let mut workspace = program.workspace(rows, true);
+                let (segments, mode) = ([0..7, 7..rows], Mode::Train { seed: 1, step: 1 });
+                program.train(&mut workspace, &parameters, rows, &segments, &[1.0], mode, &fill);
+                (workspace.rows_of_chunk, workspace.losses(&program).0[0].to_bits())
+            })
+        };
+        let found: Vec<(usize, u64)> = [1, 3, 11].map(of_threads).into();
+        let sizes: Vec<usize> = found.iter().map(|(rows, _)| *rows).collect();
+        if program.products.cut_anywhere() {
+            assert_eq!(sizes, [256, 128, 32]);
+        }
+        assert!(found.iter().all(|(_, sum)| *sum == found[0].1), "{found:?}");
+    }
+
+    #[test]
+    fn parts_of_a_sum_end_after_so_many_terms() {
+        // 1 is lost beside 2^53, two of them in a part of their own are not.
+        let large = (1u64 << 53) as f64;
+        let terms = || [large, 0.0, 1.0, 1.0].into_iter();
+        assert_eq!(sum_by_parts(terms(), 4), large);
+        assert_eq!(sum_by_parts(terms(), 2), large + 2.0);
+        assert_eq!(sum_by_parts([].into_iter(), 2), 0.0);
     }
 
     #[test]

@@ -83,13 +83,13 @@ pub fn gather(scorer: &Scorer, source: &Source, files: &str, settings: Settings)
         for batch in batches {
             let batch = batch?;
             let mut logits = vec![0.0; batch.rows * heads];
-            passes.each_piece(&mut workspace, &batch, |workspace, row_of| {
+            passes.each_piece(&mut workspace, &batch, |workspace, rows| {
                 for (index, found) in passes.logits(workspace).enumerate() {
-                    logits[row_of(index) * heads..][..heads].copy_from_slice(found);
+                    logits[rows[index] * heads..][..heads].copy_from_slice(found);
                 }
                 for (place, diagnostic) in network.diagnostics.iter().enumerate() {
                     for (index, found) in passes.values(workspace, diagnostic.node).enumerate() {
-                        inside.add(place, batch.scenarios[row_of(index)], found);
+                        inside.add(place, batch.scenarios[rows[index]], found);
                     }
                 }
             });

@@ -71,7 +71,7 @@ impl Average {
 
     /// Before step `step` (from 1) moves the rows that it has seen.
     pub fn before(&mut self, step: u64, learned: &Learned, seen: &[RowGradients]) {
-        self.of_seen(learned, seen, |last| passed(u64::from(last), step - 1));
+        self.of_seen(learned, seen, |last| passed(u64::from(*last), step - 1));
     }
 
     /// After step `step`.
@@ -84,15 +84,15 @@ impl Average {
                 || approach(average, weights, rest),
             )
         });
-        self.of_seen(learned, seen, |_| rest);
-        for (rows, seen) in self.tables.iter_mut().zip(seen) {
-            seen.rows.iter().for_each(|row| rows.last[*row as usize] = step as u32);
-        }
+        self.of_seen(learned, seen, |last| {
+            *last = step as u32;
+            rest
+        });
     }
 
     /// `rest` tells, by the step that a row's average is of, how much of its distance
-    /// stays.
-    fn of_seen(&mut self, learned: &Learned, seen: &[RowGradients], rest: impl Fn(u32) -> f32 + Sync) {
+    /// stays, and may bring that step up to date.
+    fn of_seen(&mut self, learned: &Learned, seen: &[RowGradients], rest: impl Fn(&mut u32) -> f32 + Sync) {
         let tables = self.tables.par_iter_mut().with_max_len(1);
         tables.zip(learned.tables().all()).zip(seen).for_each(|((rows, table), seen)| {
             let width = table.width;
@@ -101,7 +101,8 @@ impl Average {
                 || {
                     for row in seen.rows.iter().map(|row| *row as usize) {
                         let place = row * width..(row + 1) * width;
-                        approach(&mut rows.weights[place.clone()], &table.weights[place], rest(rows.last[row]));
+                        let rest = rest(&mut rows.last[row]);
+                        approach(&mut rows.weights[place.clone()], &table.weights[place], rest);
                     }
                 },
             );

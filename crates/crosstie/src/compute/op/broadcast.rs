@@ -24,7 +24,7 @@ impl Op for Broadcast {
 
     fn backward(&self, _pass: &mut BackwardPass<'_>) {}
 
-    fn parameter_gradient(&self, _slot: usize, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+    fn parameter_gradient(&self, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
         let into = job.tile.row(0);
         if !accumulate {
             into.fill(0.0);

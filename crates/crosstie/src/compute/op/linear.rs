@@ -133,6 +133,28 @@ fn few_rows(gradient: Matrix<'_>) -> Option<Vec<usize>> {
     )
 }
 
+/// Adds all rows of a gradient to `sum`. Gives what [`few_rows`] does.
+fn add_rows(sum: &mut [f32], gradient: Matrix<'_>) -> Option<Vec<usize>> {
+    let mut some = Vec::with_capacity(gradient.rows);
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in 0..gradient.rows {
+                let mut bits = 0;
+                for (sum, number) in sum.iter_mut().zip(gradient.row(row)) {
+                    *sum += number;
+                    // All but the sign's.
+                    bits |= number.to_bits() << 1;
+                }
+                if bits != 0 {
+                    some.push(row);
+                }
+            }
+        },
+    );
+    (some.len() <= gradient.rows / 2).then_some(some)
+}
+
 /// [`product`] where all rows of `a` but `few` are zero.
 fn product_of_few(
     products: Products,
@@ -258,61 +280,60 @@ impl Op for Linear {
         }
     }
 
-    fn jobs<'a>(&self, slot: usize, gradient: &'a mut [f32]) -> Vec<Job<'a>> {
-        if slot == 1 {
-            let width = self.groups * self.outputs;
-            let parts = gradient.chunks_exact_mut(width).enumerate();
-            return parts
-                .map(|(part, row)| Job { part, column: 0, tile: MatrixMut::new(row, 1, width, width) })
-                .collect();
-        }
-        let near = Products::columns_near();
-        let blocks = gradient.chunks_exact_mut(self.inputs * self.outputs).enumerate();
+    fn jobs<'a>(&self, slot: usize, gradient: &'a mut [f32], columns: usize) -> Vec<Job<'a>> {
+        let rows = if slot == 1 { 1 } else { self.inputs };
+        let blocks = gradient.chunks_exact_mut(rows * self.outputs).enumerate();
         blocks
             .flat_map(|(part, block)| {
-                let tiles = MatrixMut::new(block, self.inputs, self.outputs, self.outputs).into_tiles(near);
+                let tiles = MatrixMut::new(block, rows, self.outputs, self.outputs).into_tiles(columns);
                 let tiles = tiles.into_iter().enumerate();
-                tiles.map(move |(index, tile)| Job { part, column: index * near, tile })
+                tiles.map(move |(index, tile)| Job { slot, part, column: index * columns, tile })
             })
             .collect()
     }
 
-    fn parameter_gradient(&self, slot: usize, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
-        let blocks = if slot == 1 { 1 } else { self.groups };
-        let (route, group) = (job.part / blocks, job.part % blocks);
+    fn parameter_gradient(&self, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+        self.parameter_gradients(std::slice::from_mut(job), accumulate, chunks);
+    }
+
+    /// The weights' and the bias', which both read the gradient of the output.
+    fn parameter_gradients(&self, jobs: &mut [Job<'_>], accumulate: bool, chunks: &BatchView<'_>) {
+        let Some(Job { part, column, tile, .. }) = jobs.first() else { return };
+        let (route, group) = (part / self.groups, part % self.groups);
+        let (column, width) = (group * self.outputs + column, tile.width());
+        let (mut weight, mut bias) = (None, None);
+        for Job { slot, tile, .. } in jobs {
+            *(if *slot == 1 { &mut bias } else { &mut weight }) = Some(tile);
+        }
+        if let Some(bias) = bias.as_mut().filter(|_| !accumulate) {
+            bias.clear();
+        }
         let mut started = accumulate;
         for chunk in chunks.chunks() {
             let rows = if self.routed { chunk.segments[route].clone() } else { 0..chunk.rows };
             if rows.is_empty() {
                 continue;
             }
-            let gradient = chunk.gradient();
-            if slot == 1 {
-                let bias = job.tile.row(0);
-                if !started {
-                    bias.fill(0.0);
-                }
-                vectorised(
-                    #[inline(always)]
-                    || rows.for_each(|row| kernel::add(bias, gradient.row(row))),
-                );
-            } else {
-                let input = chunk.input(0).matrix(rows.clone(), group * self.inputs, self.inputs);
-                let gradient = gradient.matrix(rows, group * self.outputs + job.column, job.tile.width());
-                match few_rows(gradient) {
-                    None => product(chunks.products(), &mut job.tile, started, input.transposed(), gradient),
-                    Some(few) if few.is_empty() => continue,
-                    Some(few) => {
-                        let (input, gradient) = (input.rows_of(&few), gradient.rows_of(&few));
-                        let (input, gradient) = (input.as_matrix().transposed(), gradient.as_matrix());
-                        product(chunks.products(), &mut job.tile, started, input, gradient);
-                    }
+            let gradient = chunk.gradient().matrix(rows.clone(), column, width);
+            let few = match &mut bias {
+                Some(bias) => add_rows(bias.row(0), gradient),
+                None => few_rows(gradient),
+            };
+            let Some(weight) = &mut weight else { continue };
+            let input = chunk.input(0).matrix(rows, group * self.inputs, self.inputs);
+            match few {
+                None => product(chunks.products(), weight, started, input.transposed(), gradient),
+                Some(few) if few.is_empty() => continue,
+                Some(few) => {
+                    let (input, gradient) = (input.rows_of(&few), gradient.rows_of(&few));
+                    let (input, gradient) = (input.as_matrix().transposed(), gradient.as_matrix());
+                    product(chunks.products(), weight, started, input, gradient);
                 }
             }
             started = true;
         }
-        if !started {
-            job.tile.clear();
+        if let Some(weight) = weight.filter(|_| !started) {
+            weight.clear();
         }
     }
 }
@@ -344,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_wide_layer_is_cut_into_tiles_that_cover_it() {
-        let near = Products::columns_near();
+        let near = Products::columns_near(1);
         check_op(&[2], |graph, inputs| {
             let layer = Linear {
                 groups: 1,
@@ -424,7 +445,15 @@ mod tests {
 
     #[test]
     fn few_rows_are_at_most_half() {
-        let of = |numbers: &[f32]| few_rows(Matrix::new(numbers, numbers.len() / 2, 2, 2));
+        let of = |numbers: &[f32]| {
+            let gradient = Matrix::new(numbers, numbers.len() / 2, 2, 2);
+            let mut sum = [0.0; 2];
+            let few = few_rows(gradient);
+            assert_eq!(add_rows(&mut sum, gradient), few);
+            let column = |column: usize| numbers.iter().skip(column).step_by(2).sum::<f32>();
+            assert_eq!(sum.map(f32::to_bits), [column(0), column(1)].map(|sum| (0.0 + sum).to_bits()));
+            few
+        };
         assert_eq!(of(&[0.0, 0.0, 0.0, 1.0, -0.0, 0.0, f32::NAN, 0.0]), Some(vec![1, 3]));
         assert_eq!(of(&[0.0, 2.0, 0.0, 1.0, -0.0, 0.0]), None);
         assert_eq!(of(&[0.0, -0.0]), Some(vec![]));

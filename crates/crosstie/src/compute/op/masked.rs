@@ -23,9 +23,6 @@ pub struct Masked {
     pub activation: Activation,
 }
 
-/// Columns of a weight gradient that one job computes.
-const TILE: usize = 128;
-
 thread_local! {
     /// A matrix of the size of W, kept between steps so that none allocates.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -96,15 +93,15 @@ impl Op for Masked {
         });
     }
 
-    fn jobs<'a>(&self, slot: usize, gradient: &'a mut [f32]) -> Vec<Job<'a>> {
+    fn jobs<'a>(&self, slot: usize, gradient: &'a mut [f32], columns: usize) -> Vec<Job<'a>> {
         let rows = if slot == 0 { self.inputs } else { 1 };
-        let tiles = MatrixMut::new(gradient, rows, self.outputs, self.outputs).into_tiles(TILE).into_iter();
-        tiles.enumerate().map(|(index, tile)| Job { part: 0, column: index * TILE, tile }).collect()
+        let tiles = MatrixMut::new(gradient, rows, self.outputs, self.outputs).into_tiles(columns).into_iter();
+        tiles.enumerate().map(|(index, tile)| Job { slot, part: 0, column: index * columns, tile }).collect()
     }
 
-    fn parameter_gradient(&self, slot: usize, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+    fn parameter_gradient(&self, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
         let width = job.tile.width();
-        if slot == 2 {
+        if job.slot == 2 {
             let bias = job.tile.row(0);
             if !accumulate {
                 bias.fill(0.0);
@@ -139,6 +136,7 @@ impl Op for Masked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::Products;
     use crate::compute::check::check_op_at;
     use crate::compute::{Graph, Init, Node, ParameterId, Program};
 
@@ -169,7 +167,8 @@ mod tests {
     fn gradients_of_two_users_of_one_weight_with_masks_of_their_own() {
         let op = Masked { inputs: 5, outputs: 4, activation: Activation::Tanh };
         check_op_at(&[5], strike, |graph, inputs| two_users(graph, inputs[0], &op));
-        let wide = Masked { inputs: 2, outputs: TILE + 3, activation: Activation::Sigmoid };
-        check_op_at(&[2], strike, |graph, inputs| two_users(graph, inputs[0], &wide).columns(TILE - 2, 8));
+        let near = Products::columns_near(1);
+        let wide = Masked { inputs: 2, outputs: near + 3, activation: Activation::Sigmoid };
+        check_op_at(&[2], strike, |graph, inputs| two_users(graph, inputs[0], &wide).columns(near - 2, 8));
     }
 }

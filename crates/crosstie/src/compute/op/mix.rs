@@ -50,18 +50,32 @@ impl Mix {
 /// the sums stay in registers.
 #[inline(always)]
 fn weighted_sum<'a>(into: &mut [f32], accumulate: bool, terms: impl Iterator<Item = (f32, &'a [f32])> + Clone) {
-    const BLOCK: usize = 64;
-    for (index, into) in into.chunks_mut(BLOCK).enumerate() {
-        let mut sums = [0.0; BLOCK];
-        let sums = &mut sums[..into.len()];
-        if accumulate {
-            sums.copy_from_slice(into);
-        }
+    let done = weighted_blocks::<64>(into, 0, accumulate, terms.clone());
+    let done = weighted_blocks::<16>(into, done, accumulate, terms.clone());
+    weighted_blocks::<1>(into, done, accumulate, terms);
+}
+
+/// [`weighted_sum`] of as many columns behind the first `done` as come in blocks of `N`; how many
+/// are done then. A width that the compiler knows keeps the sums in registers.
+#[inline(always)]
+fn weighted_blocks<'a, const N: usize>(
+    into: &mut [f32],
+    done: usize,
+    accumulate: bool,
+    terms: impl Iterator<Item = (f32, &'a [f32])> + Clone,
+) -> usize {
+    let (blocks, _) = into[done..].as_chunks_mut::<N>();
+    for (index, into) in blocks.iter_mut().enumerate() {
+        let mut sums = if accumulate { *into } else { [0.0; N] };
         for (weight, vector) in terms.clone() {
-            kernel::add_scaled(sums, weight, &vector[index * BLOCK..][..into.len()]);
+            let vector: &[f32] = &vector[done + index * N..][..N];
+            for column in 0..N {
+                sums[column] += weight * vector[column];
+            }
         }
-        into.copy_from_slice(sums);
+        *into = sums;
     }
+    done + blocks.len() * N
 }
 
 /// Fills the parts of one row, each `width` wide: the place of a part, and what

@@ -82,16 +82,21 @@ pub trait Op: Debug + Send + Sync {
     }
 
     /// Cuts the gradient of parameter `slot` into jobs that may run on
-    /// different threads.
-    fn jobs<'a>(&self, _slot: usize, gradient: &'a mut [f32]) -> Vec<Job<'a>> {
+    /// different threads, of about `columns` columns if it is wide.
+    fn jobs<'a>(&self, slot: usize, gradient: &'a mut [f32], _columns: usize) -> Vec<Job<'a>> {
         let length = gradient.len();
-        vec![Job { part: 0, column: 0, tile: MatrixMut::new(gradient, 1, length, length) }]
+        vec![Job { slot, part: 0, column: 0, tile: MatrixMut::new(gradient, 1, length, length) }]
     }
 
     /// Computes one job over all chunks, in their order. Overwrites the tile,
     /// or adds to it if `accumulate`.
-    fn parameter_gradient(&self, _slot: usize, _job: &mut Job<'_>, _accumulate: bool, _chunks: &BatchView<'_>) {
+    fn parameter_gradient(&self, _job: &mut Job<'_>, _accumulate: bool, _chunks: &BatchView<'_>) {
         unreachable!("{} has no parameters", self.name());
+    }
+
+    /// Computes the jobs of one part and column: where parameters read the same, at once.
+    fn parameter_gradients(&self, jobs: &mut [Job<'_>], accumulate: bool, chunks: &BatchView<'_>) {
+        jobs.iter_mut().for_each(|job| self.parameter_gradient(job, accumulate, chunks));
     }
 
     /// How many numbers this op needs to know of the whole batch during
@@ -110,6 +115,8 @@ pub trait Op: Debug + Send + Sync {
 
 /// A part of a parameter's gradient.
 pub struct Job<'a> {
+    /// Which parameter of the op.
+    pub slot: usize,
     /// Which block of the parameter.
     pub part: usize,
     /// First column of the tile within its block.

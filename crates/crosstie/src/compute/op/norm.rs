@@ -83,7 +83,8 @@ impl Op for LayerNorm {
         }
     }
 
-    fn parameter_gradient(&self, slot: usize, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+    fn parameter_gradient(&self, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+        let slot = job.slot;
         let into = job.tile.row(0);
         if !accumulate {
             into.fill(0.0);
@@ -173,7 +174,8 @@ impl Op for BatchNorm {
         }
     }
 
-    fn parameter_gradient(&self, slot: usize, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+    fn parameter_gradient(&self, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+        let slot = job.slot;
         let (into, statistics, rows) = (job.tile.row(0), chunks.statistics(), chunks.rows() as f32);
         // The backward pass already knows the mean of g and of g ⊙ x̂.
         let from = if slot == 0 { 3 } else { 2 } * self.width;

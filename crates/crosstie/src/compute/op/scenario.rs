@@ -39,12 +39,12 @@ impl Op for ScenarioVector {
 
     fn backward(&self, _pass: &mut BackwardPass<'_>) {}
 
-    fn jobs<'a>(&self, _slot: usize, gradient: &'a mut [f32]) -> Vec<Job<'a>> {
+    fn jobs<'a>(&self, slot: usize, gradient: &'a mut [f32], _columns: usize) -> Vec<Job<'a>> {
         let (width, parts) = (self.width, gradient.chunks_exact_mut(self.width).enumerate());
-        parts.map(|(part, row)| Job { part, column: 0, tile: MatrixMut::new(row, 1, width, width) }).collect()
+        parts.map(|(part, row)| Job { slot, part, column: 0, tile: MatrixMut::new(row, 1, width, width) }).collect()
     }
 
-    fn parameter_gradient(&self, _slot: usize, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
+    fn parameter_gradient(&self, job: &mut Job<'_>, accumulate: bool, chunks: &BatchView<'_>) {
         if !accumulate {
             job.tile.clear();
         }
