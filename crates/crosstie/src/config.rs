@@ -143,7 +143,8 @@ pub struct TrainConfig {
     /// Evaluations without improvement after which training stops; where tasks are kept
     /// at their own best steps, without improvement of any.
     pub patience: u64,
-    /// Rows that are held in memory and shuffled together.
+    /// Rows that are held in memory and shuffled together. The next ones, up to as many
+    /// again, are read and encoded meanwhile.
     pub shuffle_rows: usize,
     /// Encoded training and validation rows are kept in memory between epochs
     /// up to this many MiB; beyond, they are read and encoded again.

@@ -3,12 +3,11 @@
 mod predict;
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use crate::batch::Batch;
 use crate::calibration::{Calibration, Evidence};
 use crate::compute::Workspace;
-use crate::data::{Rows, Source, ahead};
+use crate::data::{Pieces, Rows, Source, WAITING, worked_ahead};
 use crate::error::Result;
 use crate::feature::{Drift, Features, Purpose, Tally};
 use crate::learned::{Learned, ROWS, Scores};
@@ -159,19 +158,26 @@ impl Scorer {
     ) -> Result<R> {
         let columns = self.features.columns(Purpose::Evaluation);
         source.require(&columns)?;
-        let encode = move |sender: &SyncSender<_>| {
+        let all = |pieces: &Pieces<_, _>| {
             for rows in source.rows(&columns, ROWS) {
-                let rows = rows?;
-                let batch = self.features.encode(&rows, Purpose::Evaluation)?;
-                if let Some(tally) = &mut tally {
-                    tally.add(&rows, &batch)?;
-                }
-                if sender.send(Ok(batch)).is_err() {
+                if !pieces.send(rows?) {
                     break;
                 }
             }
             Ok(())
         };
-        ahead(encode, |mut batches| read(&mut batches))
+        let encode = |rows: Rows| {
+            let batch = self.features.encode(&rows, Purpose::Evaluation)?;
+            Ok((rows, batch))
+        };
+        worked_ahead([rayon::current_num_threads(), WAITING], all, encode, |pieces| {
+            read(&mut pieces.map(|piece| {
+                let (rows, batch) = piece?;
+                if let Some(tally) = &mut tally {
+                    tally.add(&rows, &batch)?;
+                }
+                Ok(batch)
+            }))
+        })
     }
 }

@@ -43,7 +43,7 @@ mod text;
 mod time;
 mod write;
 
-pub use ahead::ahead;
+pub use ahead::{Pieces, WAITING, ahead, worked_ahead};
 pub use column::Column;
 pub use format::{is_table, panics_are_errors};
 pub use reading::{Cells, Reading, TextColumn};

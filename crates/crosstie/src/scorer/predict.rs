@@ -1,13 +1,12 @@
 //! Predictions as columns: what `crosstie predict` writes, whoever asks for them.
 
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use super::Scorer;
 use crate::arrow::array::{ArrayRef, Float64Array};
 use crate::arrow::datatypes::{DataType, Field};
 use crate::batch::Batch;
-use crate::data::{Rows, Source, ahead};
+use crate::data::{Pieces, Rows, Source, WAITING, worked_ahead};
 use crate::error::Error;
 use crate::feature::Purpose;
 use crate::learned::Scores;
@@ -45,17 +44,19 @@ impl Scorer {
         read.extend(columns);
         source.require(&read)?;
         let mut workspace = self.workspace(PIECE);
-        let encode = |sender: &SyncSender<_>| {
+        let all = |pieces: &Pieces<_, _>| {
             for rows in source.rows(&read, PIECE) {
-                let rows = rows?;
-                let batch = self.features().encode(&rows, Purpose::Scoring)?;
-                if sender.send(Ok((rows, batch))).is_err() {
+                if !pieces.send(rows?) {
                     break;
                 }
             }
             Ok(())
         };
-        ahead(encode, |pieces| {
+        let encode = |rows: Rows| {
+            let batch = self.features().encode(&rows, Purpose::Scoring)?;
+            Ok((rows, batch))
+        };
+        worked_ahead([rayon::current_num_threads(), WAITING], all, encode, |pieces| {
             for piece in pieces {
                 let (rows, batch) = piece?;
                 each(&rows, &batch, &self.score(&mut workspace, &batch)?)?;

@@ -12,7 +12,7 @@ use crate::batch::{Batch, Ids};
 use crate::calibration::Evidence;
 use crate::compute::Node;
 use crate::config::TrainConfig;
-use crate::data::{Rows, Source, ahead};
+use crate::data::{Pieces, Rows, Source, WAITING, ahead, worked_ahead};
 use crate::error::Result;
 use crate::feature::{Features, Purpose, Tally, TrainingFeatures, Unknown};
 use crate::learned::{Passes, ROWS};
@@ -65,9 +65,37 @@ impl Encoder<'_> {
 
 /// Encoded blocks, piece by piece, as long as they fit the budget.
 struct Cache {
-    blocks: HashMap<usize, Arc<Vec<Arc<Batch>>>>,
+    blocks: HashMap<usize, Kept>,
     bytes: usize,
     budget: usize,
+}
+
+/// The encoded pieces of a block.
+type Kept = Arc<Vec<Arc<Batch>>>;
+
+/// Encoded rows, and what of an epoch is behind them.
+struct Piece {
+    batch: Arc<Batch>,
+    /// Place of their block among those asked for.
+    block: usize,
+    /// Pieces of that block up to these.
+    pieces: usize,
+}
+
+/// What is read of some blocks, one block after the other.
+enum Step {
+    /// A block begins, so many pieces behind its first.
+    Begin {
+        /// Its place among those asked for.
+        block: usize,
+        pieces: usize,
+        /// Whether it is not in memory.
+        fresh: bool,
+    },
+    /// A piece, with its rows where they are counted.
+    Piece(Arc<Batch>, Option<Rows>),
+    /// The block was read to its end.
+    End,
 }
 
 /// A place among the batches of an epoch.
@@ -115,13 +143,12 @@ impl<'a> Loader<'a> {
 
     /// Counts the unknown values of all rows.
     pub fn count_unknown(&self, unknown: &mut Unknown<'_>) -> Result<()> {
-        for block in 0..self.source.blocks().len() {
-            self.block(block, 0, &mut |piece| {
-                unknown.add(piece);
-                true
-            })?;
-        }
-        Ok(())
+        self.in_order(|pieces| {
+            for batch in pieces {
+                unknown.add(&*batch?);
+            }
+            Ok(())
+        })
     }
 
     /// How the rows differ from the training rows, told once: when all have been read.
@@ -141,7 +168,10 @@ impl<'a> Loader<'a> {
         from: &Cursor,
         consume: &mut dyn FnMut(&Batch, Cursor) -> Result<ControlFlow<()>>,
     ) -> Result<bool> {
-        let produce = |sender: &SyncSender<Result<(Batch, Cursor)>>| self.produce(config, mix, epoch, from, sender);
+        // Asked here, where the pool is.
+        let threads = rayon::current_num_threads();
+        let produce =
+            |sender: &SyncSender<Result<(Batch, Cursor)>>| self.produce(config, mix, epoch, from, threads, sender);
         ahead(produce, |batches| {
             for batch in batches {
                 let (batch, after) = batch?;
@@ -161,6 +191,7 @@ impl<'a> Loader<'a> {
         mix: &Mix,
         epoch: u64,
         from: &Cursor,
+        threads: usize,
         sender: &SyncSender<Result<(Batch, Cursor)>>,
     ) -> Result<()> {
         let blocks = Stream::new(config.seed, "blocks").part(epoch).permutation(self.source.blocks().len());
@@ -188,60 +219,120 @@ impl<'a> Loader<'a> {
             true
         };
         let (first, passed) = (from.window.block, from.window.pieces);
-        for (place, block) in blocks.into_iter().enumerate().skip(first) {
-            let mut pieces = if place == first { passed } else { 0 };
-            let alive = self.block(block, pieces, &mut |piece| {
-                window.append(piece);
-                pieces += 1;
-                window.rows < config.shuffle_rows.max(mix.impressions()) || flush(&mut window, false, place, pieces)
-            })?;
-            if !alive {
-                return Ok(());
+        let least = config.shuffle_rows.max(mix.impressions());
+        // The next window is read beside the training on this one.
+        let waiting = least.div_ceil(PIECE);
+        self.pieces(&blocks[first.min(blocks.len())..], passed, [threads, waiting], |all| {
+            for piece in all {
+                let Piece { batch, block, pieces } = piece?;
+                window.append(&batch);
+                if window.rows >= least && !flush(&mut window, false, first + block, pieces) {
+                    return Ok(());
+                }
             }
-        }
-        flush(&mut window, true, 0, 0);
-        Ok(())
+            flush(&mut window, true, 0, 0);
+            Ok(())
+        })
     }
 
-    /// Feeds the encoded pieces of a block, but for the first `passed`, to
-    /// `consume` until it says no; whether it never did.
-    fn block(&self, block: usize, passed: usize, consume: &mut dyn FnMut(&Arc<Batch>) -> bool) -> Result<bool> {
-        let cached = lock(&self.cache).blocks.get(&block).cloned();
-        if let Some(pieces) = cached {
-            return Ok(pieces.iter().skip(passed).all(consume));
-        }
-        let mut kept = Some(Vec::new());
-        let mut bytes = 0;
-        let mut tally = lock(&self.seen).as_ref().filter(|seen| seen.blocks == block).map(|seen| seen.tally.clone());
-        for (place, rows) in self.source.read(block, &self.encoder.columns(), PIECE)?.enumerate() {
-            let rows = rows?;
-            if place < passed {
-                kept = None;
-                continue;
-            }
-            let piece = Arc::new(self.encoder.encode(&rows)?);
-            if let Some(tally) = &mut tally {
-                tally.add(&rows, &piece)?;
-            }
-            if !consume(&piece) {
-                return Ok(false);
-            }
-            bytes += size(&piece);
+    /// Hands the encoded pieces of some blocks, without the first `passed`, to `consume`. What is
+    /// not in memory is read and encoded ahead, by so many threads and with so many pieces that may
+    /// wait, and kept where it fits.
+    fn pieces<R>(
+        &self,
+        blocks: &[usize],
+        passed: usize,
+        [threads, waiting]: [usize; 2],
+        consume: impl FnOnce(&mut dyn Iterator<Item = Result<Piece>>) -> R,
+    ) -> R {
+        let kept: Vec<Option<Kept>> = {
             let cache = lock(&self.cache);
-            match kept.as_mut() {
-                Some(pieces) if cache.bytes + bytes <= cache.budget => pieces.push(piece),
-                _ => kept = None,
+            blocks.iter().map(|block| cache.blocks.get(block).cloned()).collect()
+        };
+        let passed = |block: usize| if block == 0 { passed } else { 0 };
+        if kept.iter().all(Option::is_some) {
+            let of_block = |(block, kept): (usize, Kept)| {
+                let pieces = (passed(block)..kept.len()).map(move |piece| (piece, kept[piece].clone()));
+                pieces.map(move |(piece, batch)| Ok(Piece { batch, block, pieces: piece + 1 }))
+            };
+            return consume(&mut kept.into_iter().flatten().enumerate().flat_map(of_block));
+        }
+        let read = |pieces: &Pieces<Rows, Step>| {
+            for (block, kept) in kept.into_iter().enumerate() {
+                let passed = passed(block);
+                let mut wanted = pieces.pass(Step::Begin { block, pieces: passed, fresh: kept.is_none() });
+                match kept {
+                    Some(kept) => {
+                        let mut kept = kept.iter().skip(passed);
+                        wanted = wanted && kept.all(|piece| pieces.pass(Step::Piece(piece.clone(), None)));
+                    }
+                    None => {
+                        let all = self.source.read(blocks[block], &self.encoder.columns(), PIECE)?;
+                        for (piece, rows) in all.enumerate() {
+                            let rows = rows?;
+                            wanted = wanted && (piece < passed || pieces.send(rows));
+                            if !wanted {
+                                break;
+                            }
+                        }
+                    }
+                }
+                if !(wanted && pieces.pass(Step::End)) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let counts = lock(&self.seen).is_some();
+        let encode = |rows: Rows| Ok(Step::Piece(Arc::new(self.encoder.encode(&rows)?), counts.then_some(rows)));
+        worked_ahead([threads, waiting], read, encode, |steps| {
+            let mut under_way = UnderWay::default();
+            consume(&mut steps.filter_map(|step| self.follow(&mut under_way, blocks, step).transpose()))
+        })
+    }
+
+    /// The piece of a step, if it is one. Whole blocks are kept where they fit, and their rows
+    /// counted where that is wanted.
+    fn follow(&self, under_way: &mut UnderWay<'a>, blocks: &[usize], step: Result<Step>) -> Result<Option<Piece>> {
+        match step? {
+            Step::Begin { block, pieces, fresh } => {
+                let whole = fresh && pieces == 0;
+                let tally = |seen: &Seen<'a>| (whole && seen.blocks == blocks[block]).then(|| seen.tally.clone());
+                *under_way = UnderWay {
+                    block,
+                    pieces,
+                    kept: whole.then(Vec::new),
+                    bytes: 0,
+                    tally: lock(&self.seen).as_ref().and_then(tally),
+                };
+                Ok(None)
+            }
+            Step::Piece(batch, rows) => {
+                under_way.pieces += 1;
+                under_way.bytes += size(&batch);
+                if let Some((tally, rows)) = under_way.tally.as_mut().zip(rows) {
+                    tally.add(&rows, &batch)?;
+                }
+                let cache = lock(&self.cache);
+                match &mut under_way.kept {
+                    Some(kept) if cache.bytes + under_way.bytes <= cache.budget => kept.push(batch.clone()),
+                    _ => under_way.kept = None,
+                }
+                Ok(Some(Piece { batch, block: under_way.block, pieces: under_way.pieces }))
+            }
+            Step::End => {
+                let UnderWay { block, kept, bytes, tally, .. } = std::mem::take(under_way);
+                if let Some(kept) = kept {
+                    let mut cache = lock(&self.cache);
+                    cache.bytes += bytes;
+                    cache.blocks.insert(blocks[block], Arc::new(kept));
+                }
+                if let Some(tally) = tally {
+                    *lock(&self.seen) = Some(Seen { blocks: blocks[block] + 1, tally });
+                }
+                Ok(None)
             }
         }
-        if let Some(pieces) = kept {
-            let mut cache = lock(&self.cache);
-            cache.bytes += bytes;
-            cache.blocks.insert(block, Arc::new(pieces));
-        }
-        if let Some(tally) = tally {
-            *lock(&self.seen) = Some(Seen { blocks: block + 1, tally });
-        }
-        Ok(true)
     }
 
     /// Scores all rows in their order; `watch` is told of the rows behind every
@@ -254,7 +345,7 @@ impl<'a> Loader<'a> {
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Option<[Report; N]>> {
         let mut workspace = passes.network().program.workspace(ROWS, false);
-        ahead(self.in_order(), |batches| {
+        self.in_order(|batches| {
             let (mut behind, mut broken_off) = (0, false);
             let watched = batches.take_while(|batch| {
                 behind += batch.as_ref().map_or(0, |batch| batch.rows as u64);
@@ -274,22 +365,30 @@ impl<'a> Loader<'a> {
     /// What some of the logits that a network puts out say of all rows, in their order.
     pub fn evidence_of(&self, passes: Passes<'_>, logits: Node) -> Result<Vec<Evidence>> {
         let mut workspace = passes.network().program.workspace(ROWS, false);
-        ahead(self.in_order(), |batches| {
-            batches.map(|batch| Ok(passes.evidence_of(logits, &mut workspace, &*batch?))).collect()
-        })
+        self.in_order(|batches| batches.map(|batch| Ok(passes.evidence_of(logits, &mut workspace, &*batch?))).collect())
     }
 
-    /// Sends all encoded pieces in the order of their rows.
-    fn in_order(&self) -> impl Fn(&SyncSender<Result<Arc<Batch>>>) -> Result<()> + '_ {
-        |sender| {
-            for block in 0..self.source.blocks().len() {
-                if !self.block(block, 0, &mut |piece| sender.send(Ok(piece.clone())).is_ok())? {
-                    break;
-                }
-            }
-            Ok(())
-        }
+    /// Hands all encoded pieces to `consume`, in the order of their rows.
+    fn in_order<R>(&self, consume: impl FnOnce(&mut dyn Iterator<Item = Result<Arc<Batch>>>) -> R) -> R {
+        let all: Vec<usize> = (0..self.source.blocks().len()).collect();
+        self.pieces(&all, 0, [rayon::current_num_threads(), WAITING], |pieces| {
+            consume(&mut pieces.map(|piece| Ok(piece?.batch)))
+        })
     }
+}
+
+/// A block that is being read.
+#[derive(Default)]
+struct UnderWay<'a> {
+    /// Its place among those asked for.
+    block: usize,
+    /// Its pieces that are behind.
+    pieces: usize,
+    /// These, as long as the block is to be kept.
+    kept: Option<Vec<Arc<Batch>>>,
+    bytes: usize,
+    /// Counts of its rows and of those of the blocks before, where it is counted.
+    tally: Option<Tally<'a>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
