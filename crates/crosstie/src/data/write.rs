@@ -64,11 +64,14 @@ impl Writer {
         let handle = file.handle()?;
         let sink = match format {
             Format::Parquet => {
-                let properties = WriterProperties::builder()
+                let mut properties = WriterProperties::builder()
                     .set_compression(Codec::ZSTD(ZstdLevel::default()))
-                    .set_max_row_group_row_count(Some(ROW_GROUP))
-                    .build();
-                let writer = ArrowWriter::try_new(handle, schema.clone(), Some(properties));
+                    .set_max_row_group_row_count(Some(ROW_GROUP));
+                // Hardly two scores are alike, and looking for those that are takes longer than all else.
+                for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
+                    properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), false);
+                }
+                let writer = ArrowWriter::try_new(handle, schema.clone(), Some(properties.build()));
                 Sink::Parquet(Box::new(writer.map_err(|error| Error::unwritten(path, error))?))
             }
             Format::Ipc => {
