@@ -78,7 +78,7 @@ fn files_like_the_training_rows_are_trained_on_without_a_word() {
 #[test]
 fn what_differs_from_the_training_rows_is_named_in_one_line_each() {
     let place = place(&log(1000, 5000, "City ", 0.0), &log(1500, 5000, "c", 500.0));
-    let unknown = "field `city`: 100 % of the values of valid.csv are unknown, 0 % of the training rows'";
+    let unknown = "field `city`: 100 % of the values of valid.csv are unknown, where 0 % were to be expected";
     let beyond = "field `price`: 100 % of the numbers of test.csv lie beyond those of the training rows (0 to 99)";
     let ran = place.ok("train config.toml --out run").says(&[unknown, beyond]);
     assert_eq!(ran.stderr.matches("field `city`: ").count(), 1, "{}", ran.stderr);

@@ -135,8 +135,10 @@ impl Shift {
         };
         match kind {
             Kind::Unknown => {
+                // More than of the training rows: some values are known by these alone.
+                let expected = percent(self.expected);
                 format!(
-                    "field `{name}`: {found} of the values of {files} are unknown, {training} of the training rows'"
+                    "field `{name}`: {found} of the values of {files} are unknown, where {expected} were to be expected"
                 )
             }
             Kind::Missing => {
