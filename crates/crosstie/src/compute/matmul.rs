@@ -52,18 +52,18 @@ impl Products {
     /// Columns of a weight gradient that one thread computes. As many as stay in the second-level
     /// cache while a batch is summed up, and fewer where many threads would have
     /// none. The matrix unit lays the left side out anew for each such part.
-    pub(super) fn columns_near(threads: usize) -> usize {
-        match (Unit::find(), threads) {
-            (Some(_), _) => 512,
-            (None, ..=8) => 256,
-            (None, ..=16) => 128,
-            (None, _) => 64,
+    pub(super) fn columns_near(self, threads: usize) -> usize {
+        match threads {
+            _ if Unit::find().is_some() => 512,
+            9..=16 if self.cut_anywhere() => 128,
+            17.. if self.cut_anywhere() => 64,
+            _ => 256,
         }
     }
 
-    /// Whether a sum over rows is the same to the bit wherever it is cut: by vectors, which add
-    /// term by term. The matrix unit adds by blocks of rows, and of few rows
-    /// nothing is rounded to bfloat16.
+    /// Whether a sum over rows is the same to the bit wherever it is cut, and with or without rows
+    /// of zeros: by vectors, which add term by term. The matrix unit adds by blocks of rows, and
+    /// of few rows nothing is rounded to bfloat16.
     pub(super) fn cut_anywhere(self) -> bool {
         self == Products::Float32 && Unit::find().is_none()
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::buffer::{CHUNK, Chunk, Mode, ROOM, rows_of_chunk};
-use super::matmul::Products;
 use super::memory;
 use super::node::Node;
 use super::op::Job;
@@ -323,7 +322,7 @@ impl Program {
     /// element is written by one job that walks the chunks in order.
     /// `parameters` are those of the passes.
     pub fn parameter_gradients(&self, workspace: &Workspace, parameters: &[f32], gradients: &mut [f32]) {
-        let columns = Products::columns_near(workspace.threads.count());
+        let columns = self.products.columns_near(workspace.threads.count());
         let waves = self.users.iter().map(Vec::len).max().unwrap_or(0);
         for wave in 0..waves.max(1) {
             // Of one step, part and column together.

@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_wide_layer_is_cut_into_tiles_that_cover_it() {
-        let near = Products::columns_near(1);
+        let near = Products::default().columns_near(1);
         check_op(&[2], |graph, inputs| {
             let layer = Linear {
                 groups: 1,

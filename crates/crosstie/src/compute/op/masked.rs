@@ -167,7 +167,7 @@ mod tests {
     fn gradients_of_two_users_of_one_weight_with_masks_of_their_own() {
         let op = Masked { inputs: 5, outputs: 4, activation: Activation::Tanh };
         check_op_at(&[5], strike, |graph, inputs| two_users(graph, inputs[0], &op));
-        let near = Products::columns_near(1);
+        let near = Products::default().columns_near(1);
         let wide = Masked { inputs: 2, outputs: near + 3, activation: Activation::Sigmoid };
         check_op_at(&[2], strike, |graph, inputs| two_users(graph, inputs[0], &wide).columns(near - 2, 8));
     }
