@@ -144,7 +144,7 @@ pub struct TrainConfig {
     /// at their own best steps, without improvement of any.
     pub patience: u64,
     /// Rows that are held in memory and shuffled together. The next ones, up to as many
-    /// again, are read and encoded meanwhile.
+    /// again and no more than 524288, are read and encoded meanwhile.
     pub shuffle_rows: usize,
     /// Encoded training and validation rows are kept in memory between epochs
     /// up to this many MiB; beyond, they are read and encoded again.

@@ -72,6 +72,18 @@ fn trained_weights_are_equal_to_the_bit_at_1_2_8_and_20_threads() {
     }
 }
 
+/// Room for what is read ahead was as large as the window.
+#[test]
+fn a_window_larger_than_any_log_asked_for_room_that_nobody_has() {
+    let directory = tempfile::tempdir().unwrap();
+    synth(directory.path());
+    let of_window = |rows: &str| {
+        let window = format!("train.shuffle_rows={rows}");
+        weights(&run(&config(directory.path(), "shared-bottom", &[&window])).unwrap().scorer)
+    };
+    assert!(of_window("1000000") == of_window("9000000000000000000"));
+}
+
 #[test]
 fn products_of_bfloat16_numbers_learn_as_well() {
     let directory = tempfile::tempdir().unwrap();

@@ -22,6 +22,9 @@ use crate::random::Stream;
 /// Rows decoded and encoded at a time.
 const PIECE: usize = 8192;
 
+/// Most pieces of the next window that are read ahead.
+const MOST_AHEAD: usize = 64;
+
 /// The encoded rows of some files.
 pub(super) struct Loader<'a> {
     source: &'a Source,
@@ -221,7 +224,7 @@ impl<'a> Loader<'a> {
         let (first, passed) = (from.window.block, from.window.pieces);
         let least = config.shuffle_rows.max(mix.impressions());
         // The next window is read beside the training on this one.
-        let waiting = least.div_ceil(PIECE);
+        let waiting = least.div_ceil(PIECE).min(MOST_AHEAD);
         self.pieces(&blocks[first.min(blocks.len())..], passed, [threads, waiting], |all| {
             for piece in all {
                 let Piece { batch, block, pieces } = piece?;
