@@ -277,6 +277,12 @@ impl Rule {
                     let first = if first.is_empty() { &mut [][..] } else { &mut first[cells] };
                     if let Some(last) = last.get_mut(row) {
                         let missed = if *last == 0 { 0 } else { step - 1 - u64::from(*last) };
+                        if *last == 0 {
+                            // Zeros already. But a page that is read before it is written the system
+                            // hands out twice.
+                            first.fill(0.0);
+                            second.fill(0.0);
+                        }
                         *last = step as u32;
                         if missed > 0 {
                             let decay = (power(self.beta1, missed) as f32, power(self.beta2, missed) as f32);
