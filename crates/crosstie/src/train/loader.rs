@@ -162,7 +162,7 @@ impl<'a> Loader<'a> {
 
     /// Feeds what one shuffled epoch has left after `from` to `consume`, batch by
     /// batch and each with the place after it, until it breaks off; whether it
-    /// never did. Reading and encoding go on beside it, on a thread of their own.
+    /// never did. Reading and encoding go on beside it, on threads of their own.
     pub fn epoch(
         &self,
         config: &TrainConfig,
