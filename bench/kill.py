@@ -26,7 +26,7 @@ def lines(path):
     if not path.exists():
         return []
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "time", "rows_per_second")} for line in found]
 
 
 def left(run):

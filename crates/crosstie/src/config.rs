@@ -119,8 +119,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Number of threads; 0 means all cores. Results do not depend on it.
     pub threads: usize,
-    /// Rows of a step; 0 means by the number of training rows: the power of two
-    /// nearest to its square root, from 64 to 4096.
+    /// Rows of a step; 0 means by the number of training rows: the power of two that
+    /// its square root is nearest to in ratio, from 64 to 4096.
     pub batch_size: usize,
     /// Most passes over the training files; at least 1.
     pub epochs: u64,
@@ -144,7 +144,8 @@ pub struct TrainConfig {
     /// at their own best steps, without improvement of any.
     pub patience: u64,
     /// Rows that are held in memory and shuffled together. The next ones, up to as many
-    /// again and no more than 524288, are read and encoded meanwhile.
+    /// again and no more than 524288 (but 8192 for each of up to 8 threads), are read and
+    /// encoded meanwhile.
     pub shuffle_rows: usize,
     /// Encoded training and validation rows are kept in memory between epochs
     /// up to this many MiB; beyond, they are read and encoded again.

@@ -4,14 +4,14 @@
 //! row of the batch and a fixed width. [`Graph::compile`] plans which steps run
 //! forward and backward and which gradient buffers are overwritten or added
 //! to. A [`Workspace`] holds the buffers, and grows with the largest batch: no
-//! later pass asks for memory for them. (Lists of a few words each, such as an
-//! op's parameters, are made anew.)
+//! later pass asks for memory for them. (Made anew are lists of a few words each, such
+//! as an op's parameters, and the rows of a chunk that have a gradient where few have.)
 //!
 //! A batch is cut into chunks of [`CHUNK`] rows, or of fewer where threads would have none.
 //! Forward and backward run chunk by chunk, on the calling thread or on a pool ([`Threads`]);
-//! then the gradient of each parameter is computed over all chunks in their order by one job.
-//! No sum depends on where a chunk ends or on which thread did what, so results are equal to
-//! the bit at any number of threads.
+//! then the gradient of each parameter is computed over all chunks in their order, one job per
+//! tile of a matrix. No sum depends on which thread did what; where one depends on where a chunk
+//! ends, all chunks have [`CHUNK`] rows. So results are equal to the bit at any number of threads.
 //!
 //! What is not here: embedding tables (a graph's sources are filled by the
 //! caller), labels as such (they are sources too), files, optimizers.

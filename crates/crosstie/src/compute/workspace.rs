@@ -374,7 +374,8 @@ impl Workspace {
         Workspace { threads, ..self }
     }
 
-    /// Makes room for batches of `rows` rows, as every pass does by itself.
+    /// Makes room for batches of `rows` rows, as every pass does by itself. What the last pass
+    /// has left here is gone if chunks have to be cut anew.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if there is no memory for them. The
@@ -384,6 +385,7 @@ impl Workspace {
         let rows_of_chunk = if self.cut_anywhere { rows_of_chunk(rows, self.threads.count()) } else { CHUNK };
         if rows_of_chunk != self.rows_of_chunk {
             self.chunks.clear();
+            (self.used, self.rows) = (0, 0);
             self.rows_of_chunk = rows_of_chunk;
         }
         let held = self.room();
