@@ -149,6 +149,29 @@ impl Scorer {
         (scores, before)
     }
 
+    /// Reads and encodes all rows of a source, so many at a time, beside what is done with them.
+    fn each_encoded<R>(
+        &self,
+        source: &Source,
+        columns: &[&str],
+        (purpose, rows): (Purpose, usize),
+        read: impl FnOnce(&mut dyn Iterator<Item = Result<(Rows, Batch)>>) -> R,
+    ) -> R {
+        let all = |pieces: &Pieces<_, _>| {
+            for rows in source.rows(columns, rows) {
+                if !pieces.send(rows?) {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let encode = |rows: Rows| {
+            let batch = self.features.encode(&rows, purpose)?;
+            Ok((rows, batch))
+        };
+        worked_ahead([rayon::current_num_threads(), WAITING], all, encode, read)
+    }
+
     /// Reads, encodes and counts labelled rows beside what is done with them.
     pub(crate) fn each_labelled<R>(
         &self,
@@ -158,19 +181,7 @@ impl Scorer {
     ) -> Result<R> {
         let columns = self.features.columns(Purpose::Evaluation);
         source.require(&columns)?;
-        let all = |pieces: &Pieces<_, _>| {
-            for rows in source.rows(&columns, ROWS) {
-                if !pieces.send(rows?) {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        let encode = |rows: Rows| {
-            let batch = self.features.encode(&rows, Purpose::Evaluation)?;
-            Ok((rows, batch))
-        };
-        worked_ahead([rayon::current_num_threads(), WAITING], all, encode, |pieces| {
+        self.each_encoded(source, &columns, (Purpose::Evaluation, ROWS), |pieces| {
             read(&mut pieces.map(|piece| {
                 let (rows, batch) = piece?;
                 if let Some(tally) = &mut tally {

@@ -6,7 +6,7 @@ use super::Scorer;
 use crate::arrow::array::{ArrayRef, Float64Array};
 use crate::arrow::datatypes::{DataType, Field};
 use crate::batch::Batch;
-use crate::data::{Pieces, Rows, Source, WAITING, worked_ahead};
+use crate::data::{Rows, Source};
 use crate::error::Error;
 use crate::feature::Purpose;
 use crate::learned::Scores;
@@ -44,19 +44,7 @@ impl Scorer {
         read.extend(columns);
         source.require(&read)?;
         let mut workspace = self.workspace(PIECE);
-        let all = |pieces: &Pieces<_, _>| {
-            for rows in source.rows(&read, PIECE) {
-                if !pieces.send(rows?) {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        let encode = |rows: Rows| {
-            let batch = self.features().encode(&rows, Purpose::Scoring)?;
-            Ok((rows, batch))
-        };
-        worked_ahead([rayon::current_num_threads(), WAITING], all, encode, |pieces| {
+        self.each_encoded(source, &read, (Purpose::Scoring, PIECE), |pieces| {
             for piece in pieces {
                 let (rows, batch) = piece?;
                 each(&rows, &batch, &self.score(&mut workspace, &batch)?)?;
