@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crosstie::data::Source;
+use crosstie::data::{FILES, Source};
 
 /// Makes a directory that must not hold anything yet.
 pub fn make_empty(directory: &Path, advice: &str) -> Result<()> {
@@ -37,6 +37,21 @@ pub fn claim(directory: &Path) -> Result<PathBuf> {
         name.push(format!("-{number}"));
         candidate = name.into();
     }
+}
+
+/// The schema beside the files of a log.
+pub const SCHEMA: &str = "schema.toml";
+
+/// Refuses a directory that has a log or what `more` names, or that is a file itself.
+pub fn refuse_to_replace(out: &Path, more: &[&str], advice: &str) -> Result<()> {
+    let mut names = FILES.iter().chain(&[SCHEMA]).chain(more);
+    if let Some(name) = names.find(|name| out.join(name).exists()) {
+        bail!("{} is there already; {advice}", out.join(name).display());
+    }
+    if out.is_file() {
+        bail!("{} is a file; {advice}", out.display());
+    }
+    Ok(())
 }
 
 /// Refuses to write over a file that is read.

@@ -106,6 +106,9 @@ pub struct DataConfig {
     pub test: Vec<String>,
 }
 
+/// Least `train.mix.parent_rows` of an epoch that holds parent rows once.
+const LEAST_PARENT_ROWS: f64 = 0.001;
+
 /// What is in the directory `data.dir`, by the key that may name it otherwise.
 const IN_DIR: [(&str, &str); 4] =
     [("schema", "schema.toml"), ("train", "train.parquet"), ("valid", "valid.parquet"), ("test", "test.parquet")];
@@ -295,7 +298,8 @@ impl From<CheckpointEvery> for String {
 #[serde(deny_unknown_fields, default)]
 pub struct MixConfig {
     /// Parent rows per impression, for each root task that others come after:
-    /// 1 is one impression to one clicked row, 0.5 is 2:1, 0 adds none.
+    /// 1 is one impression to one clicked row, 0.5 is 2:1, 0 adds none. With `once` of
+    /// parent rows at least 0.001.
     pub parent_rows: f64,
     /// What an epoch holds once; of the other it holds as many as that takes.
     pub once: Once,
@@ -501,6 +505,12 @@ impl Config {
         if let Some(MixConfig { parent_rows, once }) = train.mix {
             if !(parent_rows.is_finite() && parent_rows >= 0.0) {
                 return wrong(format!("train.mix.parent_rows must be 0 or more, found {parent_rows}"));
+            }
+            if parent_rows > 0.0 && parent_rows < LEAST_PARENT_ROWS && once == Once::ParentRows {
+                return wrong(format!(
+                    "train.mix.parent_rows is {parent_rows}: with train.mix.once = \"parent-rows\" it must be \
+                     {LEAST_PARENT_ROWS} or more, since each parent row brings 1 / parent_rows impressions"
+                ));
             }
             if parent_rows == 0.0 && once == Once::ParentRows {
                 return wrong(

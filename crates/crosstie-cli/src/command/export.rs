@@ -28,7 +28,7 @@ pub struct Export {
     /// What the model reads
     #[arg(long, default_value = "ids")]
     pub inputs: Inputs,
-    /// The directory to write; one that is there is replaced
+    /// The directory to write; an earlier export in it is replaced
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Weights of more bytes than this go to a file of their own, model.bin

@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use crosstie::data::recipe::{RECIPES, prepare};
 
+use crate::files;
 use crate::session::Session;
 
 /// Turn a public data set, as downloaded, into Parquet files and a schema
@@ -40,6 +41,7 @@ fn help() -> String {
 
 impl Prepare {
     pub fn execute(&self, session: &Session) -> Result<()> {
+        files::refuse_to_replace(&self.out, &[], "name another directory with --out")?;
         let bar = session.spinner(format!("preparing {}", self.recipe));
         let report = prepare(&self.recipe, &self.from, &self.out, self.seed)?;
         bar.finish_and_clear();

@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crosstie::data::synth::{Relation, Synth as Log, SynthReport};
 
 use crate::session::Session;
-use crate::{output, table};
+use crate::{files, output, table};
 
 /// Write a synthetic impression log whose true probabilities are known
 ///
@@ -52,6 +52,7 @@ fn relation() -> impl TypedValueParser<Value = Relation> {
 impl Synth {
     pub fn execute(&self, session: &Session) -> Result<()> {
         let Synth { rows, ref out, seed, scenarios, relation, direct_rate, selection } = *self;
+        files::refuse_to_replace(out, &[], "name another directory with --out")?;
         let bar = session.spinner("writing the log");
         let report = Log { rows, seed, scenarios, relation, direct_rate, selection }.write(out)?;
         bar.finish_and_clear();

@@ -70,10 +70,18 @@ fn a_place_where_nothing_can_be_written_is_told_first() {
     place.run("predict nowhere --data absent.csv --out x.txt").exit(1).says(&["x.txt", "`txt`"]);
     place.run("train ads.toml --out ads.toml").exit(1).says(&["ads.toml"]);
     fs::create_dir_all(place.path("full/test.parquet")).expect("made");
-    let said = ["test.parquet", "it is a directory"];
+    let said = ["full/test.parquet is there already"];
     place.run("synth --rows 1000 --out full").exit(1).says(&said);
     place.run("prepare census-income --from data --out full").exit(1).says(&said);
     assert_eq!(fs::read_dir(place.path("full")).expect("read").count(), 1);
+}
+
+#[test]
+fn a_synthetic_log_takes_the_place_of_no_other() {
+    let place = place();
+    let before = fs::read(place.path("data/train.parquet")).expect("read");
+    place.run("synth --rows 2000 --out data").exit(1).says(&["data/train.parquet is there already", "--out"]);
+    assert_eq!(fs::read(place.path("data/train.parquet")).expect("read"), before);
 }
 
 #[test]

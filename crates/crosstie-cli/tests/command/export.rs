@@ -159,6 +159,20 @@ fn weights_above_the_limit_are_in_a_file_of_their_own() {
 }
 
 #[test]
+fn an_export_takes_the_place_of_nothing_but_an_export() {
+    let place = place();
+    let run = train(&place, "full", "shared-bottom");
+    place.ok(&format!("export {run} --format onnx --out model"));
+    place.ok(&format!("export {run} --format onnx --out model"));
+    place.write("mine/notes.txt", "a thesis");
+    place.run(&format!("export {run} --format onnx --out mine")).exit(1).says(&["mine", "holds `notes.txt`"]);
+    assert_eq!(place.read("mine/notes.txt"), "a thesis");
+    place.run(&format!("export {run} --format onnx --out {run}")).exit(1).says(&["which is of no export"]);
+    place.run(&format!("export {run} --format onnx --out {run}/artifact")).exit(1).says(&["which is of no export"]);
+    place.ok(&format!("predict {run} --data rows.csv --out scores.csv"));
+}
+
+#[test]
 fn what_a_graph_cannot_encode_is_refused_with_the_reason() {
     let place = place();
     let run = train(&place, "full", "shared-bottom");

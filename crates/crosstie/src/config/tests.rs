@@ -74,6 +74,8 @@ fn settings_out_of_range_are_named() {
     assert!(refused(SMALL, &["optimizer.dense.beta1=1.5"]).contains("optimizer.dense.beta1"));
     assert!(refused("[data]\n[model]\nname = \"mmoe\"\n", &[]).contains("data.schema is missing"));
     assert!(refused(SMALL, &["train.mix.parent_rows=-1"]).contains("train.mix.parent_rows"));
+    let endless = refused(SMALL, &["train.mix.parent_rows=1e-12", "train.mix.once=parent-rows"]);
+    assert!(endless.contains("parent_rows is 0.000000000001") && endless.contains("0.001 or more"), "{endless}");
     let none = refused(SMALL, &["train.mix.parent_rows=0", "train.mix.once=parent-rows"]);
     assert!(none.contains("set it above 0, or leave train.mix out"), "{none}");
     let turns = ["model.name=ncs4cvr", "balance.name=pcgrad"];

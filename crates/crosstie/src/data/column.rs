@@ -365,12 +365,14 @@ fn numbers(array: &dyn Array) -> Option<Vec<Option<f64>>> {
         UInt16 => each_number(array.as_primitive::<UInt16Type>(), f64::from),
         UInt32 => each_number(array.as_primitive::<UInt32Type>(), f64::from),
         UInt64 => each_number(array.as_primitive::<UInt64Type>(), |x| x as f64),
-        Float16 => each_number(array.as_primitive::<Float16Type>(), f64::from),
-        Float32 => each_number(array.as_primitive::<Float32Type>(), f64::from),
+        Float32 => {
+            let mut scratch = String::new();
+            each_number(array.as_primitive::<Float32Type>(), |x| text::number_of_single(x, &mut scratch))
+        }
         Float64 => each_number(array.as_primitive::<Float64Type>(), |x| x),
         Boolean => array.as_boolean().iter().map(|x| x.map(f64::from)).collect(),
         Null => vec![None; array.len()],
-        kind if kind.is_decimal() => {
+        kind if kind == &Float16 || kind.is_decimal() => {
             // Parsing rounds once, as dividing by a power of ten would not.
             let mut numbers = Vec::with_capacity(array.len());
             text::each_text(array, Form::Format1, |_, text| numbers.push(text.and_then(|text| text.parse().ok())))
@@ -396,9 +398,9 @@ fn numbers(array: &dyn Array) -> Option<Vec<Option<f64>>> {
 
 fn each_number<T: ArrowPrimitiveType>(
     array: &PrimitiveArray<T>,
-    number: impl Fn(T::Native) -> f64,
+    mut number: impl FnMut(T::Native) -> f64,
 ) -> Vec<Option<f64>> {
-    array.iter().map(|x| x.map(&number).filter(|number| !number.is_nan())).collect()
+    array.iter().map(|x| x.map(&mut number).filter(|number| !number.is_nan())).collect()
 }
 
 /// The values of an array of lists, and which of them belong to each row.
@@ -453,6 +455,35 @@ mod tests {
 
     use super::*;
     use crate::data::tests::table;
+
+    #[test]
+    fn a_tenth_of_single_precision_is_the_tenth_of_other_formats() {
+        let halves = [0.1, 65504.0].map(<Float16Type as ArrowPrimitiveType>::Native::from_f32);
+        let batch = table(vec![
+            ("single", Arc::new(Float32Array::from(vec![0.1, 0.7, -1234.56, 1e-9])) as ArrayRef),
+            ("half", Arc::new(Float16Array::from_iter_values([halves[0], halves[1], halves[0], -halves[0]]))),
+        ]);
+        let rows = Rows::new(batch, "made");
+        let numbers = |name: &str| rows.column(name).unwrap().numbers().unwrap();
+        assert_eq!(numbers("single"), [Some(0.1), Some(0.7), Some(-1234.56), Some(1e-9)]);
+        let said = 0.099975586;
+        assert_eq!(numbers("half"), [Some(said), Some(65504.0), Some(said), Some(-said)], "as its text is written");
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_of_single_precision_is_what_its_text_says(bits in any::<u32>(), hundredths in -1_000_000i32..1_000_000) {
+            let mut scratch = String::new();
+            for x in [f32::from_bits(bits), hundredths as f32 / 100.0].into_iter().filter(|x| x.is_finite()) {
+                let array = Float32Array::from(vec![x]);
+                let mut said = 0.0;
+                text::each_text(&array, Form::Canonical, |_, text| said = text.unwrap().parse().unwrap()).unwrap();
+                let found = text::number_of_single(x, &mut scratch);
+                prop_assert_eq!(found, said);
+                prop_assert_eq!(found as f32, x, "and it is still that number");
+            }
+        }
+    }
 
     #[test]
     fn numbers_of_every_type_and_what_is_none() {

@@ -50,6 +50,7 @@ pub use reading::{Cells, Reading, TextColumn};
 pub use rows::{InOrder, Rows};
 pub use source::{Block, Source};
 pub use split::{FILES, Split, Splits};
+pub(crate) use text::number_of_single;
 pub use time::{Moment, day};
 pub use write::Writer;
 

@@ -323,7 +323,7 @@ fn arrow_schema() -> crate::arrow::datatypes::Schema {
         ("segment", DataType::Utf8),
         ("city", DataType::Utf8),
         ("age", DataType::Int64),
-        ("activity", DataType::Float32),
+        ("activity", DataType::Float64),
         ("item_id", DataType::Int64),
         ("category", DataType::Utf8),
         ("brand", DataType::Utf8),
@@ -387,7 +387,8 @@ fn features(world: &World, shown: &[Impression]) -> Vec<ArrayRef> {
         names("segment-", &|row| user(row).segment),
         names("city-", &|row| user(row).city),
         integers(&|row| user(row).age as usize),
-        Arc::new(Float32Array::from_iter_values(shown.iter().map(|row| user(row).activity as f32))),
+        // Of as many digits as ever, so that a seed gives the numbers that it gave before.
+        Arc::new(Float64Array::from_iter_values(shown.iter().map(|row| f64::from(user(row).activity as f32)))),
         integers(&|row| row.item),
         names("category-", &|row| item(row).category),
         names("brand-", &|row| item(row).brand),

@@ -196,6 +196,28 @@ fn float<T: Copy + Display + Into<f64>>(text: &mut String, value: T, digits: u32
     }
 }
 
+/// The number that the text of one of single precision says: of 0.1 it is 0.1, as in formats
+/// without single precision, and not the 0.100000001490116 that is nearest to it there.
+pub(crate) fn number_of_single(value: f32, scratch: &mut String) -> f64 {
+    let wide = f64::from(value);
+    let exact = wide.abs() < (1u64 << 24) as f64;
+    if !wide.is_finite() || (exact && wide.trunc() == wide) {
+        return wide;
+    }
+    if exact {
+        // Most have few digits after the point. Products are exact: 24 binary digits by 17.
+        for power in [1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7] {
+            let number = (wide * power).round() / power;
+            if number as f32 == value {
+                return number;
+            }
+        }
+    }
+    scratch.clear();
+    float(scratch, value, 24);
+    scratch.parse().unwrap_or(wide)
+}
+
 /// The text of a number that is not NaN.
 pub(super) fn write_float(text: &mut String, value: f64) {
     float(text, value, 53);

@@ -84,13 +84,14 @@ impl Asked<'_> {
     }
 }
 
-/// Writes a model and what belongs to it into a new directory, or in place of an old
-/// one. Weights of more than `external_above` bytes in all go to a file of their own.
+/// Writes a model and what belongs to it into a new directory, or in place of an earlier
+/// export. Weights of more than `external_above` bytes in all go to a file of their own.
 ///
 /// # Errors
 /// [`Error::Schema`] with the fields that cannot be encoded in a graph, where that is
-/// asked; [`Error::Io`].
+/// asked; [`Error::File`] where the directory holds what no export writes; [`Error::Io`].
 pub fn export(scorer: &Scorer, inputs: Inputs, external_above: u64, directory: &Path) -> Result<Exported> {
+    refuse_to_replace(directory)?;
     let (features, learned) = (scorer.features(), scorer.learned());
     let (network, objective) = (scorer.network(), &scorer.network().objective);
     let maps = scorer.calibration().map(|calibration| calibration.by_scenario()).unwrap_or_default();
@@ -158,6 +159,19 @@ pub fn export(scorer: &Scorer, inputs: Inputs, external_above: u64, directory: &
         if inputs == Inputs::Ids { write_tables(features, temporary) } else { Ok(()) }
     })?;
     Ok(exported)
+}
+
+/// Refuses a directory with anything in it that no export writes: it would be gone.
+fn refuse_to_replace(directory: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries {
+        let name = entry.map_err(Error::io(directory))?.file_name();
+        if ![MODEL, WEIGHTS, SIDECAR, sidecar::VOCABULARY, sidecar::RATE].iter().any(|own| name == **own) {
+            let message = format!("holds `{}`, which is of no export: name another directory", name.display());
+            return Err(Error::file(directory, message));
+        }
+    }
+    Ok(())
 }
 
 fn tasks(objective: &Objective) -> Vec<Task> {

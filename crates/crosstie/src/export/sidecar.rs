@@ -9,6 +9,10 @@ use crate::feature::{KNOWN, MISSING, Number, RateEncoding, Scale, UNKNOWN};
 
 /// Version of this file's form.
 pub const FORMAT: u32 = 1;
+/// The folder of the values of vocabularies.
+pub const VOCABULARY: &str = "vocabulary";
+/// The folder of rates.
+pub const RATE: &str = "rate";
 
 /// `model.json`.
 #[derive(Debug, Serialize)]
@@ -168,12 +172,12 @@ impl Encoding {
 
 /// The file of a vocabulary.
 pub fn vocabulary_file(table: &str) -> String {
-    format!("vocabulary/{table}.csv")
+    format!("{VOCABULARY}/{table}.csv")
 }
 
 /// The file of the rates of a field.
 pub fn rate_file(field: &str) -> String {
-    format!("rate/{field}.csv")
+    format!("{RATE}/{field}.csv")
 }
 
 /// One output of the model.

@@ -316,6 +316,7 @@ pub(super) fn learn(
     }
     learned.statistics.columns = Some(reading.columns.clone());
     learned.statistics.warnings = labels_seen.warnings(schema);
+    learned.statistics.warnings.extend(warning::never(&schema.never, source.columns()));
     learned.statistics.warnings.extend(remarks);
     for learner in learners {
         learner.finish(schema, &mut learned)?;

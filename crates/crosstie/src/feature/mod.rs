@@ -533,6 +533,7 @@ impl Features {
                             if !cuts.is_sorted_by(|a, b| a < b) {
                                 return Err(format!("field `{}`: its cuts do not ascend", field.name));
                             }
+                            let cuts = cuts.into_iter().map(numeric::as_said).collect();
                             Some(embed(Some(Lookup::Quantile { cuts }), buckets.width, Pooling::default())?)
                         }
                         _ => None,

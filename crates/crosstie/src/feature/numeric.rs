@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::number_of_single;
 use crate::random::Stream;
 
 /// Where numbers lie: what is subtracted and divided by.
@@ -186,6 +187,13 @@ fn full_bucket(alike: &[&[f64]], numbers: usize, buckets: usize) -> usize {
         }
         full = left;
     }
+}
+
+/// A cut point as numbers are read: the first versions took 0.1 of single precision for
+/// 0.100000001490116, and cut there.
+pub(super) fn as_said(cut: f64) -> f64 {
+    let single = cut as f32;
+    if f64::from(single) == cut { number_of_single(single, &mut String::new()) } else { cut }
 }
 
 /// The bucket of a number: how many cut points it reaches.

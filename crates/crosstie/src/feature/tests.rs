@@ -316,6 +316,52 @@ fn what_was_saved_scores_the_same() {
 }
 
 #[test]
+fn a_number_of_single_precision_falls_where_its_text_falls() {
+    use crate::arrow::array::{ArrayRef, Float32Array, Int8Array, RecordBatch};
+    let prices: Vec<f32> = (0..600).map(|row| (row % 59) as f32 / 10.0).collect();
+    let table = Table::new("price,click", &prices.iter().map(|price| format!("{price},1")).collect::<Vec<_>>());
+    let parquet = table.directory.path().join("log.parquet");
+    let columns: [(&str, ArrayRef); 2] = [
+        ("price", Arc::new(Float32Array::from(prices))),
+        ("click", Arc::new(Int8Array::from_iter_values((0..600).map(|_| 1)))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = crate::data::Writer::create(&parquet, batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let both = [table.path.clone(), parquet].map(|path| Source::open(&[path.to_str().unwrap()]).unwrap());
+
+    let schema = "[[task]]\nname = \"click\"\n[[field]]\nname = \"price\"\nkind = \"numeric\"\n";
+    let schema = Schema::parse(&format!("{schema}transform = \"quantile\"\nbuckets = 100\n")).unwrap();
+    let mut learned =
+        both.each_ref().map(|source| Features::learn(&schema, source).unwrap().features().clone()).to_vec();
+    // As the first versions saved what they had learned of single precision.
+    let directory = table.directory.path().join("artifact");
+    std::fs::create_dir(&directory).unwrap();
+    learned[0].save(&directory).unwrap();
+    let json = directory.join("features.json");
+    let mut statistics: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    for cut in statistics["cuts"]["price"].as_array_mut().unwrap() {
+        *cut = f64::from(cut.as_f64().unwrap() as f32).into();
+    }
+    std::fs::write(&json, serde_json::to_vec(&statistics).unwrap()).unwrap();
+    learned.push(Arc::new(Features::load(&directory).unwrap()));
+
+    let expected = Ids::One((0..600).map(|row| 2 + row % 59).collect());
+    for features in &learned {
+        for source in &both {
+            let rows = source.rows(&features.columns(Purpose::Scoring), 1000).next().unwrap().unwrap();
+            assert_eq!(
+                features.encode(&rows, Purpose::Scoring).unwrap().ids[0],
+                expected,
+                "{}",
+                source.called("files")
+            );
+        }
+    }
+}
+
+#[test]
 fn damaged_files_are_named() {
     let table = small();
     let directory = table.directory.path().join("artifact");
@@ -368,6 +414,15 @@ fn bad_cells_are_told_by_row() {
 fn no_rows_are_refused() {
     let said = Features::learn(&schema(), &Table::new(HEADER, &[]).source()).unwrap_err().to_string();
     assert!(said.contains("no rows to learn from"), "{said}");
+}
+
+#[test]
+fn a_slip_of_the_pen_under_never_is_told() {
+    let schema = |never: &str| Schema::parse(&format!("never = {never}\n{SCHEMA}")).unwrap();
+    let warnings = |never| Features::learn(&schema(never), &small().source()).unwrap().features().warnings().join("\n");
+    let told = warnings("[\"Pryce\", \"refund\"]");
+    assert!(told.contains("`never` lists `Pryce`") && told.contains("did you mean `price`?"), "{told}");
+    assert!(!told.contains("refund"), "which only other files may have: {told}");
 }
 
 #[test]

@@ -5,6 +5,17 @@ use super::vocabulary::Counts;
 use super::{Features, Lookup, MISSING, UNKNOWN};
 use crate::batch::{Batch, Ids};
 use crate::schema::{Funnel, Schema};
+use crate::spelling;
+
+/// What is listed under `never` and is no column: a slip of the pen there lets a field read
+/// what it must not.
+pub(super) fn never<'a>(never: &'a [String], columns: &'a [String]) -> impl Iterator<Item = String> + 'a {
+    never.iter().filter(|name| !columns.contains(name)).filter_map(|name| {
+        // What resembles no column may well be one of other files.
+        let nearest = spelling::nearest(name, columns.iter().map(String::as_str))?;
+        Some(format!("`never` lists `{name}`, which the training files do not have; did you mean `{nearest}`?"))
+    })
+}
 
 /// Labels seen, per task.
 pub(super) struct Labels {

@@ -65,10 +65,9 @@ impl FigureName {
             _ => return wrong("expected at most three parts, task.meaning.figure".into()),
         };
         let task = match tasks.iter().find(|task| **task == subject) {
-            // `auc` is always the mean, even next to a task of the name `mean`.
-            Some(task) if parts[0] == subject => Some((*task).to_string()),
-            _ if subject == "mean" => None,
-            _ => {
+            Some(task) => Some((*task).to_string()),
+            None if subject == "mean" => None,
+            None => {
                 let meanings = MEANINGS.iter().map(|(meaning, _)| *meaning).filter(|_| parts.len() == 2);
                 let known = tasks.iter().copied().chain(["mean"]).chain(meanings);
                 return wrong(format!("there is no task `{subject}`{}", spelling::hint(subject, known)));

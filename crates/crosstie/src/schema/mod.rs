@@ -405,6 +405,12 @@ impl Schema {
                 return wrong(format!("two tasks are called `{}`", task.name));
             }
             name::check("task", &task.name)?;
+            if task.name == "mean" {
+                return wrong(
+                    "task `mean`: figures call the mean over tasks so; name the task otherwise, and its column by `label`"
+                        .into(),
+                );
+            }
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 return wrong(format!("task `{}`: `weight` must be 0 or more, found {}", task.name, task.weight));
             }

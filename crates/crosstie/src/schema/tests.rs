@@ -42,6 +42,12 @@ fn a_label_or_a_never_column_is_no_feature() {
 }
 
 #[test]
+fn no_task_is_called_as_the_mean_over_tasks_is() {
+    let said = refused(&format!("[[task]]\nname = \"mean\"\nlabel = \"click\"\n{FIELD}"));
+    assert!(said.contains("task `mean`") && said.contains("`label`"), "{said}");
+}
+
+#[test]
 fn a_label_or_a_never_column_is_no_scenario() {
     let said = refused(&format!("scenario = \"click\"\n[[task]]\nname = \"click\"\n{FIELD}"));
     assert!(said.contains("`scenario` reads `click`, the label of a task"), "{said}");

@@ -82,8 +82,8 @@ impl Mix {
                     .into(),
             ));
         }
-        let most = |impressions: usize| impressions + actions.len() * (impressions as f64 * rate).ceil() as usize;
-        let Some(impressions) = (1..=batch_size).rev().find(|count| most(*count) <= batch_size) else {
+        let most = |count: usize| count as f64 + actions.len() as f64 * (count as f64 * rate).ceil();
+        let Some(impressions) = (1..=batch_size).rev().find(|count| most(*count) <= batch_size as f64) else {
             let message = format!("train.mix.parent_rows = {rate} does not fit train.batch_size = {batch_size}");
             return Err(Error::Config(message));
         };
@@ -340,6 +340,8 @@ mod tests {
         assert!(refused(&TASKS[5..], Space::Parent, &config(1.0, 32)).contains("leave train.mix out"));
         let said = refused(&TASKS, Space::Parent, &config(50.0, 32));
         assert!(said.contains("parent_rows = 50 does not fit train.batch_size = 32"), "{said}");
+        let said = refused(&TASKS, Space::Parent, &config(1e18, 32));
+        assert!(said.contains("does not fit train.batch_size = 32"), "no sum has wrapped: {said}");
         // A direct task is asked given its parent in this space, too.
         assert_eq!(Mix::new(&config(1.0, 32), &objective(&TASKS, Space::Impression)).unwrap().actions[0].learners, [1]);
     }

@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(first.column("user_id").unwrap().numbers().unwrap()[0], Some(shown.user as f64));
         assert_eq!(first.column("price").unwrap().numbers().unwrap()[0], Some(crowd.price(shown.item)));
         let buy = crowd.truth(&shown)[crowd.task("buy").unwrap()];
-        assert_eq!(first.column(&truth).unwrap().numbers().unwrap()[0], Some(f64::from(buy as f32)));
+        let truth = first.column(&truth).unwrap().numbers().unwrap()[0];
+        assert_eq!(truth.map(|truth| truth as f32), Some(buy as f32));
         assert_eq!(crowd.rows(&[shown]).column_by_name("user_id").unwrap().len(), 1);
         assert!(crowd.rows(&[shown]).column_by_name("click").is_none());
     }
