@@ -13,12 +13,15 @@ use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
 use crosstie_serve::clock::Clock;
 use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
-use crosstie_serve::log::{Candidate, CandidateName, Event, Exposure, Feedback, Log, LogSettings, Time, segments};
+use crosstie_serve::log::{
+    Candidate, CandidateName, Event, Exposure, Exposures, Feedback, Log, LogSettings, Time, segments,
+};
 use crosstie_serve::server::{Portless, Server, StartError};
+use crosstie_serve::settings::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use common::{Client, Models};
+use common::{Client, Models, figures, told};
 
 const EXPERIMENT: &str = r#"
     name = "trial"
@@ -60,11 +63,15 @@ impl Trial {
         self.place.path().join("log")
     }
 
-    fn start(&self) -> Result<Server, StartError> {
+    fn settings(&self) -> Settings {
         let mut settings = self.models.settings();
         settings.experiments.directory = Some(self.place.path().to_path_buf());
         settings.log.directory = Some(self.log());
-        Server::start(settings)
+        settings
+    }
+
+    fn start(&self) -> Result<Server, StartError> {
+        Server::start(self.settings())
     }
 }
 
@@ -123,20 +130,6 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
         assert_eq!(exposure.candidates[1].features.values()["item_id"], "i2");
         assert_eq!(exposure.user.as_ref().unwrap().values()["user_id"].to_string(), *exposure.unit.as_ref().unwrap());
     }
-}
-
-/// What Prometheus is told.
-fn told(server: &Server) -> String {
-    String::from_utf8(Client::new(server.metrics()).get("/metrics").body).unwrap()
-}
-
-/// The figures of a name, by their labels.
-fn figures(told: &str, name: &str) -> BTreeMap<String, f64> {
-    let figure = |line: &str| {
-        let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
-        Some((labels.to_string(), value.parse().unwrap()))
-    };
-    told.lines().filter_map(figure).collect()
 }
 
 #[test]
@@ -273,6 +266,29 @@ fn a_file_that_is_no_experiment_ends_the_start() {
     fs::write(trial.place.path().join("other.toml"), EXPERIMENT.replace("trial", "other")).unwrap();
     let said = trial.start().expect_err("both are about one model").to_string();
     assert!(said.contains("another experiment is about model `control`"), "{said}");
+}
+
+#[test]
+fn what_could_not_be_logged_was_counted_as_a_success() {
+    let trial = Trial::new(EXPERIMENT);
+    let mut settings = trial.settings();
+    settings.log.exposures = Exposures::Required;
+    // Each record begins a file, and there is no place for it.
+    settings.log.segment_bytes = 1;
+    let server = Server::start(settings).unwrap();
+    fs::remove_dir_all(trial.log()).unwrap();
+    let mut client = Client::new(server.http());
+    let statuses: Vec<u16> = (0..12).map(|user| client.post("/v1/rank", &request(json!(user))).status).collect();
+    let refused = statuses.iter().filter(|status| **status == 503).count() as f64;
+    assert!(refused >= 11.0, "{statuses:?}");
+    let told = told(&server);
+    let sum = |name: &str| figures(&told, name).values().sum::<f64>();
+    assert_eq!(sum("crosstie_inference_request_success_total"), 12.0 - refused);
+    assert_eq!(sum("crosstie_inference_request_failure_total"), refused);
+    assert_eq!(sum("crosstie_experiment_request_total"), 12.0);
+    assert_eq!(sum("crosstie_experiment_failure_total"), refused, "guard rails see it");
+    assert!(told.contains("reason=\"not_ready\""), "{told}");
+    server.stop();
 }
 
 /// Logs what was shown to a unit, so many days ago, and what it was worth if it clicked.
