@@ -174,10 +174,11 @@ impl State {
         Ok((version?, done?))
     }
 
-    /// Tells the observers of a request that did not come so far as to ask for a model.
-    pub(crate) fn refused(&self, protocol: Protocol, failure: &Failure) {
+    /// Tells the observers of a request that was refused before it asked for a version; `model`
+    /// is empty where it was not known yet.
+    pub(crate) fn refused(&self, protocol: Protocol, model: &str, failure: &Failure) {
         let (took, failure) = (Duration::ZERO, Some(failure));
-        let answered = Answered { protocol, model: "", version: None, rows: 0, took, stages: None, failure };
+        let answered = Answered { protocol, model, version: None, rows: 0, took, stages: None, failure };
         self.observers.iter().for_each(|observer| observer.answered(&answered));
     }
 

@@ -25,13 +25,13 @@ pub async fn rank(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let _permit = state.enter()?;
-    let body = body::read(&state.settings, &headers, body).await?;
+    let refused = |failure: &Failure| state.refused(Protocol::Rank, "", failure);
+    let (_permit, body) = body::take_in(&state, (Protocol::Rank, ""), &headers, body).await?;
     // What candidates hold is taken apart in the request's turn.
-    let request = rank::Request::parse(&body).inspect_err(|failure| state.refused(Protocol::Rank, failure))?;
+    let request = rank::Request::parse(&body).inspect_err(refused)?;
     let model = match &request.model {
         Some(model) => model.clone(),
-        None => only_model(&state).inspect_err(|failure| state.refused(Protocol::Rank, failure))?,
+        None => only_model(&state).inspect_err(refused)?,
     };
     let timeout = request.timeout_ms.map(Duration::from_millis);
     let placed = place(&state, &model, &request);
