@@ -73,6 +73,11 @@ impl Trial {
     fn start(&self) -> Result<Server, StartError> {
         Server::start(self.settings())
     }
+
+    /// A server that looks at the files when it is told to.
+    fn start_without_ports(&self) -> Result<Portless, StartError> {
+        Portless::start(self.settings(), Clock::simulated(Time(1_000_000_000)))
+    }
 }
 
 fn request(user: Value) -> Value {
@@ -266,6 +271,50 @@ fn a_file_that_is_no_experiment_ends_the_start() {
     fs::write(trial.place.path().join("other.toml"), EXPERIMENT.replace("trial", "other")).unwrap();
     let said = trial.start().expect_err("both are about one model").to_string();
     assert!(said.contains("another experiment is about model `control`"), "{said}");
+}
+
+/// The experiment's text, about another model and under this name.
+fn about_another_model(name: &str) -> String {
+    let text = EXPERIMENT.replace("\"control\"", "\"other\"").replace("candidate:2", "control");
+    text.replace("\"other\"", "\"candidate\"").replace("\"trial\"", &format!("\"{name}\""))
+}
+
+#[test]
+fn of_two_files_of_one_name_one_was_switched_off_without_a_word() {
+    let trial = Trial::new(EXPERIMENT);
+    // It stands before the other's file.
+    let other = trial.place.path().join("again.toml");
+    let names_both = |said: &str| {
+        assert!(said.contains("name: `trial` is taken by "), "{said}");
+        assert!(said.contains("again.toml") && said.contains("trial.toml"), "{said}");
+    };
+    fs::write(&other, about_another_model("trial")).unwrap();
+    names_both(&trial.start_without_ports().expect_err("both are called `trial`").to_string());
+    assert!(!trial.place.path().join("trial.state.json").exists(), "what was refused has not begun");
+
+    fs::remove_file(&other).unwrap();
+    let server = trial.start_without_ports().unwrap();
+    let experiments = &server.state().experiments;
+    let running = || experiments.states().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let arm = |model: &str| experiments.place(model, |_| Some("u1".into())).and_then(|placed| placed.arm);
+    fs::write(&other, about_another_model("trial")).unwrap();
+    for _ in 0..2 {
+        names_both(&experiments.look().unwrap_err().to_string());
+        assert_eq!(running(), ["trial"]);
+        assert!(arm("control").is_some() && arm("candidate").is_none(), "who was first keeps the name");
+    }
+    fs::write(&other, about_another_model("second")).unwrap();
+    experiments.look().unwrap();
+    assert_eq!(running(), ["second", "trial"]);
+    assert!(arm("control").is_some() && arm("candidate").is_some());
+
+    fs::write(&other, about_another_model("trial")).unwrap();
+    names_both(&experiments.look().unwrap_err().to_string());
+    assert_eq!(running(), ["second", "trial"], "what is refused leaves its experiment as it was");
+    fs::remove_file(trial.file()).unwrap();
+    experiments.look().unwrap();
+    assert_eq!(running(), ["trial"], "the name is free");
+    assert!(arm("control").is_none() && arm("candidate").is_some());
 }
 
 #[test]
