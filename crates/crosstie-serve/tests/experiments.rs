@@ -318,6 +318,23 @@ fn of_two_files_of_one_name_one_was_switched_off_without_a_word() {
 }
 
 #[test]
+fn a_misspelt_task_of_a_guard_rail_was_taken_and_never_known() {
+    let misspelt = EXPERIMENT.replace("{ click =", "{ clik =");
+    let trial = Trial::new(&misspelt);
+    let said = trial.start_without_ports().expect_err("no model predicts `clik`").to_string();
+    assert!(said.contains("trial.toml: guard.calibration: there is no task `clik`; did you mean `click`?"), "{said}");
+    fs::write(trial.file(), EXPERIMENT).unwrap();
+    let server = trial.start_without_ports().unwrap();
+    let experiments = &server.state().experiments;
+    fs::write(trial.file(), &misspelt).unwrap();
+    assert!(experiments.look().unwrap_err().to_string().contains("did you mean `click`?"));
+    assert_eq!(experiments.states().len(), 1, "it goes on as it was");
+    // Nobody knows what a model predicts that is not served.
+    fs::write(trial.file(), misspelt.replace("candidate:2", "candidate:9")).unwrap();
+    experiments.look().unwrap();
+}
+
+#[test]
 fn what_could_not_be_logged_was_counted_as_a_success() {
     let trial = Trial::new(EXPERIMENT);
     let mut settings = trial.settings();
