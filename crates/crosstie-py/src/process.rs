@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crosstie::compute::Threads;
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::error::{CrosstieError, panicked};
+use crate::error::{CrosstieError, panicked, raised};
 
 /// How long Python's signals wait at most.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -27,7 +28,7 @@ static POOLS: Mutex<Pools> = Mutex::new(Pools { process: 0, by_threads: BTreeMap
 /// first asked for.
 ///
 /// # Errors
-/// Where threads cannot be started.
+/// Where threads cannot be started, or are more than [`Threads::MOST`].
 pub fn pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let process = std::process::id();
@@ -40,6 +41,7 @@ pub fn pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
     if let Some(pool) = pools.by_threads.get(&threads) {
         return Ok(Arc::clone(pool));
     }
+    Threads::check("threads", threads).map_err(raised)?;
     let named = |thread| format!("crosstie {thread}");
     let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(named).build();
     let pool = Arc::new(pool.map_err(|error| CrosstieError::new_err(format!("threads = {threads}: {error}")))?);

@@ -40,7 +40,7 @@ pub enum StartError {
     /// The log cannot be written.
     #[error("log: {0}")]
     Log(crosstie::Error),
-    /// A file is no experiment, or its state cannot be kept.
+    /// A file is no experiment, or none beside the others, or its state cannot be kept.
     #[error("experiments: {0}")]
     Experiments(crosstie::Error),
     /// There are no threads to be had.
@@ -187,12 +187,13 @@ fn assemble(settings: Settings, clock: Clock, observers: Observers) -> Result<Ar
     let window = settings.experiments.window();
     let log = settings.log.directory.as_ref().map(|directory| Log::open_within(directory, &settings.log, window));
     let log = log.transpose().map_err(StartError::Log)?;
-    let experiments = Experiments::start(&settings.experiments, settings.log.directory.clone(), clock.clone());
-    let experiments = experiments.map_err(StartError::Experiments)?;
+    let log_directory = settings.log.directory.clone();
+    let experiments = Experiments::start(&settings.experiments, log_directory, clock.clone(), repository.shared())
+        .map_err(StartError::Experiments)?;
     Ok(Arc::new(State::new(settings, repository, engine, log, experiments, clock, observers)))
 }
 
-/// Waits until all models were looked at.
+/// Waits until all models were looked at, and experiments beside them.
 fn look(state: &State) -> Result<(), StartError> {
     // Who ends the loader is us.
     let _ = state.repository.look_and_wait();
@@ -205,6 +206,8 @@ fn look(state: &State) -> Result<(), StartError> {
             return Err(StartError::Artifact { model, reason });
         }
     }
+    // Now that models are there it is known what they predict.
+    state.experiments.look().map_err(StartError::Experiments)?;
     state.has_looked();
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crosstie::compute::Threads;
 use crosstie::spelling;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -128,9 +129,10 @@ fn loopback(port: u16) -> SocketAddr {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Compute {
-    /// Threads that score, each one request at a time; 0 for one per core.
+    /// Threads that score, each one request at a time, at most 1024; 0 for one per core.
     pub threads: usize,
-    /// Threads that read from and write to connections; 0 for one per core, at most 4.
+    /// Threads that read from and write to connections, at most 1024; 0 for one per core, but no
+    /// more than 4.
     pub network_threads: usize,
     /// Requests that may wait for each thread; the next is refused at once. That is for a
     /// burst: once one was refused, 1 for each thread may wait, until so many were answered
@@ -278,6 +280,11 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         let wrong = |message: String| Err(SettingsError(message));
         let limits = &self.limits;
+        for (key, threads) in
+            [("compute.threads", self.compute.threads), ("compute.network_threads", self.compute.network_threads)]
+        {
+            Threads::check(key, threads).map_err(|error| SettingsError(error.to_string()))?;
+        }
         for (key, found) in [
             ("compute.queue", self.compute.queue),
             ("limits.body_bytes", limits.body_bytes),
@@ -458,6 +465,8 @@ mod tests {
     fn values_without_sense_are_told_by_their_key() {
         for (text, key) in [
             ("[compute]\nqueue = 0", "compute.queue"),
+            ("[compute]\nthreads = 100000", "compute.threads must be at most 1024, or 0 for all cores, found 100000"),
+            ("[compute]\nnetwork_threads = 1025", "compute.network_threads"),
             ("[timeouts]\nrequest_seconds = 0", "timeouts.request_seconds"),
             ("[timeouts]\ndrain_seconds = -1", "timeouts.drain_seconds"),
             ("[timeouts]\nbody_seconds = nan", "timeouts.body_seconds"),

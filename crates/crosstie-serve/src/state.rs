@@ -51,6 +51,15 @@ pub struct Target {
     pub timeout: Option<Duration>,
 }
 
+/// What a request came to, before anybody is told.
+#[derive(Debug)]
+pub(crate) struct Run<T> {
+    start: Instant,
+    version: Result<Arc<Version>, Failure>,
+    /// What its work gave, or why it has no answer.
+    pub done: Result<Done<T>, Failure>,
+}
+
 impl State {
     pub(crate) fn new(
         settings: Settings,
@@ -115,6 +124,17 @@ impl State {
         target: &Target,
         work: impl FnOnce(&mut Turn) -> Result<T, Failure> + Send + 'static,
     ) -> Result<(Arc<Version>, Done<T>), Failure> {
+        let run = self.run(target, work).await;
+        self.tell(target, run)
+    }
+
+    /// Looks a request's version up and does its work on a compute thread. What it comes to may
+    /// still change until it is [told](State::tell).
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        target: &Target,
+        work: impl FnOnce(&mut Turn) -> Result<T, Failure> + Send + 'static,
+    ) -> Run<T> {
         let start = Instant::now();
         let version = self.repository.version(&target.model, target.version.as_deref());
         let done = match &version {
@@ -125,6 +145,15 @@ impl State {
             }
             Err(failure) => Err(failure.clone()),
         };
+        Run { start, version, done }
+    }
+
+    /// Counts what a request came to, tells the observers, and gives it.
+    ///
+    /// # Errors
+    /// Why it has no answer.
+    pub(crate) fn tell<T>(&self, target: &Target, run: Run<T>) -> Result<(Arc<Version>, Done<T>), Failure> {
+        let Run { start, version, done } = run;
         let took = start.elapsed();
         if let Ok(version) = &version {
             match &done {
@@ -145,10 +174,11 @@ impl State {
         Ok((version?, done?))
     }
 
-    /// Tells the observers of a request that did not come so far as to ask for a model.
-    pub(crate) fn refused(&self, protocol: Protocol, failure: &Failure) {
+    /// Tells the observers of a request that was refused before it asked for a version; `model`
+    /// is empty where it was not known yet.
+    pub(crate) fn refused(&self, protocol: Protocol, model: &str, failure: &Failure) {
         let (took, failure) = (Duration::ZERO, Some(failure));
-        let answered = Answered { protocol, model: "", version: None, rows: 0, took, stages: None, failure };
+        let answered = Answered { protocol, model, version: None, rows: 0, took, stages: None, failure };
         self.observers.iter().for_each(|observer| observer.answered(&answered));
     }
 

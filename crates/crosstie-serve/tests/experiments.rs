@@ -13,12 +13,15 @@ use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
 use crosstie_serve::clock::Clock;
 use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
-use crosstie_serve::log::{Candidate, CandidateName, Event, Exposure, Feedback, Log, LogSettings, Time, segments};
+use crosstie_serve::log::{
+    Candidate, CandidateName, Event, Exposure, Exposures, Feedback, Log, LogSettings, Time, segments,
+};
 use crosstie_serve::server::{Portless, Server, StartError};
+use crosstie_serve::settings::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use common::{Client, Models};
+use common::{Client, Models, figures, told};
 
 const EXPERIMENT: &str = r#"
     name = "trial"
@@ -60,11 +63,20 @@ impl Trial {
         self.place.path().join("log")
     }
 
-    fn start(&self) -> Result<Server, StartError> {
+    fn settings(&self) -> Settings {
         let mut settings = self.models.settings();
         settings.experiments.directory = Some(self.place.path().to_path_buf());
         settings.log.directory = Some(self.log());
-        Server::start(settings)
+        settings
+    }
+
+    fn start(&self) -> Result<Server, StartError> {
+        Server::start(self.settings())
+    }
+
+    /// A server that looks at the files when it is told to.
+    fn start_without_ports(&self) -> Result<Portless, StartError> {
+        Portless::start(self.settings(), Clock::simulated(Time(1_000_000_000)))
     }
 }
 
@@ -123,20 +135,6 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
         assert_eq!(exposure.candidates[1].features.values()["item_id"], "i2");
         assert_eq!(exposure.user.as_ref().unwrap().values()["user_id"].to_string(), *exposure.unit.as_ref().unwrap());
     }
-}
-
-/// What Prometheus is told.
-fn told(server: &Server) -> String {
-    String::from_utf8(Client::new(server.metrics()).get("/metrics").body).unwrap()
-}
-
-/// The figures of a name, by their labels.
-fn figures(told: &str, name: &str) -> BTreeMap<String, f64> {
-    let figure = |line: &str| {
-        let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
-        Some((labels.to_string(), value.parse().unwrap()))
-    };
-    told.lines().filter_map(figure).collect()
 }
 
 #[test]
@@ -273,6 +271,90 @@ fn a_file_that_is_no_experiment_ends_the_start() {
     fs::write(trial.place.path().join("other.toml"), EXPERIMENT.replace("trial", "other")).unwrap();
     let said = trial.start().expect_err("both are about one model").to_string();
     assert!(said.contains("another experiment is about model `control`"), "{said}");
+}
+
+/// The experiment's text, about another model and under this name.
+fn about_another_model(name: &str) -> String {
+    let text = EXPERIMENT.replace("\"control\"", "\"other\"").replace("candidate:2", "control");
+    text.replace("\"other\"", "\"candidate\"").replace("\"trial\"", &format!("\"{name}\""))
+}
+
+#[test]
+fn of_two_files_of_one_name_one_was_switched_off_without_a_word() {
+    let trial = Trial::new(EXPERIMENT);
+    // It stands before the other's file.
+    let other = trial.place.path().join("again.toml");
+    let names_both = |said: &str| {
+        assert!(said.contains("name: `trial` is taken by "), "{said}");
+        assert!(said.contains("again.toml") && said.contains("trial.toml"), "{said}");
+    };
+    fs::write(&other, about_another_model("trial")).unwrap();
+    names_both(&trial.start_without_ports().expect_err("both are called `trial`").to_string());
+    assert!(!trial.place.path().join("trial.state.json").exists(), "what was refused has not begun");
+
+    fs::remove_file(&other).unwrap();
+    let server = trial.start_without_ports().unwrap();
+    let experiments = &server.state().experiments;
+    let running = || experiments.states().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let arm = |model: &str| experiments.place(model, |_| Some("u1".into())).and_then(|placed| placed.arm);
+    fs::write(&other, about_another_model("trial")).unwrap();
+    for _ in 0..2 {
+        names_both(&experiments.look().unwrap_err().to_string());
+        assert_eq!(running(), ["trial"]);
+        assert!(arm("control").is_some() && arm("candidate").is_none(), "who was first keeps the name");
+    }
+    fs::write(&other, about_another_model("second")).unwrap();
+    experiments.look().unwrap();
+    assert_eq!(running(), ["second", "trial"]);
+    assert!(arm("control").is_some() && arm("candidate").is_some());
+
+    fs::write(&other, about_another_model("trial")).unwrap();
+    names_both(&experiments.look().unwrap_err().to_string());
+    assert_eq!(running(), ["second", "trial"], "what is refused leaves its experiment as it was");
+    fs::remove_file(trial.file()).unwrap();
+    experiments.look().unwrap();
+    assert_eq!(running(), ["trial"], "the name is free");
+    assert!(arm("control").is_none() && arm("candidate").is_some());
+}
+
+#[test]
+fn a_misspelt_task_of_a_guard_rail_was_taken_and_never_known() {
+    let misspelt = EXPERIMENT.replace("{ click =", "{ clik =");
+    let trial = Trial::new(&misspelt);
+    let said = trial.start_without_ports().expect_err("no model predicts `clik`").to_string();
+    assert!(said.contains("trial.toml: guard.calibration: there is no task `clik`; did you mean `click`?"), "{said}");
+    fs::write(trial.file(), EXPERIMENT).unwrap();
+    let server = trial.start_without_ports().unwrap();
+    let experiments = &server.state().experiments;
+    fs::write(trial.file(), &misspelt).unwrap();
+    assert!(experiments.look().unwrap_err().to_string().contains("did you mean `click`?"));
+    assert_eq!(experiments.states().len(), 1, "it goes on as it was");
+    // Nobody knows what a model predicts that is not served.
+    fs::write(trial.file(), misspelt.replace("candidate:2", "candidate:9")).unwrap();
+    experiments.look().unwrap();
+}
+
+#[test]
+fn what_could_not_be_logged_was_counted_as_a_success() {
+    let trial = Trial::new(EXPERIMENT);
+    let mut settings = trial.settings();
+    settings.log.exposures = Exposures::Required;
+    // Each record begins a file, and there is no place for it.
+    settings.log.segment_bytes = 1;
+    let server = Server::start(settings).unwrap();
+    fs::remove_dir_all(trial.log()).unwrap();
+    let mut client = Client::new(server.http());
+    let statuses: Vec<u16> = (0..12).map(|user| client.post("/v1/rank", &request(json!(user))).status).collect();
+    let refused = statuses.iter().filter(|status| **status == 503).count() as f64;
+    assert!(refused >= 11.0, "{statuses:?}");
+    let told = told(&server);
+    let sum = |name: &str| figures(&told, name).values().sum::<f64>();
+    assert_eq!(sum("crosstie_inference_request_success_total"), 12.0 - refused);
+    assert_eq!(sum("crosstie_inference_request_failure_total"), refused);
+    assert_eq!(sum("crosstie_experiment_request_total"), 12.0);
+    assert_eq!(sum("crosstie_experiment_failure_total"), refused, "guard rails see it");
+    assert!(told.contains("reason=\"not_ready\""), "{told}");
+    server.stop();
 }
 
 /// Logs what was shown to a unit, so many days ago, and what it was worth if it clicked.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Client, Golden, Models, artifact, difference, serve, settings};
+use common::{Client, Golden, Models, artifact, difference, figures, serve, settings, told};
 use crosstie::data::Column;
 use crosstie::feature::Purpose;
 use crosstie_serve::grpc::generated::grpc_inference_service_client::GrpcInferenceServiceClient;
@@ -264,6 +264,37 @@ fn what_is_no_message_is_the_clients_fault_and_what_is_not_served_says_so() {
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(status.message().contains(unserved), "{status:?}");
     }
+}
+
+#[test]
+fn calls_whose_message_was_not_read_were_in_no_figure() {
+    let mut limited = Settings { artifacts: vec![artifact(1)], ..settings() };
+    limited.limits.concurrency = 1;
+    limited.limits.body_bytes = 1_000;
+    let (server, runtime, golden) = (Server::start(limited).unwrap(), runtime(), Golden::of(&artifact(1)));
+    let mut client = client(&runtime, server.grpc());
+    let permit = server.state().enter().unwrap();
+    let busy = runtime.block_on(client.model_infer(ModelInferRequest::default())).unwrap_err();
+    assert_eq!(busy.code(), Code::ResourceExhausted);
+    let named = ModelInferRequest { model_name: "seed-1".into(), ..Default::default() };
+    let streamed = runtime.block_on(async {
+        let mut answers = client.model_stream_infer(tokio_stream::iter([named])).await.unwrap().into_inner();
+        answers.next().await.unwrap().unwrap()
+    });
+    assert!(streamed.error_message.contains("busy"), "{streamed:?}");
+    drop(permit);
+    assert!(runtime.block_on(client.model_infer(request(&golden, "seed-1", true))).is_err());
+    call(&runtime, &server, "ModelInfer", b"\xff\xff\xff", &[]);
+    call(&runtime, &server, "ModelInfer", b"not gzip", &[("grpc-encoding", "gzip")]);
+    // Read, and told once.
+    let unknown = ModelInferRequest { model_name: "nobody".into(), ..Default::default() };
+    assert!(runtime.block_on(client.model_infer(unknown)).is_err());
+    let told = told(&server);
+    let failures = figures(&told, "crosstie_inference_request_failure_total");
+    let expected = [("", "bad_request", 2.0), ("", "not_found", 1.0), ("", "rejected", 1.0), ("", "too_large", 1.0)];
+    let expected = expected.into_iter().chain([("seed-1", "rejected", 1.0)]);
+    let expected = expected.map(|(model, reason, count)| (format!("model=\"{model}\",reason=\"{reason}\""), count));
+    assert_eq!(failures, expected.collect());
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub use difference::Difference;
 
 use crate::balance::BalanceConfig;
 use crate::calibration::CalibrationConfig;
+use crate::compute::Threads;
 use crate::embedding::EmbeddingConfig;
 use crate::error::{Error, Result};
 use crate::layer::Style;
@@ -120,7 +121,7 @@ pub struct TrainConfig {
     /// Where all randomness of the training comes from: the same seed, data and settings
     /// give the same model to the bit.
     pub seed: u64,
-    /// Number of threads; 0 means all cores. Results do not depend on it.
+    /// Number of threads, at most 1024; 0 means all cores. Results do not depend on it.
     pub threads: usize,
     /// Rows of a step; 0 means by the number of training rows: the power of two that
     /// its square root is nearest to in ratio, from 64 to 4096.
@@ -480,6 +481,7 @@ impl Config {
             return wrong(format!("embedding.spread must be 0 or more, found {}", self.embedding.spread));
         }
         let train = &self.train;
+        Threads::check("train.threads", train.threads)?;
         if train.epochs == 0 {
             return wrong("train.epochs must be at least 1".into());
         }

@@ -172,7 +172,7 @@ impl Error {
     }
 
     /// Says in which file a schema, a configuration or an experiment stands that is wrong.
-    pub(crate) fn within(self, path: &Path) -> Error {
+    pub fn within(self, path: &Path) -> Error {
         match self {
             Error::Schema(message) | Error::Config(message) | Error::Experiment(message) => Error::unfit(path, message),
             Error::Toml { message, source, .. } => Error::unfit(path, message).because(source),

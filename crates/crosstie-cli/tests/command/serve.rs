@@ -93,6 +93,29 @@ fn the_message_of_a_request_tells_who_asked_and_where_its_time_went() {
 }
 
 #[test]
+fn the_message_of_a_failed_request_was_an_empty_line() {
+    let place = plain::place();
+    place.ok("train buy.toml --out run");
+    place.write("serve.toml", "[timeouts]\ndrain_seconds = 0\n");
+    let mut server = Serving::start(&place, "run -v", Some("shop read 0123456789abcdef"));
+    server.says("model run, version 1 serves");
+    let head = "x-api-key: 0123456789abcdef\r\nx-request-id: seven\r\ntraceparent: 00-ab-cd-01\r\n";
+    assert!(ask(&server.address, "POST /v1/rank", head, r#"{"candidates": [{}]}"#).starts_with("HTTP/1.1 200"));
+    let said = server.said.next().unwrap().unwrap();
+    assert!(said.starts_with("request seven: POST /v1/rank, answered 200 in "), "{said}");
+    for part in [" ms (queue ", ", decoding ", ", computing ", ", encoding ", "), key shop, traceparent 00-ab-cd-01"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // What a client writes begins no line of its own.
+    ask(&server.address, "POST /v1/rank", head, "{\"candidates\": [{}], \"a\\nb\": 1}");
+    let said = server.said.next().unwrap().unwrap();
+    assert!(said.starts_with("request seven: POST /v1/rank, answered 400 in "), "{said}");
+    assert!(said.contains(" ms, key shop, traceparent 00-ab-cd-01: found "), "{said}");
+    server.ask_to_end();
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
 fn who_asks_a_server_to_end_before_it_is_ready_is_heard() {
     let place = plain::place();
     place.write("serve.toml", "[timeouts]\ndrain_seconds = 0\n[repository]\ndirectory = \".\"\n");

@@ -49,8 +49,8 @@ pub(super) async fn serve(
     };
     match timeout_at(activity.start + limits.header, tls.accept(stream)).await {
         Ok(Ok(stream)) => drive(stream, peer, router, limits, activity, leaving).await,
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection"),
-        Err(_) => tracing::debug!(%peer, "no TLS handshake in time"),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection with {peer}: {error}"),
+        Err(_) => tracing::debug!(%peer, "no TLS handshake in time with {peer}"),
     }
 }
 
@@ -93,7 +93,7 @@ async fn drive<S>(
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "connection lost");
+                    tracing::debug!(%peer, %error, "connection with {peer} lost: {error}");
                 }
                 return;
             }
@@ -110,7 +110,7 @@ async fn drive<S>(
                     // An answer has been handed on whole, and is still being read.
                     check.as_mut().reset(activity.last_moved() + limits.header);
                 } else {
-                    tracing::debug!(%peer, "connection cut off: nothing heard in time");
+                    tracing::debug!(%peer, "connection with {peer} cut off: nothing heard in time");
                     return;
                 }
             }

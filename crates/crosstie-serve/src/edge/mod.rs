@@ -178,7 +178,7 @@ async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
+                tracing::warn!(%error, "a connection cannot be accepted: {error}");
                 tokio::time::sleep(NO_DESCRIPTOR).await;
             }
         }

@@ -42,9 +42,24 @@ impl Kept {
         Ok(Kept { path: path.to_path_buf(), contract: Contract::read(path)? })
     }
 
-    /// Whether both are about one model: then a request would not know whose arm it is.
-    pub fn is_about(&self, other: &Contract) -> bool {
-        self.contract.arms[0].model().0 == other.arms[0].model().0
+    /// Whether it can be an experiment beside others: by its name logs and counts know it, and of
+    /// two about one model a request would not know whose arm it is in.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] naming both files.
+    pub fn check_beside<'a>(&self, others: impl IntoIterator<Item = &'a Kept>) -> Result<()> {
+        let (name, model) = (&self.contract.name, self.contract.arms[0].model().0);
+        for other in others {
+            let file = other.path.display();
+            let wrong = |message: String| Err(Error::Experiment(message).within(&self.path));
+            if other.contract.name == *name {
+                return wrong(format!("name: `{name}` is taken by {file}; give one of the two another name"));
+            }
+            if other.contract.arms[0].model().0 == model {
+                return wrong(format!("another experiment is about model `{model}`: {file}"));
+            }
+        }
+        Ok(())
     }
 
     /// Where the state is kept: beside the file.

@@ -22,11 +22,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crosstie::experiment::{Decision, Evidence, Ramp, State, Status};
+use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::repository::Catalogue;
 use crate::settings::Timeouts;
 use kept::Kept;
 use tally::Tally;
@@ -109,11 +110,16 @@ pub struct Experiments {
 
 impl Experiments {
     /// Reads the directory and starts to watch it, unless the clock is a simulated one. `log`
-    /// is where the server logs what it shows.
+    /// is where the server logs what it shows, `models` what it serves.
     ///
     /// # Errors
     /// A file that is no experiment, a state that cannot be written.
-    pub fn start(settings: &ExperimentSettings, log: Option<PathBuf>, clock: Clock) -> crosstie::Result<Experiments> {
+    pub fn start(
+        settings: &ExperimentSettings,
+        log: Option<PathBuf>,
+        clock: Clock,
+        models: Arc<ArcSwap<Catalogue>>,
+    ) -> crosstie::Result<Experiments> {
         let running = Arc::new(ArcSwap::from_pointee(BTreeMap::new()));
         let (end, thread) = (Mutex::default(), Mutex::default());
         let Some(directory) = settings.directory.clone() else {
@@ -125,6 +131,7 @@ impl Experiments {
             logs: settings.logs.clone(),
             window: settings.window(),
             clock,
+            models,
             running: Arc::clone(&running),
             told: BTreeMap::new(),
         };
@@ -148,7 +155,8 @@ impl Experiments {
     /// Reads all files anew, now. What cannot be read leaves its experiment as it was.
     ///
     /// # Errors
-    /// A file that is no experiment, a state that cannot be written.
+    /// A file that is no experiment, or none beside the others and the models that are served; a
+    /// state that cannot be written.
     pub fn look(&self) -> crosstie::Result<()> {
         self.watch.as_ref().map_or(Ok(()), |watch| locked(watch).look())
     }
@@ -242,6 +250,7 @@ struct Watch {
     logs: Option<PathBuf>,
     window: Duration,
     clock: Clock,
+    models: Arc<ArcSwap<Catalogue>>,
     running: Arc<ArcSwap<BTreeMap<String, Arc<Experiment>>>>,
     /// What was last said of a file or an experiment, so that it is said once.
     told: BTreeMap<String, String>,
@@ -260,46 +269,82 @@ impl Watch {
     }
 
     fn look_and_tell(&mut self) {
-        if let Err(error) = self.look() {
-            self.tell(FILES, format!("{error}; the experiment goes on as it was"));
+        match self.look() {
+            Ok(()) => drop(self.told.remove(FILES)),
+            Err(error) => self.tell(FILES, format!("{error}; the experiment goes on as it was")),
         }
     }
 
-    /// Reads all files anew. What cannot be read leaves its experiment as it was.
+    /// Reads all files anew. What cannot be read, or is refused, leaves its experiment as it
+    /// was.
     fn look(&mut self) -> crosstie::Result<()> {
         let before = self.running.load_full();
-        let mut now: BTreeMap<String, Arc<Experiment>> = BTreeMap::new();
-        let mut failed = None;
+        let mut found = Vec::new();
         for path in kept::files(&self.directory)? {
             let old = before.values().find(|experiment| experiment.kept.path == path);
-            match Kept::read(&path).and_then(|kept| Ok((kept.state_or_start(self.clock.seconds())?, kept))) {
-                Ok((_, kept)) if now.values().any(|other| other.kept.is_about(&kept.contract)) => {
-                    let model = kept.contract.arms[0].model().0;
-                    let message = format!("{}: another experiment is about model `{model}`", path.display());
-                    failed.get_or_insert(crosstie::Error::Experiment(message));
-                }
-                Ok((state, kept)) => {
-                    let same = old.filter(|old| old.state == state && old.kept.contract == kept.contract);
-                    let experiment = match same {
-                        Some(old) => Arc::clone(old),
-                        None => {
-                            tracing::info!("experiment `{}`: {}", kept.contract.name, state.reason);
-                            let tally = Arc::new(Tally::resume(&kept.contract, &state, self.log.as_deref()));
-                            Arc::new(Experiment { kept, state, tally })
-                        }
-                    };
-                    now.insert(experiment.kept.contract.name.clone(), experiment);
-                }
-                Err(error) => {
-                    old.iter().for_each(|old| {
-                        now.insert(old.kept.contract.name.clone(), Arc::clone(old));
-                    });
+            found.push((old, Kept::read(&path)));
+        }
+        // What is as it was keeps its name and its model, wherever its file stands among others.
+        let same = |old: &Experiment, kept: &Kept| old.kept.contract == kept.contract;
+        let stays = |(old, read): &(Option<&Arc<Experiment>>, crosstie::Result<Kept>)| {
+            old.is_some_and(|old| read.as_ref().map_or(true, |kept| same(old, kept)))
+        };
+        found.sort_by_key(|one| !stays(one));
+        let mut now: BTreeMap<String, Arc<Experiment>> = BTreeMap::new();
+        let mut failed = None;
+        for (old, read) in found {
+            let looked = read.and_then(|kept| {
+                kept.check_beside(now.values().map(|other| &other.kept))?;
+                if let Err(error) = self.check_tasks(&kept.contract) {
+                    let error = error.within(&kept.path);
+                    // Of one that runs already, what people decide of it still counts.
+                    if !old.is_some_and(|old| same(old, &kept)) {
+                        return Err(error);
+                    }
                     failed.get_or_insert(error);
+                }
+                self.experiment(kept, old)
+            });
+            match looked {
+                Ok(experiment) => drop(now.insert(experiment.kept.contract.name.clone(), experiment)),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    let free =
+                        |old: &&Arc<Experiment>| old.kept.check_beside(now.values().map(|other| &other.kept)).is_ok();
+                    if let Some(old) = old.filter(free) {
+                        now.insert(old.kept.contract.name.clone(), Arc::clone(old));
+                    }
                 }
             }
         }
         self.running.store(Arc::new(now));
         failed.map_or(Ok(()), Err)
+    }
+
+    /// A file as an experiment: `old`, if nothing has changed.
+    fn experiment(&self, kept: Kept, old: Option<&Arc<Experiment>>) -> crosstie::Result<Arc<Experiment>> {
+        let state = kept.state_or_start(self.clock.seconds())?;
+        match old.filter(|old| old.state == state && old.kept.contract == kept.contract) {
+            Some(old) => Ok(Arc::clone(old)),
+            None => {
+                tracing::info!("experiment `{}`: {}", kept.contract.name, state.reason);
+                let tally = Arc::new(Tally::resume(&kept.contract, &state, self.log.as_deref()));
+                Ok(Arc::new(Experiment { kept, state, tally }))
+            }
+        }
+    }
+
+    /// Whether the arms' models predict the tasks that the guard rails name. Nobody knows before
+    /// all of them are served.
+    fn check_tasks(&self, contract: &Contract) -> crosstie::Result<()> {
+        let models = self.models.load();
+        let mut tasks = Vec::new();
+        for arm in &contract.arms {
+            let (model, version) = arm.model();
+            let Ok(version) = models.version(model, version) else { return Ok(()) };
+            tasks.extend(version.scorer().tasks().iter().map(String::as_str));
+        }
+        contract.check_tasks(tasks)
     }
 
     /// Moves each ramp on, or back, or leaves it and says why.

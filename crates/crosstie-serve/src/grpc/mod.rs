@@ -10,6 +10,7 @@ mod health;
 mod service;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +27,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
 use crate::failure::Failure;
+use crate::observe::Protocol;
 use crate::settings::Timeouts;
 use crate::state::State;
 use generated::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -75,22 +77,50 @@ async fn around(Shared(state): Shared<Arc<State>>, mut request: Request, next: N
         None => headers.remove(ACCEPTED),
     };
     let mut response = if path.ends_with("/ModelInfer") {
+        let refuse = |failure: Failure| {
+            state.refused(Protocol::Grpc, "", &failure);
+            Status::from(failure).into_http::<Body>()
+        };
         let permit = match state.enter() {
             Ok(permit) => permit,
-            Err(failure) => return Status::from(failure).into_http::<Body>(),
+            Err(failure) => return refuse(failure),
         };
+        let heard = Heard::default();
+        request.extensions_mut().insert(heard.clone());
         let Timeouts { body_seconds, request_seconds, .. } = state.settings.timeouts;
         let answer = timeout(Timeouts::of(body_seconds + request_seconds), next.run(request)).await;
         drop(permit);
-        match answer {
-            Ok(response) => response,
-            Err(_) => return Status::from(Failure::DeadlinePassed).into_http::<Body>(),
+        match (answer, heard.0.load(Ordering::Relaxed)) {
+            (Ok(response), true) => response,
+            (Ok(response), false) => {
+                let status = Status::from_header_map(response.headers());
+                state.refused(Protocol::Grpc, "", &unread(&state, &status.unwrap_or_else(|| Status::unknown(""))));
+                response
+            }
+            (Err(_), _) => return refuse(Failure::DeadlinePassed),
         }
     } else {
         next.run(request).await
     };
     explain(&path, response.headers_mut());
     response
+}
+
+/// Whether a call's message was read: from then on the observers are told of it by who
+/// answers.
+#[derive(Clone, Debug, Default)]
+struct Heard(Arc<AtomicBool>);
+
+/// What the library says of a message that it could not read, in our words.
+fn unread(state: &State, status: &Status) -> Failure {
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            let limit = state.settings.limits.body_bytes;
+            Failure::TooLarge { what: "bytes in the message", limit, setting: "limits.body_bytes" }
+        }
+        Code::Unimplemented => Failure::Unsupported(status.message().into()),
+        _ => Failure::request(format!("a message that cannot be read: {}", status.message()), "a whole message"),
+    }
 }
 
 /// Mends what the library says of calls that do not come to ours: one that there is not

@@ -1,6 +1,7 @@
 //! The inference service.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tonic::codegen::BoxStream;
@@ -19,7 +20,7 @@ use super::generated::{
     RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
     ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
 };
-use super::{convert, wanted_within};
+use super::{Heard, convert, unread, wanted_within};
 use crate::engine::Stage;
 use crate::failure::Failure;
 use crate::http::{EXTENSIONS, PLATFORM};
@@ -107,6 +108,9 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_infer(&self, asked: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
+        if let Some(Heard(heard)) = asked.extensions().get() {
+            heard.store(true, Ordering::Relaxed);
+        }
         let timeout = wanted_within(asked.metadata().as_ref().get("grpc-timeout"));
         Ok(Response::new(infer(&self.0, asked.into_inner(), timeout).await?))
     }
@@ -121,11 +125,15 @@ impl GrpcInferenceService for Inference {
         let answers = asked.into_inner().then(move |message| {
             let state = Arc::clone(&state);
             async move {
-                let message = message?;
+                let refused = |model: &str, failure: &Failure| state.refused(Protocol::Grpc, model, failure);
+                let message = message.inspect_err(|status| refused("", &unread(&state, status)))?;
                 let id = message.id.clone();
                 let answer = match state.enter() {
                     Ok(_permit) => infer(&state, message, None).await,
-                    Err(busy) => Err(busy),
+                    Err(busy) => {
+                        refused(&message.model_name, &busy);
+                        Err(busy)
+                    }
                 };
                 Ok(match answer {
                     Ok(answer) => ModelStreamInferResponse { infer_response: Some(answer), ..Default::default() },

@@ -5,10 +5,32 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::Failure;
 use crate::object::Object;
+use crate::observe::Protocol;
 use crate::settings::{Settings, Timeouts};
+use crate::state::State;
+
+/// Lets a request in and reads its body; it is under way until the permit is dropped. The
+/// observers are told of one that is refused or does not arrive; `model` is empty where only the
+/// body says which is asked for.
+///
+/// # Errors
+/// As of [`State::enter`] and [`read`].
+pub async fn take_in(
+    state: &State,
+    (protocol, model): (Protocol, &str),
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(OwnedSemaphorePermit, Bytes), Failure> {
+    let taken = async {
+        let permit = state.enter()?;
+        Ok((permit, read(&state.settings, headers, body).await?))
+    };
+    taken.await.inspect_err(|failure| state.refused(protocol, model, failure))
+}
 
 /// Reads a body to its end, unpacked. Of one that is too large as much again is passed
 /// over, so that its sender, who is still sending, comes to read the answer.

@@ -38,11 +38,10 @@ pub async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let _permit = state.enter()?;
-    let length = header_length(&headers)?;
-    let body = body::read(&state.settings, &headers, body).await?;
-    let candidates = state.settings.limits.candidates;
     let Named { model, version } = named;
+    let length = header_length(&headers).inspect_err(|failure| state.refused(Protocol::Http, &model, failure))?;
+    let (_permit, body) = body::take_in(&state, (Protocol::Http, &model), &headers, body).await?;
+    let candidates = state.settings.limits.candidates;
     let target = Target { protocol: Protocol::Http, model, version, timeout: None };
     // A body is taken apart in its turn, too: what is refused costs nothing but reading it.
     let work = move |turn: &mut Turn| {

@@ -25,13 +25,13 @@ pub async fn rank(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let _permit = state.enter()?;
-    let body = body::read(&state.settings, &headers, body).await?;
+    let refused = |failure: &Failure| state.refused(Protocol::Rank, "", failure);
+    let (_permit, body) = body::take_in(&state, (Protocol::Rank, ""), &headers, body).await?;
     // What candidates hold is taken apart in the request's turn.
-    let request = rank::Request::parse(&body).inspect_err(|failure| state.refused(Protocol::Rank, failure))?;
+    let request = rank::Request::parse(&body).inspect_err(refused)?;
     let model = match &request.model {
         Some(model) => model.clone(),
-        None => only_model(&state).inspect_err(|failure| state.refused(Protocol::Rank, failure))?,
+        None => only_model(&state).inspect_err(refused)?,
     };
     let timeout = request.timeout_ms.map(Duration::from_millis);
     let placed = place(&state, &model, &request);
@@ -50,15 +50,19 @@ pub async fn rank(
     };
     let target = Target { protocol: Protocol::Rank, model: arm, version, timeout };
     let stopwatch = state.clock.stopwatch();
-    let answered = state.answer(&target, move |turn| rank::rank(turn, &request, &terms)).await;
+    let mut run = state.run(&target, move |turn| rank::rank(turn, &request, &terms)).await;
+    // What cannot be logged where it must be is not shown, and nobody is told that it was.
+    let exposure = run.done.as_mut().ok().and_then(|done| done.value.exposure.take());
+    if let (Some(log), Some(exposure)) = (&state.log, exposure)
+        && let Err(refusal) = log.exposure(exposure).await
+    {
+        run.done = Err(refusal.into());
+    }
     if let Some(placed) = &placed {
-        let outcome = answered.as_ref().map(|(_, done)| done);
-        state.placed(placed, Some(stopwatch.elapsed()), outcome.map_err(|failure| failure.status().is_server_error()));
+        let outcome = run.done.as_ref().map_err(|failure| failure.status().is_server_error());
+        state.placed(placed, Some(stopwatch.elapsed()), outcome);
     }
-    let (_, done) = answered?;
-    if let (Some(log), Some(exposure)) = (&state.log, done.value.exposure) {
-        log.exposure(exposure).await?;
-    }
+    let (_, done) = state.tell(&target, run)?;
     Ok((Extension(done.stages), [(CONTENT_TYPE, "application/json")], done.value.json).into_response())
 }
 

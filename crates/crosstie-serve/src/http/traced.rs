@@ -1,12 +1,13 @@
 //! An id for every request, and a line of the log.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -37,29 +38,72 @@ pub async fn traced(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let (status, took) = (response.status(), start.elapsed());
+    let went_well = matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS);
     let caller = caller.as_deref();
     let failure = response.extensions().get::<Failure>();
     let (reason, said) = failure.map(|failure| (failure.reason(), failure.to_string())).unwrap_or_default();
-    let (status_code, milliseconds) = (status.as_u16(), took.as_secs_f64() * 1e3);
+    let (status, milliseconds) = (status.as_u16(), took.as_secs_f64() * 1e3);
     let stages = response.extensions().get::<Stages>();
     let part = |of: fn(&Stages) -> Duration| stages.map(|stages| of(stages).as_secs_f64() * 1e3);
     let (queue, decode) = (part(|stages| stages.queue), part(|stages| stages.decode));
     let (compute, encode) = (part(|stages| stages.compute), part(|stages| stages.encode));
-    if matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS) && took < SLOW {
+    let parts = stages.map(|_| [queue, decode, compute, encode].map(Option::unwrap_or_default));
+    let (request, what) = (id.as_str(), (&method, path.as_str()));
+    let sentence = Sentence { request, caller, what, status, milliseconds, parts, trace: &trace, said: &said };
+    if went_well && took < SLOW {
         tracing::debug!(
-            request = %id, caller, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
-            traceparent = %trace
+            request, caller, %method, %path, status, milliseconds, queue, decode, compute, encode, traceparent = %trace,
+            "{sentence}"
         );
     } else {
         tracing::info!(
-            request = %id, caller, %method, %path, status = status_code, milliseconds, queue, decode, compute, encode,
-            traceparent = %trace, reason, said = %said
+            request, caller, %method, %path, status, milliseconds, queue, decode, compute, encode, traceparent = %trace,
+            reason, said = %said, "{sentence}"
         );
     }
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// What became of a request, for people. Its fields are for programs.
+struct Sentence<'a> {
+    request: &'a str,
+    caller: Option<&'a str>,
+    /// Method and path.
+    what: (&'a Method, &'a str),
+    status: u16,
+    milliseconds: f64,
+    /// Milliseconds of queue, decoding, computing and encoding, if it came to that.
+    parts: Option<[f64; 4]>,
+    trace: &'a str,
+    /// Why it failed; empty if it did not.
+    said: &'a str,
+}
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sentence { request, caller, what: (method, path), status, milliseconds, parts, trace, said } = self;
+        write!(formatter, "request {request}: {method} {path}, answered {status} in {milliseconds:.1} ms")?;
+        if let Some([queue, decode, compute, encode]) = parts {
+            write!(
+                formatter,
+                " (queue {queue:.1}, decoding {decode:.1}, computing {compute:.1}, encoding {encode:.1})"
+            )?;
+        }
+        if let Some(caller) = caller {
+            write!(formatter, ", key {caller}")?;
+        }
+        if !trace.is_empty() {
+            write!(formatter, ", traceparent {trace}")?;
+        }
+        if !said.is_empty() {
+            // It has names of the request in it, which are not to begin lines of their own.
+            write!(formatter, ": {}", said.replace(char::is_control, " "))?;
+        }
+        Ok(())
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -69,6 +69,11 @@ impl Repository {
         self.catalogue.load_full()
     }
 
+    /// What is served, for who looks again and again.
+    pub fn shared(&self) -> Arc<ArcSwap<Catalogue>> {
+        Arc::clone(&self.catalogue)
+    }
+
     /// The version that answers a request for a model, by default its newest. Whoever
     /// answers holds it until then.
     ///

@@ -3,6 +3,7 @@
 // Not every test binary uses all of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -278,6 +279,20 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
         }
     }
     Ok(answer)
+}
+
+/// What Prometheus is told.
+pub fn told(server: &Server) -> String {
+    String::from_utf8(Client::new(server.metrics()).get("/metrics").body).unwrap()
+}
+
+/// The figures of a name, by their labels.
+pub fn figures(told: &str, name: &str) -> BTreeMap<String, f64> {
+    let figure = |line: &str| {
+        let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+        Some((labels.to_string(), value.parse().unwrap()))
+    };
+    told.lines().filter_map(figure).collect()
 }
 
 /// Largest difference of two lists of numbers; where one has none, both have.

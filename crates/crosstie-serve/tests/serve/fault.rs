@@ -1,12 +1,14 @@
 //! Wrong requests are told what is wrong with them, and never are an error of the server's.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::common::{Client, Golden, Models, artifact, settings};
+use crate::common::{Client, Golden, Models, artifact, figures, settings, told};
 use crosstie_serve::server::Server;
 use crosstie_serve::settings::Settings;
 
@@ -201,6 +203,52 @@ fn a_body_that_is_none_is_refused_before_it_fills_the_memory() {
         // What was not read to its end cannot be followed by another request.
         client = Client::new(server.http());
     }
+}
+
+#[test]
+fn what_was_refused_before_it_was_read_was_in_no_figure() {
+    let golden = Golden::of(&artifact(1)).request().to_string();
+    let mut limited = Settings { artifacts: vec![artifact(1)], ..settings() };
+    limited.limits.concurrency = 1;
+    limited.limits.body_bytes = 1_000;
+    limited.timeouts.body_seconds = 0.05;
+    let server = Server::start(limited).unwrap();
+    let ask = |path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        Client::new(server.http()).ask("POST", path, headers, body).unwrap().status
+    };
+    // A request that tells of ten bytes and sends one.
+    let begin = |path: &str| {
+        let mut stream = TcpStream::connect(server.http()).unwrap();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n{{").unwrap();
+        stream
+    };
+    for path in [INFER, "/v1/rank"] {
+        let permit = server.state().enter().unwrap();
+        assert_eq!(ask(path, &[], b"{}"), 429);
+        drop(permit);
+        assert_eq!(ask(path, &[], golden.as_bytes()), 413);
+        assert_eq!(ask(path, &[("Content-Encoding", "gzip")], b"this is no gzip"), 400);
+        let mut answer = String::new();
+        BufReader::new(begin(path)).read_line(&mut answer).unwrap();
+        assert!(answer.contains(" 408 "), "{answer}");
+        // Nobody is there to be answered; the figures tell when the server has noticed.
+        let reason = |told: &str, reason: &str| {
+            let model = if path == INFER { "seed-1" } else { "" };
+            let labels = format!("model=\"{model}\",reason=\"{reason}\"");
+            figures(told, "crosstie_inference_request_failure_total").get(&labels).copied()
+        };
+        begin(path).shutdown(Shutdown::Both).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while reason(&told(&server), "bad_request") != Some(2.0) {
+            assert!(Instant::now() < deadline, "{}", told(&server));
+            std::thread::yield_now();
+        }
+        for word in ["rejected", "too_large", "slow_body"] {
+            assert_eq!(reason(&told(&server), word), Some(1.0), "{word}: {}", told(&server));
+        }
+    }
+    assert_eq!(ask(INFER, &[("Inference-Header-Content-Length", "two")], b"{}"), 400);
+    assert!(told(&server).contains("{model=\"seed-1\",reason=\"bad_request\"} 3"), "{}", told(&server));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::{Error, Result};
+
 /// On which threads passes run. The numbers are the same, to the bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Threads {
@@ -14,6 +16,24 @@ pub enum Threads {
 }
 
 impl Threads {
+    /// The most that may be asked for. Nobody has so many cores, and a system that is to start
+    /// a hundred thousand of them takes the machine down before it refuses.
+    pub const MOST: usize = 1024;
+
+    /// Refuses a number of threads that can only be a slip; `key` is where it stands.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(key: &str, threads: usize) -> Result<()> {
+        match threads {
+            0..=Threads::MOST => Ok(()),
+            _ => Err(Error::Config(format!(
+                "{key} must be at most {}, or 0 for all cores, found {threads}",
+                Threads::MOST
+            ))),
+        }
+    }
+
     /// How many threads there are. Outside of any pool they are not counted, which would start
     /// the global one.
     pub(super) fn count(self) -> usize {

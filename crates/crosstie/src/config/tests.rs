@@ -27,6 +27,13 @@ fn a_batch_size_with_a_slip_of_zeros_is_refused() {
 }
 
 #[test]
+fn a_hundred_thousand_threads_took_the_machine_down() {
+    let said = refused(SMALL, &["train.threads=100000"]);
+    assert!(said.contains("train.threads must be at most 1024, or 0 for all cores, found 100000"), "{said}");
+    assert!(Config::parse(SMALL, &["train.threads=1024".into()]).is_ok());
+}
+
+#[test]
 fn overrides_reach_every_depth() {
     let overrides = ["optimizer.rows.learning_rate=0.5", "objective.spaces.buy=product", "train.monitor=click.auc"];
     let config = Config::parse(SMALL, &overrides.map(String::from)).unwrap();

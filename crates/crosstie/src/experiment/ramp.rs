@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::contract::{Contract, Guard};
-use super::statistics::{Interval, normal_quantile};
+use super::statistics::{Interval, normal_quantile, poisson_at_most};
 
 /// How an experiment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,16 +253,22 @@ fn share(key: &str, seen: Option<Count>, most: f64) -> Rail {
 }
 
 /// Predicted positives for one that happened: these come as often as a Poisson number
-/// does, so the logarithm has a standard error of one over its root.
+/// does. Broken where so few, or so many, are beyond chance at the limit itself, that is,
+/// where all of the interval of their mean lies beyond.
 fn calibration(task: &str, seen: Option<(f64, u64)>, [least, most]: [f64; 2]) -> Rail {
     let key = format!("calibration.{task}");
-    let Some((predicted, happened)) = seen.filter(|(_, happened)| *happened > 0) else {
+    // What was predicted and never happened says something, too.
+    let Some((predicted, happened)) = seen.filter(|(predicted, happened)| *happened > 0 || *predicted > 0.0) else {
         return Rail::Open(format!("{key} is not known"));
     };
     let found = predicted / happened as f64;
-    let factor = (normal_quantile(1.0 - CHANCE) / (happened as f64).sqrt()).exp();
-    let told = format!("{key} is {found:.3} ({happened} happened), {least} to {most} is allowed");
-    if found / factor > most || found * factor < least {
+    let told = match happened {
+        0 => format!("{key}: {predicted:.1} predicted and 0 happened, {least} to {most} is allowed"),
+        _ => format!("{key} is {found:.3} ({happened} happened), {least} to {most} is allowed"),
+    };
+    let too_few = poisson_at_most(happened, predicted / most) < CHANCE;
+    let too_many = happened > 0 && 1.0 - poisson_at_most(happened - 1, predicted / least) < CHANCE;
+    if too_few || too_many {
         Rail::Broken(told)
     } else if (least..=most).contains(&found) {
         Rail::Holds
@@ -373,6 +379,29 @@ mod tests {
             (seen.arms[1].p99_ms, seen.arms[1].failures) = (Some(90.0), Some(Count { number: 0, of: 50 }));
         };
         stays(after(24, slow), "50 of 1000 requests");
+    }
+
+    #[test]
+    fn what_is_predicted_and_never_happened_left_the_rail_open_for_ever() {
+        let click = |predicted: f64| [("click".to_string(), (predicted, 0))].into();
+        rolls_back(
+            after(0, |seen| seen.arms[1].calibration = click(103.0)),
+            "calibration.click: 103.0 predicted and 0 happened, 0.8 to 1.25 is allowed",
+        );
+        // Of a mean of ln(10000) = 9.21 nothing happens once in 10,000 times; 1.25 is allowed.
+        rolls_back(after(0, |seen| seen.arms[1].calibration = click(1.25 * 9.22)), "0 happened");
+        stays(after(24, |seen| seen.arms[1].calibration = click(1.25 * 9.20)), "11.5 predicted and 0 happened");
+        stays(after(24, |seen| seen.arms[1].calibration = click(0.0)), "calibration.click is not known");
+    }
+
+    #[test]
+    fn a_few_that_happened_broke_a_rail_by_chance() {
+        // Where .3 are expected three happen in 36 of 10,000 times.
+        let few = [("click".to_string(), (0.8 * 0.3, 3))].into();
+        stays(after(24, |seen| seen.arms[1].calibration = few), "calibration.click is 0.080 (3 happened)");
+        // Where .02 are expected, in 1 of 750,000.
+        let none = [("click".to_string(), (0.8 * 0.02, 3))].into();
+        rolls_back(after(24, |seen| seen.arms[1].calibration = none), "calibration.click is 0.005 (3 happened)");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 
 use super::ramp::{ArmEvidence, Evidence};
@@ -66,16 +66,9 @@ pub struct Study {
     settings: Settings,
     places: HashMap<Box<str>, usize>,
     units: Vec<Unit>,
-    arms: IndexMap<Box<str>, Served>,
-    scenarios: IndexMap<Box<str>, ()>,
+    arms: IndexSet<Box<str>>,
+    scenarios: IndexSet<Box<str>>,
     has_past: bool,
-}
-
-/// What an arm served.
-struct Served {
-    impressions: u64,
-    /// Per task.
-    calibration: Vec<Calibration>,
 }
 
 /// Numerator and denominator of each measure.
@@ -86,6 +79,9 @@ struct Unit {
     /// Index into the arms; `None`: known of the time before only.
     arm: Option<usize>,
     crossed: bool,
+    impressions: u64,
+    /// Per task.
+    calibration: Box<[Calibration]>,
     days: Vec<Day>,
     before: Vec<(f64, f64)>,
 }
@@ -108,6 +104,12 @@ pub struct Calibration {
 }
 
 impl Calibration {
+    fn add(&mut self, other: &Calibration) {
+        self.rows += other.rows;
+        self.predicted += other.predicted;
+        self.happened += other.happened;
+    }
+
     /// Predicted positives for one that happened (PCOC).
     pub fn pcoc(&self) -> Option<f64> {
         (self.happened > 0).then(|| self.predicted / self.happened as f64)
@@ -146,7 +148,7 @@ pub struct ArmFigures {
     pub share: f64,
     /// Units that it has.
     pub units: u64,
-    /// What was shown to them.
+    /// What was shown to them, without that to units of several arms.
     pub impressions: u64,
     /// By measure: ratio of sums.
     pub values: IndexMap<String, Option<f64>>,
@@ -258,15 +260,15 @@ impl Study {
             settings,
             places: HashMap::new(),
             units: Vec::new(),
-            arms: IndexMap::new(),
-            scenarios: IndexMap::new(),
+            arms: IndexSet::new(),
+            scenarios: IndexSet::new(),
             has_past: false,
         }
     }
 
     /// The arms that were seen.
     pub fn arms(&self) -> impl Iterator<Item = &str> {
-        self.arms.keys().map(|name| &**name)
+        self.arms.iter().map(|name| &**name)
     }
 
     fn unit(&mut self, name: &str) -> &mut Unit {
@@ -286,27 +288,25 @@ impl Study {
     /// # Panics
     /// If there are fewer terms than measures, or fewer predictions than tasks.
     pub fn add(&mut self, shown: &Shown<'_>) {
-        let scenario = shown.scenario.map(|name| match self.scenarios.get_index_of(name) {
+        let place_in = |names: &mut IndexSet<Box<str>>, name: &str| match names.get_index_of(name) {
             Some(place) => place,
-            None => self.scenarios.insert_full(name.into(), ()).0,
-        });
-        let arm = self.arms.get_index_of(shown.arm).unwrap_or_else(|| {
-            let calibration = vec![Calibration::default(); self.tasks.len()];
-            self.arms.insert_full(shown.arm.into(), Served { impressions: 0, calibration }).0
-        });
-        let day = shown.day;
-        let served = &mut self.arms[arm];
-        served.impressions += 1;
-        for (task, seen) in served.calibration.iter_mut().enumerate() {
-            if let Some((probability, happened)) = shown.predicted[task] {
-                seen.rows += 1;
-                seen.predicted += probability;
-                seen.happened += u64::from(happened);
-            }
-        }
+            None => names.insert_full(name.into()).0,
+        };
+        let scenario = shown.scenario.map(|name| place_in(&mut self.scenarios, name));
+        let (arm, day) = (place_in(&mut self.arms, shown.arm), shown.day);
         let terms = &shown.terms[..self.measures.len()];
+        let tasks = self.tasks.len();
         let unit = self.unit(shown.unit);
         unit.crossed |= *unit.arm.get_or_insert(arm) != arm;
+        unit.impressions += 1;
+        if unit.calibration.is_empty() {
+            unit.calibration = vec![Calibration::default(); tasks].into();
+        }
+        for (seen, predicted) in unit.calibration.iter_mut().zip(&shown.predicted[..tasks]) {
+            if let Some((probability, happened)) = *predicted {
+                seen.add(&Calibration { rows: 1, predicted: probability, happened: u64::from(happened) });
+            }
+        }
         match unit.days.iter_mut().rev().find(|known| known.day == day && known.scenario == scenario) {
             Some(known) => add(&mut known.terms, terms),
             None => unit.days.push(Day { day, scenario, terms: terms.into() }),
@@ -346,23 +346,27 @@ impl Study {
             arms.iter().map(|(name, share)| (name.as_str(), *share, self.arms.get_index_of(name.as_str()))).collect();
         let (snapshots, table, ratio) = self.over_time(&asked);
         let last = snapshots.last().map_or_else(|| vec![0; arms.len()], |snapshot| snapshot.units.clone());
-        let figures = asked.iter().enumerate().map(|(arm, (name, share, seen))| {
-            let served = seen.map(|seen| &self.arms[seen]);
-            let calibration = |task| served.map_or_else(Calibration::default, |served| served.calibration[task]);
-            ArmFigures {
+        let mut figures: Vec<ArmFigures> = Vec::with_capacity(asked.len());
+        for (arm, (name, share, _)) in asked.iter().enumerate() {
+            figures.push(ArmFigures {
                 name: name.to_string(),
                 share: *share,
                 units: last[arm],
-                impressions: served.map_or(0, |served| served.impressions),
+                impressions: 0,
                 values: self.measures.iter().cloned().zip(table.0.iter().map(|measure| measure[arm].value())).collect(),
-                calibration: self.tasks.iter().cloned().zip((0..).map(calibration)).collect(),
-            }
-        });
+                calibration: self.tasks.iter().map(|task| (task.clone(), Calibration::default())).collect(),
+            });
+        }
+        for (arm, unit) in self.counted(&asked) {
+            let figures = &mut figures[arm];
+            figures.impressions += unit.impressions;
+            figures.calibration.values_mut().zip(&unit.calibration).for_each(|(sum, seen)| sum.add(seen));
+        }
         let shares: Vec<f64> = arms.iter().map(|(_, share)| *share).collect();
         StudyReport {
             settings: self.settings,
             days: snapshots.first().zip(snapshots.last()).map(|(first, last)| (first.day, last.day)),
-            arms: figures.collect(),
+            arms: figures,
             crossed: self.units.iter().filter(|unit| unit.crossed).count() as u64,
             sample_ratio: chi_square(&last, &shares),
             sequential_sample_ratio: ratio.p(),
@@ -443,7 +447,7 @@ impl Study {
             }
         }
         let mut scenarios = Vec::new();
-        for (name, table) in self.scenarios.keys().zip(&tables) {
+        for (name, table) in self.scenarios.iter().zip(&tables) {
             let differences = self.differences(asked, table, false).into_iter();
             scenarios.extend(differences.map(|difference| Scenario {
                 scenario: name.to_string(),
@@ -620,6 +624,21 @@ mod tests {
         assert_eq!((before.crossed, report.crossed), (0, 1));
         assert_eq!(report.arms[1].units, before.arms[1].units - 1);
         assert_eq!(report.arms[0].values, before.arms[0].values);
+    }
+
+    #[test]
+    fn impressions_and_calibration_of_units_of_two_arms_stayed_in_their_arms() {
+        let mut study = filled(|rows| rows);
+        let before = report(&study);
+        let shown = |unit, arm| Shown { predicted: &[Some((0.9, false))], ..shown(unit, arm, 100, &[(0.0, 1.0); 2]) };
+        [0, 1, 1].into_iter().for_each(|arm| study.add(&shown("x", arm)));
+        let after = report(&study);
+        assert_eq!(after.crossed, 1);
+        assert_eq!(after.arms, before.arms);
+        study.add(&shown("y", 1));
+        let after = report(&study);
+        assert_eq!(after.arms[1].impressions, before.arms[1].impressions + 1);
+        assert_eq!(after.arms[1].calibration["click"].rows, before.arms[1].calibration["click"].rows + 1);
     }
 
     #[test]

@@ -35,6 +35,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::balance::{BalanceConfig, Setting, Shared};
+use crate::compute::Threads;
 use crate::config::Config;
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -294,6 +295,8 @@ pub fn train_from(
         observer(&Event::Warning { message });
     }
     valid.require(&Features::sketch(schema)?.columns(Purpose::Evaluation))?;
+    // A configuration that was put together in code was read by nobody yet.
+    Threads::check("train.threads", config.train.threads)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.train.threads).build();
     let pool = pool.map_err(|error| Error::Config(format!("train.threads = {}: {error}", config.train.threads)))?;
     pool.install(|| {

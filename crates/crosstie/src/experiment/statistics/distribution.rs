@@ -1,4 +1,4 @@
-//! Normal, Student's t and chi-square, as far as the tests of this room need them.
+//! Normal, Student's t, chi-square and Poisson, as far as the tests of this room need them.
 
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal, StudentsT};
 pub(super) use statrs::function::gamma::ln_gamma;
@@ -37,6 +37,12 @@ pub(super) fn chi_square_above(x: f64, freedom: f64) -> Option<f64> {
     Some(ChiSquared::new(freedom).ok()?.sf(x))
 }
 
+/// P(N ≤ `number`) of a Poisson number of this mean: 1 of a mean that is not over 0.
+pub(in super::super) fn poisson_at_most(number: u64, mean: f64) -> f64 {
+    // Events of a stream: the one after `number` comes beyond `mean`.
+    chi_square_above(2.0 * mean, 2.0 * (number as f64 + 1.0)).unwrap_or(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,7 +51,7 @@ mod tests {
         assert!((found / expected - 1.0).abs() < 1e-9, "found {found}, expected {expected}");
     }
 
-    /// Source of the numbers: scipy 1.17.1, `norm`, `t` and `chi2`.
+    /// Source of the numbers: scipy 1.17.1, `norm`, `t`, `chi2` and `poisson`.
     #[test]
     fn distributions_agree_with_tables() {
         near(normal_quantile(0.975), 1.959963984540054);
@@ -58,5 +64,10 @@ mod tests {
         near(student_beyond(-4.0, 1000.0), 6.800991920878163e-5);
         near(chi_square_above(3.841458820694124, 1.0).unwrap(), 0.05);
         near(chi_square_above(30.0, 4.0).unwrap(), 4.894437128029217e-6);
+        near(poisson_at_most(7, 20.0), 0.000778590082507362);
+        near(poisson_at_most(99_999, 101_000.0), 0.0008084215129255896);
+        let many = poisson_at_most(100_000_000, 100_030_000.0);
+        assert!((many / 0.001351523685398878 - 1.0).abs() < 1e-4, "{many}");
+        assert_eq!(poisson_at_most(0, 0.0), 1.0);
     }
 }

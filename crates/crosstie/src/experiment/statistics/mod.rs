@@ -17,7 +17,7 @@ pub use effect::{Effect, Interval, Scale, TUNING};
 pub use moments::{Moments, Observation};
 pub use sample_ratio::{CONCENTRATION, SampleRatio, chi_square};
 
-pub(super) use distribution::normal_quantile;
+pub(super) use distribution::{normal_quantile, poisson_at_most};
 
 #[cfg(test)]
 mod tests;
