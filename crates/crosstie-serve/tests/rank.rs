@@ -115,7 +115,11 @@ impl Served {
     }
 
     fn rank_with(&self, request: &Value, formula: Option<&'static str>) -> Result<Value, Failure> {
-        let request = Request::parse(request.to_string().as_bytes())?;
+        self.rank_text(&request.to_string(), formula)
+    }
+
+    fn rank_text(&self, request: &str, formula: Option<&'static str>) -> Result<Value, Failure> {
+        let request = Request::parse(request.as_bytes())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let formula = formula.map(String::from);
         let terms = Terms { id: "r1".into(), most: 100, formula, ..Terms::default() };
@@ -317,6 +321,28 @@ fn what_is_wrong_is_refused_with_its_place() {
     let twice = Request::parse(br#"{"candidates": [{"item": 1, "item": 2}]}"#).unwrap();
     assert_eq!(twice.candidates.get(), r#"[{"item": 1, "item": 2}]"#);
     assert!(Request::parse(b"{\"candidates\": [").unwrap_err().to_string().contains("EOF"));
+}
+
+#[test]
+fn a_value_of_no_field_that_the_log_could_not_be_read_with_is_refused() {
+    let served = Served::new();
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let values =
+        [(r#""hi \ud83d""#, "hex escape"), ("1e400", "number out of range"), (deep.as_str(), "recursion limit")];
+    for (value, found) in values {
+        for (path, request) in [
+            ("user.q", format!(r#"{{"user": {{"age": 3, "q": {value}}}, "candidates": [{{}}]}}"#)),
+            ("context.q", format!(r#"{{"context": {{"q": [{value}]}}, "candidates": [{{}}]}}"#)),
+            ("candidates[1].q", format!(r#"{{"candidates": [{{"q": 1}}, {{"q": {{"a": {value}}}}}]}}"#)),
+        ] {
+            let failure = served.rank_text(&request, None).expect_err(&request);
+            assert_eq!(failure.status(), 400, "{request}");
+            let said = failure.to_string();
+            assert!(said.starts_with(&format!("field `{path}`: found ")) && said.contains(found), "{request}: {said}");
+        }
+    }
+    let whole = r#"{"candidates": [{"q": ["\ud83d\ude00", {"a": [1, -2, 0.5, true, null]}]}]}"#;
+    assert_eq!(served.rank_text(whole, None).unwrap()["candidates"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is logged.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -100,9 +102,25 @@ pub struct Candidate {
 pub struct Features(Box<RawValue>);
 
 impl Features {
-    /// What the text says; nothing where it is no object.
+    /// What the text says; nothing where it is no object. A value that cannot be read is left out.
     pub fn values(&self) -> Map<String, Value> {
-        serde_json::from_str(self.0.get()).unwrap_or_default()
+        self.read().0
+    }
+
+    /// The values, and the names of those that cannot be read: a text with half a surrogate
+    /// pair, a number beyond all floats, arrays in arrays beyond all measure.
+    pub(super) fn read(&self) -> (Map<String, Value>, Vec<String>) {
+        if let Ok(values) = serde_json::from_str(self.0.get()) {
+            return (values, Vec::new());
+        }
+        let (mut values, mut unreadable) = (Map::new(), Vec::new());
+        for (name, value) in entries(&self.0) {
+            match serde_json::from_str(value.get()) {
+                Ok(value) => drop(values.insert(name, value)),
+                Err(_) => unreadable.push(name),
+            }
+        }
+        (values, unreadable)
     }
 
     /// The value of one of them, as text; `None` where it is no text, number or truth value.
@@ -111,11 +129,16 @@ impl Features {
     }
 }
 
+/// The values of an object as they are written, so that none is lost for another's sake;
+/// nothing where it is no object.
+fn entries(object: &RawValue) -> BTreeMap<String, &RawValue> {
+    serde_json::from_str(object.get()).unwrap_or_default()
+}
+
 /// The value of a key in the text of a JSON object, as [`Features::text`] tells it.
 pub(crate) fn text_of(object: &RawValue, name: &str) -> Option<String> {
-    let values: Map<String, Value> = serde_json::from_str(object.get()).ok()?;
-    match values.get(name)? {
-        Value::String(text) => Some(text.clone()),
+    match serde_json::from_str(entries(object).get(name)?.get()).ok()? {
+        Value::String(text) => Some(text),
         value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
         _ => None,
     }

@@ -41,6 +41,8 @@ pub struct Joined {
     /// Actions of which a value was told.
     valued: HashSet<u32>,
     features: BTreeMap<String, Seen>,
+    /// Features of which a value cannot be read.
+    unreadable: BTreeSet<String>,
     tasks: BTreeSet<String>,
     newest: Time,
     /// What is from before this may have been removed.
@@ -124,6 +126,7 @@ impl Joined {
             actions: Vec::new(),
             valued: HashSet::new(),
             features: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             tasks: BTreeSet::new(),
             newest: Time(i64::MIN),
             cut: None,
@@ -176,9 +179,11 @@ impl Joined {
     fn describe(&mut self, exposure: &Exposure) {
         let own = exposure.candidates.iter().map(|candidate| &candidate.features);
         for features in exposure.user.iter().chain(&exposure.context).chain(own) {
-            for (name, value) in features.values() {
+            let (values, unreadable) = features.read();
+            for (name, value) in values {
                 self.features.entry(name).or_default().add(&value);
             }
+            self.unreadable.extend(unreadable);
         }
     }
 
@@ -252,6 +257,12 @@ impl Joined {
     /// What of the logs cannot be read, and was left out.
     pub fn damages(&self) -> &[Damage] {
         &self.damages
+    }
+
+    /// Features of which some value cannot be read, by name. Such a value counts as missing;
+    /// a server of this version takes none.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(String::as_str)
     }
 
     /// Calls `each` with every exposure, by time, and all that happened with its candidates,

@@ -227,6 +227,19 @@ fn columns_of_one_name_are_told_apart_and_labels_keep_theirs() {
 }
 
 #[test]
+fn a_value_that_cannot_be_read_costs_no_other_of_its_object() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = r#"{"user": "u1", "q": "hi \ud83d", "age": 31, "zz": 1e400}"#;
+    let user = Features::from(&*RawValue::from_string(text.into()).unwrap());
+    assert_eq!(user.text("user").as_deref(), Some("u1"));
+    log(directory.path(), vec![Exposure { user: Some(user), ..exposure("r1", 0) }], vec![]);
+    let joined = Joined::read(&[directory.path().into()]).unwrap();
+    assert_eq!(joined.unreadable().collect::<Vec<_>>(), ["q", "zz"]);
+    let (out, _) = join(&[directory.path()], &files(None));
+    assert_eq!((column(&out, "user"), column(&out, "age")), (vec!["u1".to_string(); 3], vec!["31".to_string(); 3]));
+}
+
+#[test]
 fn a_schema_names_the_labels_and_says_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     log(directory.path(), vec![exposure("r1", 0)], vec![feedback("r1", index(0), "buy", 30)]);
