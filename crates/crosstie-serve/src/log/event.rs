@@ -137,10 +137,22 @@ fn entries(object: &RawValue) -> BTreeMap<String, &RawValue> {
 
 /// The value of a key in the text of a JSON object, as [`Features::text`] tells it.
 pub(crate) fn text_of(object: &RawValue, name: &str) -> Option<String> {
-    match serde_json::from_str(entries(object).get(name)?.get()).ok()? {
-        Value::String(text) => Some(text),
-        value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
-        _ => None,
+    text_of_cell(&serde_json::from_str(entries(object).get(name)?.get()).ok()?)
+}
+
+/// The text by which a model knows a single value (docs/formats.md, "From a cell to the
+/// input"), so that 7, 7.0 and "7" are one unit; `None` of what is no text, number or truth
+/// value.
+pub(super) fn text_of_cell(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(value) => Some(u8::from(*value).to_string()),
+        Value::Number(number) => Some(match number.as_f64() {
+            // -0 and 0 are one.
+            Some(float) if number.is_f64() => (float + 0.0).to_string(),
+            _ => number.to_string(),
+        }),
+        Value::String(text) => Some(text.clone()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -9,6 +9,8 @@ use crosstie::arrow::buffer::{NullBuffer, OffsetBuffer};
 use crosstie::arrow::datatypes::{DataType, Field, TimeUnit};
 use serde_json::Value;
 
+use crate::log::event::text_of_cell;
+
 /// From here on not every whole number is a float64.
 const EXACT: u64 = 1 << 53;
 
@@ -93,18 +95,13 @@ pub(super) fn array(data_type: &DataType, values: &[Value]) -> ArrayRef {
     }
 }
 
-/// The text that a cell with this value has: docs/formats.md, "From a cell to the input".
+/// The text of a cell; of arrays and objects their JSON.
 fn text(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(value) => u8::from(*value).to_string(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() => float.to_string(),
-            _ => number.to_string(),
-        },
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    })
+    match value {
+        Value::Null => None,
+        Value::Array(_) | Value::Object(_) => Some(value.to_string()),
+        single => text_of_cell(single),
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn values_of_several_kinds_are_the_text_that_each_had_alone() {
-        let values = [json!("a"), json!(7), json!(7.0), json!(0.1), json!(true), json!(1e21), json!(null)];
+        let values = [json!("a"), json!(7), json!(7.0), json!(0.1), json!(true), json!(1e21), json!(-0.0), json!(null)];
         assert_eq!(typed(&values).0, DataType::Utf8);
         let alone: Vec<Option<String>> = values.iter().flat_map(|value| texts(std::slice::from_ref(value))).collect();
         assert_eq!(texts(&values), alone);
