@@ -96,12 +96,12 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
     let after = arms.values().filter(|arm| *arm == "after").count();
     assert!((5..=25).contains(&after), "{after} of 30");
 
-    let nobody = client.post("/v1/rank", &request(Value::Null)).json();
-    assert_eq!((&nobody["model"], nobody.get("arm")), (&json!("control"), None));
-    assert!(
-        nobody["notes"][0].as_str().unwrap().contains("`user_id` is not given, so the control answers"),
-        "{nobody}"
-    );
+    for user in [Value::Null, json!("")] {
+        let nobody = client.post("/v1/rank", &request(user)).json();
+        assert_eq!((&nobody["model"], nobody.get("arm")), (&json!("control"), None));
+        let note = nobody["notes"][0].as_str().unwrap();
+        assert!(note.contains("`user_id` is not given, so the control answers"), "{nobody}");
+    }
     let mut named = request(json!(1));
     named["version"] = json!("1");
     assert_eq!(client.post("/v1/rank", &named).json().get("experiment"), None);
@@ -117,7 +117,7 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
         };
         segment.read(each).unwrap();
     }
-    assert_eq!(logged.len(), 62);
+    assert_eq!(logged.len(), 63);
     for exposure in logged.iter().filter(|exposure| exposure.arm.is_some()) {
         assert_eq!(exposure.arm.as_ref(), arms.get(exposure.unit.as_ref().unwrap()), "{exposure:?}");
         assert_eq!(exposure.candidates[1].id.as_deref(), Some("7"));

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::join::{shortened, window};
 use crate::session::Session;
-use crate::{files, output, table};
+use crate::{files, message, output, table};
 use log::{Log, Measures};
 
 /// Tell how two or more models compare, from what was shown and what came of it
@@ -178,14 +178,8 @@ impl Abtest {
         // Removed when the report is made.
         let aside = tempfile::Builder::new().prefix("crosstie-abtest-").tempdir()?;
         let (files, shortened) = self.files(aside.path(), began)?;
-        let source = Source::open(&files)?;
-        for out in self.json.iter().chain(&self.html) {
-            files::refuse_input(out, &source)?;
-        }
-        let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
         let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
-        let mut log = Log::new(measures, settings, began);
-        log.read(&source, &self.columns(&source), name)?;
+        let mut log = self.read(&files, name, settings, began).map_err(|error| self.named(aside.path(), error))?;
         if !self.before.is_empty() {
             bar.set_message("reading the time before");
             log.read_before(&Source::open(&self.before)?, &self.unit)?;
@@ -195,6 +189,27 @@ impl Abtest {
         let report = log.study.report(&self.arms(contract.as_ref(), &found)?);
         let warnings = shortened.into_iter().chain(told::warnings(&report)).collect();
         Ok((report, log, warnings))
+    }
+
+    /// The rows of files with what was shown.
+    fn read(&self, files: &[String], name: Option<&str>, settings: Settings, began: u64) -> Result<Log> {
+        let source = Source::open(files)?;
+        for out in self.json.iter().chain(&self.html) {
+            files::refuse_input(out, &source)?;
+        }
+        let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
+        let mut log = Log::new(measures, settings, began);
+        log.read(&source, &self.columns(&source), name)?;
+        Ok(log)
+    }
+
+    /// An error that tells of the logs instead of files in `aside`, which nobody will find.
+    fn named(&self, aside: &Path, error: anyhow::Error) -> anyhow::Error {
+        let (said, aside) = (message::chain(&error), format!("{}/", aside.display()));
+        match said.contains(&aside) {
+            true => anyhow::anyhow!(said.replace(&aside, &format!("{}, joined: ", self.data.join(", ")))),
+            false => error,
+        }
     }
 
     /// The files with what was shown: those named, or what logs are joined to in `aside`; and

@@ -123,7 +123,8 @@ impl Features {
         (values, unreadable)
     }
 
-    /// The value of one of them, as text; `None` where it is no text, number or truth value.
+    /// The value of one of them, as text; `None` where it is no text, number or truth value,
+    /// or an empty text, which is a missing value.
     pub fn text(&self, name: &str) -> Option<String> {
         text_of(&self.0, name)
     }
@@ -137,7 +138,8 @@ fn entries(object: &RawValue) -> BTreeMap<String, &RawValue> {
 
 /// The value of a key in the text of a JSON object, as [`Features::text`] tells it.
 pub(crate) fn text_of(object: &RawValue, name: &str) -> Option<String> {
-    text_of_cell(&serde_json::from_str(entries(object).get(name)?.get()).ok()?)
+    let text = text_of_cell(&serde_json::from_str(entries(object).get(name)?.get()).ok()?)?;
+    (!text.is_empty()).then_some(text)
 }
 
 /// The text by which a model knows a single value (docs/formats.md, "From a cell to the
