@@ -286,7 +286,10 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         (json!({"candidates": [{}], "user": {"age": "old"}}), "field `user.age`: found \"old\", expected"),
         (json!({"candidates": [{}], "user": []}), "field `user`: found an array, expected an object of fields"),
-        (json!({"candidates": [{"id": 1.5}]}), "field `candidates[0]`: found a name"),
+        (
+            json!({"candidates": [{}, {"id": 1.5}]}),
+            "field `candidates[1].id`: found floating point `1.5`, expected a text or a whole number",
+        ),
         (json!({"candidates": [{"item": 1e17}]}), "field `candidates[0].item`: found 1e17, expected a text: so large"),
         (
             json!({"candidates": [{"age": 3}], "user": {"age": 3}}),
@@ -343,6 +346,15 @@ fn a_value_of_no_field_that_the_log_could_not_be_read_with_is_refused() {
     }
     let whole = r#"{"candidates": [{"q": ["\ud83d\ude00", {"a": [1, -2, 0.5, true, null]}]}]}"#;
     assert_eq!(served.rank_text(whole, None).unwrap()["candidates"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_candidate_s_id_may_be_any_whole_number_of_64_bits() {
+    let served = Served::new();
+    for id in [json!(u64::MAX), json!(1u64 << 63), json!(i64::MIN), json!(7)] {
+        let answer = served.rank(&json!({"candidates": [{"id": id}]})).unwrap();
+        assert_eq!(answer["candidates"][0]["id"], id);
+    }
 }
 
 #[test]
