@@ -358,6 +358,27 @@ fn a_candidate_s_id_may_be_any_whole_number_of_64_bits() {
 }
 
 #[test]
+fn a_request_s_id_that_feedback_could_not_name_is_refused() {
+    let log = tempfile::tempdir().unwrap();
+    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
+    settings.log.directory = Some(log.path().to_path_buf());
+    let server = Server::start(settings).unwrap();
+    let mut client = Client::new(server.http());
+    let (longest, longer) = ("é".repeat(256), "é".repeat(257));
+    for (id, refused) in [("", true), (longer.as_str(), true), ("a\nb", true), (longest.as_str(), false)] {
+        let ranked = client.post("/v1/rank", &json!({"request": id, "candidates": [{}]}));
+        let heard = client.post("/v1/feedback", &json!({"request": id, "candidate": 0, "action": "click"}));
+        let expected = if refused { 400 } else { 200 };
+        assert_eq!((ranked.status, heard.status), (expected, expected), "{id:?}");
+        if refused {
+            assert_eq!(ranked.error(), heard.error().replace(", row 1", ""), "{id:?}");
+            assert!(ranked.error().starts_with("field `request`: found "), "{}", ranked.error());
+        }
+    }
+    server.stop();
+}
+
+#[test]
 fn no_candidates_are_an_answer_too() {
     let answer = Served::new().rank(&json!({"candidates": [], "formula": "bid"})).unwrap();
     assert_eq!(answer["candidates"], json!([]));

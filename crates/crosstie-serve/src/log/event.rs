@@ -176,6 +176,22 @@ impl PartialEq for Features {
     }
 }
 
+/// Characters of a name or an id in the log, at most.
+const LONGEST: usize = 256;
+
+/// Whether a text may be a name or an id in the log.
+///
+/// # Errors
+/// What is expected in its place.
+pub(crate) fn check_name(text: &str) -> Result<(), String> {
+    match text {
+        "" => Err("a text that is not empty".into()),
+        text if text.chars().count() > LONGEST => Err(format!("a text of at most {LONGEST} characters")),
+        text if text.chars().any(char::is_control) => Err("a text without control characters".into()),
+        _ => Ok(()),
+    }
+}
+
 /// Somebody did something with a candidate that was shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Feedback {
