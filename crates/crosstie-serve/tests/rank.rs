@@ -18,6 +18,7 @@ use crosstie::schema::Schema;
 use crosstie::train::{Next, train};
 use crosstie_serve::engine::Engine;
 use crosstie_serve::failure::Failure;
+use crosstie_serve::log::join::Joined;
 use crosstie_serve::metrics::Metrics;
 use crosstie_serve::observe::{Observe, Observers};
 use crosstie_serve::rank::{Request, Terms, rank};
@@ -429,7 +430,7 @@ fn a_request_over_http_is_answered_named_and_counted() {
     let answer = client.ask("POST", "/v1/rank", &named, two().to_string().as_bytes()).unwrap();
     assert_eq!((answer.status, answer.header("x-request-id")), (200, Some("test-1")), "{answer:?}");
     let answer = answer.json();
-    assert_eq!(answer["request"], "test-1");
+    assert_eq!(answer["request"].as_str().unwrap().len(), 16, "made, for the body names none");
     assert!(answer["candidates"][0]["score"].as_f64() >= answer["candidates"][1]["score"].as_f64(), "by the settings");
     for (body, status) in [("{", 400), (r#"{"candidates": [], "model": "n"}"#, 404), (r#"{"candidates": 1}"#, 400)] {
         let answer = client.ask("POST", "/v1/rank", &[], body.as_bytes()).unwrap();
@@ -455,6 +456,32 @@ fn a_request_over_http_is_answered_named_and_counted() {
     }
     assert!(text.ends_with("# EOF\n"));
     server.stop();
+}
+
+#[test]
+fn calls_under_one_header_are_exposures_of_their_own() {
+    let log = tempfile::tempdir().unwrap();
+    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
+    settings.log.directory = Some(log.path().to_path_buf());
+    let server = Server::start(settings).unwrap();
+    let mut client = Client::new(server.http());
+    let mut rank = |headers: &[(&str, &str)], body: Value| {
+        let answer = client.ask("POST", "/v1/rank", headers, body.to_string().as_bytes()).unwrap();
+        (answer.header("x-request-id").unwrap().to_string(), answer.json()["request"].as_str().unwrap().to_string())
+    };
+    let page = [("x-request-id", "page-1")];
+    for _ in 0..2 {
+        assert_eq!(rank(&page, two()).0, "page-1");
+    }
+    let (header, named) = rank(&[], two());
+    assert_eq!(header, named, "where the server makes it, the messages of the server have it, too");
+    let with_id = json!({"request": "r1", "candidates": [{"item": 1}]});
+    for _ in 0..3 {
+        assert_eq!(rank(&page, with_id.clone()), ("page-1".to_string(), "r1".to_string()));
+    }
+    server.stop();
+    let joined = Joined::read(&[log.path().to_path_buf()]).unwrap();
+    assert_eq!((joined.exposures(), joined.replaced()), (4, 2));
 }
 
 #[test]

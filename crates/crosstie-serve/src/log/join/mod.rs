@@ -36,6 +36,8 @@ pub struct Joined {
     segments: Vec<Segment>,
     /// By time.
     exposures: Vec<Place>,
+    /// Those in whose place a later one of the same id stands.
+    replaced: usize,
     feedback: HashMap<u128, Vec<Heard>>,
     actions: Vec<String>,
     /// Actions of which a value was told.
@@ -122,6 +124,7 @@ impl Joined {
         let mut joined = Joined {
             segments: Vec::new(),
             exposures: Vec::new(),
+            replaced: 0,
             feedback: HashMap::new(),
             actions: Vec::new(),
             valued: HashSet::new(),
@@ -212,7 +215,9 @@ impl Joined {
         // Of one request the last exposure counts.
         self.exposures.sort_by_key(|place| (place.request, place.time, place.segment, place.offset));
         self.exposures.reverse();
+        let all = self.exposures.len();
         self.exposures.dedup_by_key(|place| place.request);
+        self.replaced = all - self.exposures.len();
         self.exposures.sort_by_key(|place| (place.time, place.request));
 
         let mut names = self.actions.clone();
@@ -242,6 +247,11 @@ impl Joined {
     /// Number of exposures.
     pub fn exposures(&self) -> usize {
         self.exposures.len()
+    }
+
+    /// Number of exposures that do not count, for there is a later one of the same id.
+    pub fn replaced(&self) -> usize {
+        self.replaced
     }
 
     /// The time of the newest event, by the clocks of the servers; `None` of logs without any.

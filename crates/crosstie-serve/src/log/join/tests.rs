@@ -209,6 +209,7 @@ fn of_a_request_that_came_twice_the_last_answer_counts() {
     log(directory.path(), vec![again, exposure("r1", 0)], vec![feedback("r1", index(0), "click", 2)]);
     let (out, report) = join(&[directory.path()], &files(None));
     assert_eq!(report.exposures, 1);
+    assert_eq!(Joined::read(&[directory.path().into()]).unwrap().replaced(), 1);
     assert_eq!(column(&out, "version"), ["8", "8", "8"]);
 }
 
