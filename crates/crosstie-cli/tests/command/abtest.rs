@@ -179,3 +179,18 @@ fn a_log_that_cannot_be_compared_is_named_and_not_the_file_it_was_joined_to() {
     let ran = ran.says(&["log, joined: 2026-11-26.parquet: row 1, column `price`: found \"dear\""]);
     assert!(!ran.stderr.contains("crosstie-abtest-"), "{}", ran.stderr);
 }
+
+#[test]
+fn features_that_are_called_as_the_log_s_own_columns_are_not_taken_for_them() {
+    let place = Place::new();
+    let features = r#"{"time": 20, "arm": "left", "unit": "metre", "experiment": 7, "joint_click": 0.75}"#;
+    log_of_a_server(&place.path("log"), &["u1", "u2", "u3", "u4"], features);
+    let shown = ["8 impressions of 4 units from 2026-11-26 to 2026-11-27", "control", "candidate"];
+    place.ok("abtest log --window 1h --name t --json out.json").prints(&shown);
+    let report: serde_json::Value = serde_json::from_str(&place.read("out.json")).unwrap();
+    let seen = &report["arms"][0]["calibration"]["click"];
+    assert_eq!(seen["predicted"].as_f64().unwrap() / seen["rows"].as_f64().unwrap(), 0.25, "{seen}");
+    place.ok("join log --window 1h --out joined");
+    place.ok("abtest joined/*.parquet").prints(&shown);
+    place.run("abtest joined/*.parquet --arm arm").exit(1).says(&["the column `arm` has 1 arm(s)"]);
+}

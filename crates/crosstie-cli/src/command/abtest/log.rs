@@ -10,6 +10,13 @@ const ROWS: usize = 8192;
 
 const SECONDS_A_DAY: f64 = 86_400.0;
 
+/// What a column of the log's own is called: `crosstie join` gives way to a feature of its
+/// name, which is another thing.
+pub fn own(name: &str, columns: &[String]) -> String {
+    let renamed = format!("logged_{name}");
+    if columns.contains(&renamed) { own(&renamed, columns) } else { name.to_string() }
+}
+
 /// What is compared, and by which columns.
 pub struct Measures {
     /// Actions whose rate is compared.
@@ -64,8 +71,10 @@ impl Measures {
         };
         // What is earned is told once.
         values.retain(|value| earned.as_ref().is_none_or(|earned| earned.column != value.column));
-        let probability =
-            |action: &String| [format!("joint_{action}"), format!("p_{action}")].into_iter().find(|name| there(name));
+        let probability = |action: &String| {
+            let names = [format!("joint_{action}"), format!("p_{action}")].map(|name| own(&name, source.columns()));
+            names.into_iter().find(|name| there(name))
+        };
         let probabilities = actions.iter().map(probability).collect();
         Ok(Measures { actions, values, earned, probabilities })
     }
