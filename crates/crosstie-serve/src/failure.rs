@@ -84,6 +84,14 @@ pub enum Failure {
     Internal(String),
 }
 
+/// A text that was found, in few words.
+pub(crate) fn found_text(text: &str) -> String {
+    match text.len() {
+        41.. => format!("a text of {} bytes", text.len()),
+        _ => serde_json::Value::from(text).to_string(),
+    }
+}
+
 /// When to try again where all are busy: scoring takes milliseconds, and this header
 /// counts in seconds.
 const RETRY: Duration = Duration::from_secs(1);

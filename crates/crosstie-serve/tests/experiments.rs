@@ -13,6 +13,7 @@ use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
 use crosstie_serve::clock::Clock;
 use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
+use crosstie_serve::log::join::{Joined, Outcome};
 use crosstie_serve::log::{
     Candidate, CandidateName, Event, Exposure, Exposures, Feedback, Log, LogSettings, Time, segments,
 };
@@ -107,12 +108,12 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
     let after = arms.values().filter(|arm| *arm == "after").count();
     assert!((5..=25).contains(&after), "{after} of 30");
 
-    let nobody = client.post("/v1/rank", &request(Value::Null)).json();
-    assert_eq!((&nobody["model"], nobody.get("arm")), (&json!("control"), None));
-    assert!(
-        nobody["notes"][0].as_str().unwrap().contains("`user_id` is not given, so the control answers"),
-        "{nobody}"
-    );
+    for user in [Value::Null, json!("")] {
+        let nobody = client.post("/v1/rank", &request(user)).json();
+        assert_eq!((&nobody["model"], nobody.get("arm")), (&json!("control"), None));
+        let note = nobody["notes"][0].as_str().unwrap();
+        assert!(note.contains("`user_id` is not given, so the control answers"), "{nobody}");
+    }
     let mut named = request(json!(1));
     named["version"] = json!("1");
     assert_eq!(client.post("/v1/rank", &named).json().get("experiment"), None);
@@ -128,13 +129,40 @@ fn a_unit_keeps_its_arm_and_what_it_was_shown_is_logged_with_it() {
         };
         segment.read(each).unwrap();
     }
-    assert_eq!(logged.len(), 62);
+    assert_eq!(logged.len(), 63);
     for exposure in logged.iter().filter(|exposure| exposure.arm.is_some()) {
         assert_eq!(exposure.arm.as_ref(), arms.get(exposure.unit.as_ref().unwrap()), "{exposure:?}");
         assert_eq!(exposure.candidates[1].id.as_deref(), Some("7"));
         assert_eq!(exposure.candidates[1].features.values()["item_id"], "i2");
         assert_eq!(exposure.user.as_ref().unwrap().values()["user_id"].to_string(), *exposure.unit.as_ref().unwrap());
     }
+}
+
+#[test]
+fn a_unit_is_the_same_however_its_number_is_written() {
+    let trial = Trial::new(EXPERIMENT);
+    let server = trial.start().unwrap();
+    let mut client = Client::new(server.http());
+    let mut arms_of = |users: &[Value]| -> Vec<Value> {
+        users.iter().map(|user| client.post("/v1/rank", &request(user.clone())).json()["arm"].clone()).collect()
+    };
+    // By chance all of twenty would agree once in a million times.
+    for user in 0..20 {
+        let arms = arms_of(&[json!(user), json!(f64::from(user)), json!(user.to_string())]);
+        assert_eq!((&arms[1], &arms[2]), (&arms[0], &arms[0]), "{user}");
+    }
+    let [yes, no] = [true, false].map(|truth| arms_of(&[json!(truth)]));
+    assert_eq!((yes, no), (arms_of(&[json!(1)]), arms_of(&[json!(0)])));
+    server.stop();
+    let joined = Joined::read(&[trial.log()]).unwrap();
+    let mut units = BTreeMap::new();
+    let each = |exposure: Exposure, _: &[Outcome]| {
+        *units.entry(exposure.unit.unwrap()).or_insert(0) += 1;
+        Ok(())
+    };
+    joined.each(each).unwrap();
+    let expected = (0..20).map(|user: u32| (user.to_string(), if user < 2 { 5 } else { 3 }));
+    assert_eq!(units, expected.collect());
 }
 
 #[test]

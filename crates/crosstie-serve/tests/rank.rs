@@ -18,6 +18,7 @@ use crosstie::schema::Schema;
 use crosstie::train::{Next, train};
 use crosstie_serve::engine::Engine;
 use crosstie_serve::failure::Failure;
+use crosstie_serve::log::join::Joined;
 use crosstie_serve::metrics::Metrics;
 use crosstie_serve::observe::{Observe, Observers};
 use crosstie_serve::rank::{Request, Terms, rank};
@@ -115,7 +116,11 @@ impl Served {
     }
 
     fn rank_with(&self, request: &Value, formula: Option<&'static str>) -> Result<Value, Failure> {
-        let request = Request::parse(request.to_string().as_bytes())?;
+        self.rank_text(&request.to_string(), formula)
+    }
+
+    fn rank_text(&self, request: &str, formula: Option<&'static str>) -> Result<Value, Failure> {
+        let request = Request::parse(request.as_bytes())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let formula = formula.map(String::from);
         let terms = Terms { id: "r1".into(), most: 100, formula, ..Terms::default() };
@@ -282,7 +287,10 @@ fn what_is_wrong_is_refused_with_its_place() {
         ),
         (json!({"candidates": [{}], "user": {"age": "old"}}), "field `user.age`: found \"old\", expected"),
         (json!({"candidates": [{}], "user": []}), "field `user`: found an array, expected an object of fields"),
-        (json!({"candidates": [{"id": 1.5}]}), "field `candidates[0]`: found a name"),
+        (
+            json!({"candidates": [{}, {"id": 1.5}]}),
+            "field `candidates[1].id`: found floating point `1.5`, expected a text or a whole number",
+        ),
         (json!({"candidates": [{"item": 1e17}]}), "field `candidates[0].item`: found 1e17, expected a text: so large"),
         (
             json!({"candidates": [{"age": 3}], "user": {"age": 3}}),
@@ -317,6 +325,58 @@ fn what_is_wrong_is_refused_with_its_place() {
     let twice = Request::parse(br#"{"candidates": [{"item": 1, "item": 2}]}"#).unwrap();
     assert_eq!(twice.candidates.get(), r#"[{"item": 1, "item": 2}]"#);
     assert!(Request::parse(b"{\"candidates\": [").unwrap_err().to_string().contains("EOF"));
+}
+
+#[test]
+fn a_value_of_no_field_that_the_log_could_not_be_read_with_is_refused() {
+    let served = Served::new();
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    let values =
+        [(r#""hi \ud83d""#, "hex escape"), ("1e400", "number out of range"), (deep.as_str(), "recursion limit")];
+    for (value, found) in values {
+        for (path, request) in [
+            ("user.q", format!(r#"{{"user": {{"age": 3, "q": {value}}}, "candidates": [{{}}]}}"#)),
+            ("context.q", format!(r#"{{"context": {{"q": [{value}]}}, "candidates": [{{}}]}}"#)),
+            ("candidates[1].q", format!(r#"{{"candidates": [{{"q": 1}}, {{"q": {{"a": {value}}}}}]}}"#)),
+        ] {
+            let failure = served.rank_text(&request, None).expect_err(&request);
+            assert_eq!(failure.status(), 400, "{request}");
+            let said = failure.to_string();
+            assert!(said.starts_with(&format!("field `{path}`: found ")) && said.contains(found), "{request}: {said}");
+        }
+    }
+    let whole = r#"{"candidates": [{"q": ["\ud83d\ude00", {"a": [1, -2, 0.5, true, null]}]}]}"#;
+    assert_eq!(served.rank_text(whole, None).unwrap()["candidates"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_candidate_s_id_may_be_any_whole_number_of_64_bits() {
+    let served = Served::new();
+    for id in [json!(u64::MAX), json!(1u64 << 63), json!(i64::MIN), json!(7)] {
+        let answer = served.rank(&json!({"candidates": [{"id": id}]})).unwrap();
+        assert_eq!(answer["candidates"][0]["id"], id);
+    }
+}
+
+#[test]
+fn a_request_s_id_that_feedback_could_not_name_is_refused() {
+    let log = tempfile::tempdir().unwrap();
+    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
+    settings.log.directory = Some(log.path().to_path_buf());
+    let server = Server::start(settings).unwrap();
+    let mut client = Client::new(server.http());
+    let (longest, longer) = ("é".repeat(256), "é".repeat(257));
+    for (id, refused) in [("", true), (longer.as_str(), true), ("a\nb", true), (longest.as_str(), false)] {
+        let ranked = client.post("/v1/rank", &json!({"request": id, "candidates": [{}]}));
+        let heard = client.post("/v1/feedback", &json!({"request": id, "candidate": 0, "action": "click"}));
+        let expected = if refused { 400 } else { 200 };
+        assert_eq!((ranked.status, heard.status), (expected, expected), "{id:?}");
+        if refused {
+            assert_eq!(ranked.error(), heard.error().replace(", row 1", ""), "{id:?}");
+            assert!(ranked.error().starts_with("field `request`: found "), "{}", ranked.error());
+        }
+    }
+    server.stop();
 }
 
 #[test]
@@ -370,7 +430,7 @@ fn a_request_over_http_is_answered_named_and_counted() {
     let answer = client.ask("POST", "/v1/rank", &named, two().to_string().as_bytes()).unwrap();
     assert_eq!((answer.status, answer.header("x-request-id")), (200, Some("test-1")), "{answer:?}");
     let answer = answer.json();
-    assert_eq!(answer["request"], "test-1");
+    assert_eq!(answer["request"].as_str().unwrap().len(), 16, "made, for the body names none");
     assert!(answer["candidates"][0]["score"].as_f64() >= answer["candidates"][1]["score"].as_f64(), "by the settings");
     for (body, status) in [("{", 400), (r#"{"candidates": [], "model": "n"}"#, 404), (r#"{"candidates": 1}"#, 400)] {
         let answer = client.ask("POST", "/v1/rank", &[], body.as_bytes()).unwrap();
@@ -396,6 +456,32 @@ fn a_request_over_http_is_answered_named_and_counted() {
     }
     assert!(text.ends_with("# EOF\n"));
     server.stop();
+}
+
+#[test]
+fn calls_under_one_header_are_exposures_of_their_own() {
+    let log = tempfile::tempdir().unwrap();
+    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
+    settings.log.directory = Some(log.path().to_path_buf());
+    let server = Server::start(settings).unwrap();
+    let mut client = Client::new(server.http());
+    let mut rank = |headers: &[(&str, &str)], body: Value| {
+        let answer = client.ask("POST", "/v1/rank", headers, body.to_string().as_bytes()).unwrap();
+        (answer.header("x-request-id").unwrap().to_string(), answer.json()["request"].as_str().unwrap().to_string())
+    };
+    let page = [("x-request-id", "page-1")];
+    for _ in 0..2 {
+        assert_eq!(rank(&page, two()).0, "page-1");
+    }
+    let (header, named) = rank(&[], two());
+    assert_eq!(header, named, "where the server makes it, the messages of the server have it, too");
+    let with_id = json!({"request": "r1", "candidates": [{"item": 1}]});
+    for _ in 0..3 {
+        assert_eq!(rank(&page, with_id.clone()), ("page-1".to_string(), "r1".to_string()));
+    }
+    server.stop();
+    let joined = Joined::read(&[log.path().to_path_buf()]).unwrap();
+    assert_eq!((joined.exposures(), joined.replaced()), (4, 2));
 }
 
 #[test]

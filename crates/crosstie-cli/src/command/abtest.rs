@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::join::{shortened, window};
 use crate::session::Session;
-use crate::{files, output, table};
+use crate::{files, message, output, table};
 use log::{Log, Measures};
 
 /// Tell how two or more models compare, from what was shown and what came of it
@@ -71,15 +71,16 @@ pub struct Abtest {
     /// narrower (CUPED); they need no arm
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub before: Vec<String>,
-    /// The column of whom the arm was chosen for
-    #[arg(long, value_name = "COLUMN", default_value = "unit")]
-    pub unit: String,
-    /// The column of when it was shown
-    #[arg(long, value_name = "COLUMN", default_value = "time")]
-    pub time: String,
-    /// The column of the arm
-    #[arg(long, value_name = "COLUMN", default_value = "arm")]
-    pub arm: String,
+    /// The column of whom the arm was chosen for [default: unit; where that is a feature,
+    /// logged_unit]
+    #[arg(long, value_name = "COLUMN")]
+    pub unit: Option<String>,
+    /// The column of when it was shown [default: time; where that is a feature, logged_time]
+    #[arg(long, value_name = "COLUMN")]
+    pub time: Option<String>,
+    /// The column of the arm [default: arm; where that is a feature, logged_arm]
+    #[arg(long, value_name = "COLUMN")]
+    pub arm: Option<String>,
     /// The column of the scenario [default: scenario, if there is one]
     #[arg(long, value_name = "COLUMN")]
     pub scenario: Option<String>,
@@ -148,14 +149,14 @@ impl Abtest {
     }
 
     /// The arms with their shares, the control first.
-    fn arms(&self, contract: Option<&Contract>, found: &[&str]) -> Result<Vec<(String, f64)>> {
+    fn arms(&self, contract: Option<&Contract>, column: &str, found: &[&str]) -> Result<Vec<(String, f64)>> {
         if let Some(contract) = contract {
             found.iter().try_for_each(|arm| contract.arm(arm).map(drop))?;
             let shares = contract.arms.iter().zip(contract.shares());
             return Ok(shares.map(|(arm, share)| (arm.name.clone(), share)).collect());
         }
         if found.len() < 2 {
-            bail!("the column `{}` has {} arm(s), expected two or more: {}", self.arm, found.len(), found.join(", "));
+            bail!("the column `{column}` has {} arm(s), expected two or more: {}", found.len(), found.join(", "));
         }
         let control = self.control.as_deref().unwrap_or("control");
         if !found.contains(&control) {
@@ -178,23 +179,47 @@ impl Abtest {
         // Removed when the report is made.
         let aside = tempfile::Builder::new().prefix("crosstie-abtest-").tempdir()?;
         let (files, shortened) = self.files(aside.path(), began)?;
-        let source = Source::open(&files)?;
+        let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
+        let read = self.read(&files, name, settings, began);
+        let (mut log, columns) = read.map_err(|error| self.named(aside.path(), error))?;
+        if !self.before.is_empty() {
+            bar.set_message("reading the time before");
+            let before = Source::open(&self.before)?;
+            let unit = self.unit.clone().unwrap_or_else(|| log::own("unit", before.columns()));
+            log.read_before(&before, &unit)?;
+        }
+        bar.finish_and_clear();
+        let found: Vec<&str> = log.study.arms().collect();
+        let report = log.study.report(&self.arms(contract.as_ref(), &columns.arm, &found)?);
+        let warnings = shortened.into_iter().chain(told::warnings(&report)).collect();
+        Ok((report, log, warnings))
+    }
+
+    /// The rows of files with what was shown.
+    fn read(
+        &self,
+        files: &[String],
+        name: Option<&str>,
+        settings: Settings,
+        began: u64,
+    ) -> Result<(Log, log::Columns)> {
+        let source = Source::open(files)?;
         for out in self.json.iter().chain(&self.html) {
             files::refuse_input(out, &source)?;
         }
         let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
-        let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
-        let mut log = Log::new(measures, settings, began);
-        log.read(&source, &self.columns(&source), name)?;
-        if !self.before.is_empty() {
-            bar.set_message("reading the time before");
-            log.read_before(&Source::open(&self.before)?, &self.unit)?;
+        let (mut log, columns) = (Log::new(measures, settings, began), self.columns(&source));
+        log.read(&source, &columns, name)?;
+        Ok((log, columns))
+    }
+
+    /// An error that tells of the logs instead of files in `aside`, which nobody will find.
+    fn named(&self, aside: &Path, error: anyhow::Error) -> anyhow::Error {
+        let (said, aside) = (message::chain(&error), format!("{}/", aside.display()));
+        match said.contains(&aside) {
+            true => anyhow::anyhow!(said.replace(&aside, &format!("{}, joined: ", self.data.join(", ")))),
+            false => error,
         }
-        bar.finish_and_clear();
-        let found: Vec<&str> = log.study.arms().collect();
-        let report = log.study.report(&self.arms(contract.as_ref(), &found)?);
-        let warnings = shortened.into_iter().chain(told::warnings(&report)).collect();
-        Ok((report, log, warnings))
     }
 
     /// The files with what was shown: those named, or what logs are joined to in `aside`; and
@@ -219,13 +244,15 @@ impl Abtest {
     }
 
     fn columns(&self, source: &Source) -> log::Columns {
-        let there = |name: &str| source.columns().iter().any(|column| column == name).then(|| name.to_string());
+        let there = |name: &String| source.columns().contains(name);
+        let own = |name: &str| log::own(name, source.columns());
+        let named = |column: &Option<String>, name: &str| column.clone().unwrap_or_else(|| own(name));
         log::Columns {
-            unit: self.unit.clone(),
-            time: self.time.clone(),
-            arm: self.arm.clone(),
-            scenario: self.scenario.clone().or_else(|| there("scenario")),
-            experiment: there("experiment"),
+            unit: named(&self.unit, "unit"),
+            time: named(&self.time, "time"),
+            arm: named(&self.arm, "arm"),
+            scenario: self.scenario.clone().or_else(|| Some("scenario".to_string()).filter(there)),
+            experiment: Some(own("experiment")).filter(there),
         }
     }
 

@@ -97,6 +97,13 @@ impl Join {
             let (path, bytes, offset) = (damage.path.display(), damage.bytes, damage.offset);
             tracing::warn!("{path}: {bytes} bytes at byte {offset} are no record and were left out");
         }
+        for name in joined.unreadable() {
+            tracing::warn!("the feature `{name}` has values that cannot be read as JSON; they count as missing");
+        }
+        if joined.replaced() > 0 {
+            let replaced = table::count(joined.replaced() as u64);
+            tracing::warn!("{replaced} requests do not count: a later one has the same id");
+        }
         warn(&report);
         let [exposures, rows, labelled] = [report.exposures, report.rows, report.labelled].map(table::count);
         tracing::info!("{exposures} requests, {rows} candidates; the window has passed for {labelled}");

@@ -1,5 +1,10 @@
 //! Two models are compared by what was shown and what came of it.
 
+use std::path::Path;
+
+use crosstie_serve::log::{Candidate, Exposure, Features, Log, LogSettings, Time};
+use serde_json::value::RawValue;
+
 use crate::place::Place;
 
 /// Numbers that look random, from a counter.
@@ -120,4 +125,72 @@ fn what_a_log_lacks_is_named() {
     place.ok("abtest two.csv --name t").says(&["1 rows took no part"]);
     place.write("broken.csv", "unit,time,arm,click,click_value\nu1,soon,control,1,2\n");
     place.run("abtest broken.csv").exit(1).says(&["broken.csv: row 1, column `time`"]);
+}
+
+/// A log of a server with an experiment: one request of two candidates for each unit, by turns
+/// of either arm, with these features.
+fn log_of_a_server(directory: &Path, units: &[&str], context: &str) {
+    let log = Log::open(directory, &LogSettings::default()).unwrap();
+    let candidate = |index: u32| Candidate {
+        index,
+        position: index + 1,
+        given_parent: vec![Some(0.25)],
+        from_impression: vec![Some(0.25)],
+        ..Candidate::default()
+    };
+    let logged = async {
+        for (place, unit) in units.iter().enumerate() {
+            let context: Box<RawValue> = serde_json::from_str(context).unwrap();
+            // 2026-11-26T00:00:00Z, and a day later for the last, when all windows have passed.
+            let day = if place + 1 == units.len() { 86_400_000_000 } else { 0 };
+            let exposure = Exposure {
+                request: format!("r{place}"),
+                time: Time(1_795_651_200_000_000 + day),
+                unit: Some(unit.to_string()),
+                experiment: Some("t".into()),
+                arm: Some(["control", "candidate"][place % 2].into()),
+                tasks: vec!["click".into()],
+                context: Some(Features::from(&*context)),
+                candidates: vec![candidate(0), candidate(1)],
+                ..Exposure::default()
+            };
+            log.exposure(exposure).await.unwrap();
+        }
+        log.flush().await.unwrap();
+    };
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(logged);
+}
+
+#[test]
+fn a_unit_without_a_name_takes_no_part_and_costs_no_other() {
+    let place = Place::new();
+    log_of_a_server(&place.path("log"), &["u1", "", "u2", "u3", "u4"], "{}");
+    place
+        .ok("abtest log --window 1h")
+        .says(&["2 rows took no part"])
+        .prints(&["8 impressions of 4 units from 2026-11-26 to 2026-11-27"]);
+}
+
+#[test]
+fn a_log_that_cannot_be_compared_is_named_and_not_the_file_it_was_joined_to() {
+    let place = Place::new();
+    log_of_a_server(&place.path("log"), &["u1", "u2"], r#"{"price": "dear"}"#);
+    let ran = place.run("abtest log --window 1h --value price").exit(1);
+    let ran = ran.says(&["log, joined: 2026-11-26.parquet: row 1, column `price`: found \"dear\""]);
+    assert!(!ran.stderr.contains("crosstie-abtest-"), "{}", ran.stderr);
+}
+
+#[test]
+fn features_that_are_called_as_the_log_s_own_columns_are_not_taken_for_them() {
+    let place = Place::new();
+    let features = r#"{"time": 20, "arm": "left", "unit": "metre", "experiment": 7, "joint_click": 0.75}"#;
+    log_of_a_server(&place.path("log"), &["u1", "u2", "u3", "u4"], features);
+    let shown = ["8 impressions of 4 units from 2026-11-26 to 2026-11-27", "control", "candidate"];
+    place.ok("abtest log --window 1h --name t --json out.json").prints(&shown);
+    let report: serde_json::Value = serde_json::from_str(&place.read("out.json")).unwrap();
+    let seen = &report["arms"][0]["calibration"]["click"];
+    assert_eq!(seen["predicted"].as_f64().unwrap() / seen["rows"].as_f64().unwrap(), 0.25, "{seen}");
+    place.ok("join log --window 1h --out joined");
+    place.ok("abtest joined/*.parquet").prints(&shown);
+    place.run("abtest joined/*.parquet --arm arm").exit(1).says(&["the column `arm` has 1 arm(s)"]);
 }

@@ -85,6 +85,16 @@ fn a_log_is_joined_and_trained_on_as_it_is() {
 }
 
 #[test]
+fn requests_that_a_later_one_of_the_same_id_replaced_are_told() {
+    let place = Place::new();
+    log(&place.path("one"), 3);
+    log(&place.path("two"), 2);
+    place
+        .ok("join one two --window 1h --out joined")
+        .says(&["2 requests do not count: a later one has the same id", "3 requests, 30 candidates"]);
+}
+
+#[test]
 fn a_log_that_cannot_be_joined_is_told() {
     let place = Place::new();
     place.write("data/a.txt", "");

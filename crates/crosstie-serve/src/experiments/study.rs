@@ -59,7 +59,9 @@ impl<'a> Question<'a> {
                 return Ok(());
             }
             let own = || self.unit_of(&exposure).filter(|_| past);
-            let Some(unit) = exposure.unit.clone().or_else(own) else { return Ok(()) };
+            // Logs of before may tell of units without a name.
+            let named = exposure.unit.clone().filter(|unit| !unit.is_empty());
+            let Some(unit) = named.or_else(own) else { return Ok(()) };
             let day = exposure.time.0.div_euclid(86_400_000_000);
             let arm = exposure.arm.as_ref().filter(|_| exposure.experiment.as_ref() == Some(&self.contract.name));
             let end = exposure.time.after(self.window);

@@ -10,12 +10,9 @@ use crosstie::spelling;
 use serde_json::{Map, Value};
 
 use super::body;
-use crate::failure::{Failure, Fault};
-use crate::log::{Accepted, CandidateName, Feedback, Time};
+use crate::failure::{Failure, Fault, found_text};
+use crate::log::{Accepted, CandidateName, Feedback, Time, check_name};
 use crate::state;
-
-/// Characters of a name or an id, at most.
-const LONGEST: usize = 256;
 
 const KEYS: [&str; 6] = ["request", "candidate", "action", "value", "time", "event"];
 
@@ -94,14 +91,10 @@ impl Keys<'_> {
     fn text(&self, key: &str) -> Result<Option<String>, Failure> {
         match self.get(key) {
             None => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => Err(self.wrong(key, "a text that is not empty")),
-            Some(Value::String(text)) if text.chars().count() > LONGEST => {
-                Err(self.wrong(key, &format!("a text of at most {LONGEST} characters")))
-            }
-            Some(Value::String(text)) if text.chars().any(char::is_control) => {
-                Err(self.wrong(key, "a text without control characters"))
-            }
-            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::String(text)) => match check_name(text) {
+                Ok(()) => Ok(Some(text.clone())),
+                Err(expected) => Err(self.wrong(key, &expected)),
+            },
             Some(_) => Err(self.wrong(key, "a text")),
         }
     }
@@ -143,7 +136,7 @@ fn found(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "an object".into(),
-        Value::String(text) if text.len() > 40 => format!("a text of {} bytes", text.len()),
+        Value::String(text) => found_text(text),
         value => value.to_string(),
     }
 }

@@ -21,7 +21,7 @@ use crate::state::{self, Target};
 /// `POST /v1/rank`.
 pub async fn rank(
     State(state): State<Arc<state::State>>,
-    Extension(RequestId(given)): Extension<RequestId>,
+    Extension(named): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
@@ -41,7 +41,8 @@ pub async fn rank(
     };
     let formulas = &state.settings.rank.formulas;
     let terms = Terms {
-        id: request.request.clone().unwrap_or(given),
+        // Feedback finds what was shown by it, so calls under one header must not share it.
+        id: request.request.clone().unwrap_or_else(|| named.of_its_own()),
         most: state.settings.limits.candidates,
         formula: formulas.get(&arm).or_else(|| formulas.get(&model)).cloned(),
         placed: placed.clone(),

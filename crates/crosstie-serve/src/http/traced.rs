@@ -24,18 +24,30 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// What a request is called: by its client in the header `x-request-id`, or by us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(pub String);
+pub struct RequestId {
+    id: String,
+    /// Whether it is the client's, who may call several requests so.
+    given: bool,
+}
+
+impl RequestId {
+    /// An id that no other request has: this one, if it is ours.
+    pub fn of_its_own(self) -> String {
+        if self.given { new_id() } else { self.id }
+    }
+}
 
 /// Names a request, answers it, and says so, with who asked and how long its parts took in
 /// milliseconds: at `info` what failed or took long, at `debug` what went well, and what was
 /// refused for others that wait: of those there are too many.
 pub async fn traced(mut request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let id = id_of(request.headers());
+    let named = id_of(request.headers());
+    let id = named.id.clone();
     let trace = text(request.headers(), TRACEPARENT).unwrap_or_default().to_string();
     let caller = request.extensions().get::<Caller>().map(|Caller(name)| name.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_string());
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(named);
     let mut response = next.run(request).await;
     let (status, took) = (response.status(), start.elapsed());
     let went_well = matches!(status, StatusCode::OK | StatusCode::TOO_MANY_REQUESTS);
@@ -110,9 +122,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn id_of(headers: &HeaderMap) -> String {
+fn id_of(headers: &HeaderMap) -> RequestId {
     let given = text(headers, REQUEST_ID.as_str()).filter(|id| !id.is_empty() && id.len() <= LONGEST);
-    given.map_or_else(new_id, String::from)
+    RequestId { id: given.map_or_else(new_id, String::from), given: given.is_some() }
 }
 
 /// A number that no other request has: a count, mixed with what is random to this process.
@@ -129,10 +141,13 @@ mod tests {
     #[test]
     fn a_client_s_id_is_kept_and_others_are_all_different() {
         let mut headers = HeaderMap::new();
-        assert_ne!(id_of(&headers), id_of(&headers));
+        let ours = id_of(&headers);
+        assert_ne!(ours, id_of(&headers));
+        assert_eq!(ours.clone().of_its_own(), ours.id);
         headers.insert(REQUEST_ID, HeaderValue::from_static("a-7"));
-        assert_eq!(id_of(&headers), "a-7");
+        assert_eq!(id_of(&headers), RequestId { id: "a-7".into(), given: true });
+        assert_ne!(id_of(&headers).of_its_own(), id_of(&headers).of_its_own());
         headers.insert(REQUEST_ID, HeaderValue::try_from("x".repeat(LONGEST + 1)).unwrap());
-        assert_eq!(id_of(&headers).len(), 16);
+        assert_eq!(id_of(&headers).id.len(), 16);
     }
 }

@@ -1,5 +1,7 @@
 //! What is logged.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -100,24 +102,59 @@ pub struct Candidate {
 pub struct Features(Box<RawValue>);
 
 impl Features {
-    /// What the text says; nothing where it is no object.
+    /// What the text says; nothing where it is no object. A value that cannot be read is left out.
     pub fn values(&self) -> Map<String, Value> {
-        serde_json::from_str(self.0.get()).unwrap_or_default()
+        self.read().0
     }
 
-    /// The value of one of them, as text; `None` where it is no text, number or truth value.
+    /// The values, and the names of those that cannot be read: a text with half a surrogate
+    /// pair, a number beyond all floats, arrays in arrays beyond all measure.
+    pub(super) fn read(&self) -> (Map<String, Value>, Vec<String>) {
+        if let Ok(values) = serde_json::from_str(self.0.get()) {
+            return (values, Vec::new());
+        }
+        let (mut values, mut unreadable) = (Map::new(), Vec::new());
+        for (name, value) in entries(&self.0) {
+            match serde_json::from_str(value.get()) {
+                Ok(value) => drop(values.insert(name, value)),
+                Err(_) => unreadable.push(name),
+            }
+        }
+        (values, unreadable)
+    }
+
+    /// The value of one of them, as text; `None` where it is no text, number or truth value,
+    /// or an empty text, which is a missing value.
     pub fn text(&self, name: &str) -> Option<String> {
         text_of(&self.0, name)
     }
 }
 
+/// The values of an object as they are written, so that none is lost for another's sake;
+/// nothing where it is no object.
+fn entries(object: &RawValue) -> BTreeMap<String, &RawValue> {
+    serde_json::from_str(object.get()).unwrap_or_default()
+}
+
 /// The value of a key in the text of a JSON object, as [`Features::text`] tells it.
 pub(crate) fn text_of(object: &RawValue, name: &str) -> Option<String> {
-    let values: Map<String, Value> = serde_json::from_str(object.get()).ok()?;
-    match values.get(name)? {
+    let text = text_of_cell(&serde_json::from_str(entries(object).get(name)?.get()).ok()?)?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// The text by which a model knows a single value (docs/formats.md, "From a cell to the
+/// input"), so that 7, 7.0 and "7" are one unit; `None` of what is no text, number or truth
+/// value.
+pub(super) fn text_of_cell(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(value) => Some(u8::from(*value).to_string()),
+        Value::Number(number) => Some(match number.as_f64() {
+            // -0 and 0 are one.
+            Some(float) if number.is_f64() => (float + 0.0).to_string(),
+            _ => number.to_string(),
+        }),
         Value::String(text) => Some(text.clone()),
-        value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
-        _ => None,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -136,6 +173,22 @@ impl Default for Features {
 impl PartialEq for Features {
     fn eq(&self, other: &Features) -> bool {
         self.0.get() == other.0.get()
+    }
+}
+
+/// Characters of a name or an id in the log, at most.
+const LONGEST: usize = 256;
+
+/// Whether a text may be a name or an id in the log.
+///
+/// # Errors
+/// What is expected in its place.
+pub(crate) fn check_name(text: &str) -> Result<(), String> {
+    match text {
+        "" => Err("a text that is not empty".into()),
+        text if text.chars().count() > LONGEST => Err(format!("a text of at most {LONGEST} characters")),
+        text if text.chars().any(char::is_control) => Err("a text without control characters".into()),
+        _ => Ok(()),
     }
 }
 

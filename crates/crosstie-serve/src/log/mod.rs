@@ -46,8 +46,8 @@ use std::time::Duration;
 use crosstie::{Error, Result, durable};
 use tokio::sync::oneshot;
 
-pub(crate) use event::text_of;
 pub use event::{Candidate, CandidateName, Event, Exposure, Features, Feedback, SegmentHead};
+pub(crate) use event::{check_name, text_of};
 pub use read::{Damage, Record, Segment, cut_at, is_log, segments};
 pub use settings::{Exposures, LogSettings};
 pub use time::Time;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crosstie::arrow::array::{ArrayRef, DictionaryArray, RecordBatch, RecordBatchOptions};
 use crosstie::arrow::datatypes::{Field, Int32Type, Schema};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -85,13 +85,41 @@ pub enum Giver {
 }
 
 /// What a candidate is called.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a name that is neither a text nor a whole number, expected one of these")]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
 pub enum Id {
     /// A text.
     Text(String),
-    /// A whole number.
-    Number(i64),
+    /// A whole number of 64 bits, with a sign or without one.
+    Number(i128),
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Id, D::Error> {
+        value.deserialize_any(AnId)
+    }
+}
+
+struct AnId;
+
+impl Visitor<'_> for AnId {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a whole number")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Id, E> {
+        Ok(Id::Number(number.into()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Id, E> {
+        Ok(Id::Number(number.into()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
+        Ok(Id::Text(text.into()))
+    }
 }
 
 impl fmt::Display for Giver {
@@ -186,10 +214,13 @@ struct Reader<'a> {
     /// The column that the next name is probably of.
     next: usize,
     /// What is read, for errors.
-    name: Option<usize>,
+    name: Option<Name>,
+    /// The last name that is of no column.
+    stranger: String,
 }
 
 /// What a name in an object means.
+#[derive(Clone, Copy, Debug)]
 enum Name {
     Column(usize),
     Id,
@@ -212,6 +243,7 @@ impl<'a> Reader<'a> {
             rows: 0,
             next: 0,
             name: None,
+            stranger: String::new(),
         }
     }
 
@@ -253,13 +285,20 @@ impl<'a> Reader<'a> {
             let mut path =
                 if giver == Giver::Candidates { format!("{giver}[{}]", self.rows) } else { giver.to_string() };
             if let Some(name) = self.name {
-                path += &format!(".{}", self.column_name(name));
+                let name = match name {
+                    Name::Column(place) => self.column_name(place),
+                    Name::Id => ID,
+                    Name::Stranger => &self.stranger,
+                };
+                path += &format!(".{name}");
             }
             Failure::field(path, found, expected)
         })
     }
 
     fn stranger(&mut self, name: &str) {
+        self.stranger.clear();
+        self.stranger.push_str(name);
         if !self.strangers.iter().any(|known| known == name) {
             match self.strangers.len() < STRANGERS {
                 true => self.strangers.push(name.into()),
@@ -270,7 +309,6 @@ impl<'a> Reader<'a> {
 
     /// Refuses what was given before.
     fn claim<E: Error>(&mut self, place: usize) -> Result<(), E> {
-        self.name = Some(place);
         let column = &mut self.columns[place];
         let once_more = |giver: Giver| {
             E::custom(format_args!("a second value, expected none, since `{giver}` gives it for all candidates"))
@@ -356,6 +394,7 @@ impl<'de> Visitor<'de> for &mut Reader<'_> {
         let of_candidate = self.giver == Giver::Candidates;
         let mut id = None;
         while let Some(name) = entries.next_key_seed(NameOf(self))? {
+            self.name = Some(name);
             match name {
                 Name::Column(place) => {
                     self.claim(place)?;
@@ -369,9 +408,7 @@ impl<'de> Visitor<'de> for &mut Reader<'_> {
                     self.next = place + 1;
                 }
                 Name::Id => id = entries.next_value::<Option<Id>>()?,
-                Name::Stranger => {
-                    entries.next_value::<IgnoredAny>()?;
-                }
+                Name::Stranger => entries.next_value::<Readable>().map(drop)?,
             }
             self.name = None;
         }
@@ -379,6 +416,58 @@ impl<'de> Visitor<'de> for &mut Reader<'_> {
             self.ids.push(id);
         }
         Ok(())
+    }
+}
+
+/// A value of no column. The model does not look at it, but whoever reads the log does, so
+/// what could not be read there is refused here.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Readable, D::Error> {
+        value.deserialize_any(Readable)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = Readable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Readable, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Readable, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Readable, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Readable, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Readable, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Readable, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Readable, A::Error> {
+        while elements.next_element::<Readable>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Readable, A::Error> {
+        while entries.next_entry::<Readable, Readable>()?.is_some() {}
+        Ok(self)
     }
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::failure::Failure;
-use crate::log::text_of;
+use crate::failure::{Failure, found_text};
+use crate::log::{check_name, text_of};
 use crate::object::Object;
 
 /// One user, one context and the candidates to rank for them.
@@ -46,6 +46,7 @@ pub struct Request {
     pub top: Option<usize>,
     /// An id of this request, echoed in the answer; one is made if left out.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$")]
     pub request: Option<String>,
     /// After so many milliseconds nobody waits for the answer any more.
     #[serde(default)]
@@ -60,13 +61,18 @@ impl Request {
     /// The place and key of what is wrong.
     pub fn parse(body: &[u8]) -> Result<Request, Failure> {
         let request = serde_json::from_slice(body).map(|Object(request)| request);
-        request.map_err(|error| {
+        let request: Request = request.map_err(|error| {
             let message = spelling::explain(&error.to_string()).replace('\n', "; ");
             match message.split_once(", expected ") {
                 Some((found, expected)) => Failure::request(found, expected),
                 None => Failure::request(message, "a request to rank, in JSON"),
             }
-        })
+        })?;
+        // What feedback could not name.
+        if let Some(id) = &request.request {
+            check_name(id).map_err(|expected| Failure::field("request", found_text(id), expected))?;
+        }
+        Ok(request)
     }
 
     /// The value of a field that all candidates have in common, as text.

@@ -10,6 +10,13 @@ const ROWS: usize = 8192;
 
 const SECONDS_A_DAY: f64 = 86_400.0;
 
+/// What a column of the log's own is called: `crosstie join` gives way to a feature of its
+/// name, which is another thing.
+pub fn own(name: &str, columns: &[String]) -> String {
+    let renamed = format!("logged_{name}");
+    if columns.contains(&renamed) { own(&renamed, columns) } else { name.to_string() }
+}
+
 /// What is compared, and by which columns.
 pub struct Measures {
     /// Actions whose rate is compared.
@@ -64,8 +71,10 @@ impl Measures {
         };
         // What is earned is told once.
         values.retain(|value| earned.as_ref().is_none_or(|earned| earned.column != value.column));
-        let probability =
-            |action: &String| [format!("joint_{action}"), format!("p_{action}")].into_iter().find(|name| there(name));
+        let probability = |action: &String| {
+            let names = [format!("joint_{action}"), format!("p_{action}")].map(|name| own(&name, source.columns()));
+            names.into_iter().find(|name| there(name))
+        };
         let probabilities = actions.iter().map(probability).collect();
         Ok(Measures { actions, values, earned, probabilities })
     }
@@ -148,7 +157,7 @@ pub struct Columns {
 pub struct Log {
     measures: Measures,
     pub study: Study,
-    /// Rows without an arm, of another experiment than the one asked for, or of before it
+    /// Rows without an arm or a unit, of another experiment than the one asked for, or of before it
     /// began.
     pub took_no_part: u64,
     /// When the experiment began, in seconds since 1970: rows of before do not count.
@@ -183,13 +192,12 @@ impl Log {
             let rows = rows?;
             let if_there = |column: &Option<String>| column.as_ref().map(|name| texts(&rows.column(name)?)).transpose();
             let (experiments, scenarios) = (if_there(&columns.experiment)?, if_there(&columns.scenario)?);
-            let unit_column = rows.column(&columns.unit)?;
             let time_column = rows.column(&columns.time)?;
-            let (units, arms) = (texts(&unit_column)?, texts(&rows.column(&columns.arm)?)?);
+            let (units, arms) = (texts(&rows.column(&columns.unit)?)?, texts(&rows.column(&columns.arm)?)?);
             let (times, terms, predicted) =
                 (time_column.numbers()?, self.measures.terms(&rows)?, self.measures.predicted(&rows)?);
             for row in 0..rows.len() {
-                let Some(arm) = &arms[row] else {
+                let (Some(arm), Some(unit)) = (&arms[row], &units[row]) else {
                     self.took_no_part += 1;
                     continue;
                 };
@@ -199,7 +207,6 @@ impl Log {
                     self.took_no_part += 1;
                     continue;
                 }
-                let Some(unit) = &units[row] else { return Err(unit_column.error(row, "a unit").into()) };
                 let Some(time) = times[row] else { return Err(time_column.error(row, "a time").into()) };
                 let time = seconds(time);
                 if time < self.began as f64 {

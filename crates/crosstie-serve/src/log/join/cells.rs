@@ -9,6 +9,8 @@ use crosstie::arrow::buffer::{NullBuffer, OffsetBuffer};
 use crosstie::arrow::datatypes::{DataType, Field, TimeUnit};
 use serde_json::Value;
 
+use crate::log::event::text_of_cell;
+
 /// From here on not every whole number is a float64.
 const EXACT: u64 = 1 << 53;
 
@@ -20,12 +22,28 @@ pub(super) struct Seen {
     float: bool,
     text: bool,
     list: bool,
+    /// A text that is no list's element. Where there are several values in it, who trains on
+    /// it knows what separates them; nobody here does.
+    text_alone: bool,
     /// A whole number that is no float64.
     large: bool,
 }
 
 impl Seen {
     pub fn add(&mut self, value: &Value) {
+        match value {
+            Value::Array(elements) => {
+                self.list = true;
+                elements.iter().for_each(|element| self.add_single(element));
+            }
+            value => {
+                self.text_alone |= value.is_string();
+                self.add_single(value);
+            }
+        }
+    }
+
+    fn add_single(&mut self, value: &Value) {
         match value {
             Value::Null => {}
             Value::Bool(_) => self.boolean = true,
@@ -37,21 +55,14 @@ impl Seen {
                 (None, true) => self.text = true,
                 (None, false) => self.float = true,
             },
-            Value::String(_) | Value::Object(_) => self.text = true,
-            Value::Array(elements) if !self.list || !elements.is_empty() => {
-                self.list = true;
-                elements.iter().for_each(|element| match element {
-                    Value::Array(_) => self.text = true,
-                    element => self.add(element),
-                });
-            }
-            Value::Array(_) => {}
+            Value::String(_) | Value::Object(_) | Value::Array(_) => self.text = true,
         }
     }
 
-    /// The type that holds all of them: text if they are of several kinds, lists if any is one.
+    /// The type that holds all of them: text if they are of several kinds, lists if any is one
+    /// and none is a text.
     pub fn data_type(self) -> DataType {
-        let Seen { boolean, integer, float, text, list, large } = self;
+        let Seen { boolean, integer, float, text, list, text_alone, large } = self;
         let single = match (boolean, integer, float) {
             _ if text => DataType::Utf8,
             (true, false, false) => DataType::Boolean,
@@ -59,7 +70,7 @@ impl Seen {
             (false, _, true) if !large => DataType::Float64,
             _ => DataType::Utf8,
         };
-        if list { DataType::List(Arc::new(Field::new("item", single, true))) } else { single }
+        if list && !text_alone { DataType::List(Arc::new(Field::new("item", single, true))) } else { single }
     }
 }
 
@@ -93,24 +104,25 @@ pub(super) fn array(data_type: &DataType, values: &[Value]) -> ArrayRef {
     }
 }
 
-/// The text that a cell with this value has: docs/formats.md, "From a cell to the input".
+/// The text of a cell; of a list the text that is read as one, in brackets and quotes, and of
+/// an object its JSON.
 fn text(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(value) => u8::from(*value).to_string(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() => float.to_string(),
-            _ => number.to_string(),
-        },
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    })
+    match value {
+        Value::Null => None,
+        Value::Array(elements) => {
+            let quoted = |text: String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let elements: Vec<String> = elements.iter().filter_map(text).map(quoted).collect();
+            Some(format!("[{}]", elements.join(",")))
+        }
+        Value::Object(_) => Some(value.to_string()),
+        single => text_of_cell(single),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crosstie::arrow::array::{Array, AsArray};
-    use crosstie::data::Rows;
+    use crosstie::data::{Rows, Source, TextColumn};
     use serde_json::json;
 
     use super::*;
@@ -145,7 +157,7 @@ mod tests {
 
     #[test]
     fn values_of_several_kinds_are_the_text_that_each_had_alone() {
-        let values = [json!("a"), json!(7), json!(7.0), json!(0.1), json!(true), json!(1e21), json!(null)];
+        let values = [json!("a"), json!(7), json!(7.0), json!(0.1), json!(true), json!(1e21), json!(-0.0), json!(null)];
         assert_eq!(typed(&values).0, DataType::Utf8);
         let alone: Vec<Option<String>> = values.iter().flat_map(|value| texts(std::slice::from_ref(value))).collect();
         assert_eq!(texts(&values), alone);
@@ -161,11 +173,45 @@ mod tests {
 
     #[test]
     fn lists_are_lists_and_a_single_value_among_them_is_one_of_one() {
-        let (data_type, array) = typed(&[json!(["a", 7]), json!([]), json!(null), json!("b")]);
+        let (data_type, array) = typed(&[json!(["a", 7]), json!([]), json!(null), json!(8)]);
         assert_eq!(data_type, DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))));
         let lists = array.as_list::<i32>();
         assert!(lists.is_null(2) && lists.is_valid(1));
         assert_eq!((0..4).map(|row| lists.value(row).len()).collect::<Vec<_>>(), [2, 0, 0, 1]);
         assert_eq!(lists.value(0).as_string::<i32>().value(1), "7");
+    }
+
+    #[test]
+    fn text_with_several_values_has_them_still_where_others_send_lists() {
+        let values = [
+            json!("tag-0,tag-34"),
+            json!(["tag-1", "tag-2"]),
+            json!(["a,b", "it's", "say \"no\"", "C:\\", "\\\"", "[x]", "", null]),
+            json!([7, 7.0, 0.5, true]),
+            json!(9),
+            json!([]),
+            json!(null),
+            json!("one"),
+        ];
+        let (data_type, array) = typed(&values);
+        assert_eq!(data_type, DataType::Utf8);
+        let batch = crosstie::arrow::array::RecordBatch::try_from_iter([("a", array)]).unwrap();
+        let source = Source::from_batches("a", vec![batch.clone()]).unwrap();
+        let column = TextColumn { name: "a", separator: Some(",") };
+        let (reading, _) = source.reading(&[column], &[]).unwrap();
+        let rows = Rows::new(batch, "a").read_as(&Arc::new(reading));
+        let mut found = vec![Vec::new(); values.len()];
+        rows.column("a").unwrap().each_list(",", |row, text| found[row].push(text.to_string())).unwrap();
+        let expected: [&[&str]; 8] = [
+            &["tag-0", "tag-34"],
+            &["tag-1", "tag-2"],
+            &["a,b", "it's", "say \"no\"", "C:\\", "\\\"", "[x]"],
+            &["7", "7", "0.5", "1"],
+            &["9"],
+            &[],
+            &[],
+            &["one"],
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -36,11 +36,15 @@ pub struct Joined {
     segments: Vec<Segment>,
     /// By time.
     exposures: Vec<Place>,
+    /// Those in whose place a later one of the same id stands.
+    replaced: usize,
     feedback: HashMap<u128, Vec<Heard>>,
     actions: Vec<String>,
     /// Actions of which a value was told.
     valued: HashSet<u32>,
     features: BTreeMap<String, Seen>,
+    /// Features of which a value cannot be read.
+    unreadable: BTreeSet<String>,
     tasks: BTreeSet<String>,
     newest: Time,
     /// What is from before this may have been removed.
@@ -120,10 +124,12 @@ impl Joined {
         let mut joined = Joined {
             segments: Vec::new(),
             exposures: Vec::new(),
+            replaced: 0,
             feedback: HashMap::new(),
             actions: Vec::new(),
             valued: HashSet::new(),
             features: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             tasks: BTreeSet::new(),
             newest: Time(i64::MIN),
             cut: None,
@@ -176,9 +182,11 @@ impl Joined {
     fn describe(&mut self, exposure: &Exposure) {
         let own = exposure.candidates.iter().map(|candidate| &candidate.features);
         for features in exposure.user.iter().chain(&exposure.context).chain(own) {
-            for (name, value) in features.values() {
+            let (values, unreadable) = features.read();
+            for (name, value) in values {
                 self.features.entry(name).or_default().add(&value);
             }
+            self.unreadable.extend(unreadable);
         }
     }
 
@@ -207,7 +215,9 @@ impl Joined {
         // Of one request the last exposure counts.
         self.exposures.sort_by_key(|place| (place.request, place.time, place.segment, place.offset));
         self.exposures.reverse();
+        let all = self.exposures.len();
         self.exposures.dedup_by_key(|place| place.request);
+        self.replaced = all - self.exposures.len();
         self.exposures.sort_by_key(|place| (place.time, place.request));
 
         let mut names = self.actions.clone();
@@ -239,6 +249,11 @@ impl Joined {
         self.exposures.len()
     }
 
+    /// Number of exposures that do not count, for there is a later one of the same id.
+    pub fn replaced(&self) -> usize {
+        self.replaced
+    }
+
     /// The time of the newest event, by the clocks of the servers; `None` of logs without any.
     pub fn newest(&self) -> Option<Time> {
         (self.newest != Time(i64::MIN)).then_some(self.newest)
@@ -252,6 +267,12 @@ impl Joined {
     /// What of the logs cannot be read, and was left out.
     pub fn damages(&self) -> &[Damage] {
         &self.damages
+    }
+
+    /// Features of which some value cannot be read, by name. Such a value counts as missing;
+    /// a server of this version takes none.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(String::as_str)
     }
 
     /// Calls `each` with every exposure, by time, and all that happened with its candidates,

@@ -28,7 +28,9 @@ const ROWS: usize = 1 << 13;
 ///   passed without it, null until it has passed; where a value was ever told, also
 ///   `<action>_value`, the sum of the values of all such events, null where there is none;
 /// - every feature, under its name and as it was given: truth values, whole numbers,
-///   numbers, text, lists of these; text where the values are of several kinds;
+///   numbers, text, lists of these; text where the values are of several kinds. Where some
+///   are lists and others text, lists are text in brackets, `["a","b"]`, which training reads
+///   as such, and text is as it was, for the schema to separate;
 /// - `request`, `time`, `unit`, `experiment`, `arm`, `model`, `version`, `artifact`;
 ///   `candidate`, the place in the request from 0, `position`, the place in the answer from
 ///   1, and `score`; for each task `p_<task>`, given the parent action, and `joint_<task>`,

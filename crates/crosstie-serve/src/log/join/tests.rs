@@ -209,6 +209,7 @@ fn of_a_request_that_came_twice_the_last_answer_counts() {
     log(directory.path(), vec![again, exposure("r1", 0)], vec![feedback("r1", index(0), "click", 2)]);
     let (out, report) = join(&[directory.path()], &files(None));
     assert_eq!(report.exposures, 1);
+    assert_eq!(Joined::read(&[directory.path().into()]).unwrap().replaced(), 1);
     assert_eq!(column(&out, "version"), ["8", "8", "8"]);
 }
 
@@ -224,6 +225,19 @@ fn columns_of_one_name_are_told_apart_and_labels_keep_theirs() {
     assert_eq!(column(&out, "click"), ["0", "0", "0"]);
     assert_eq!(column(&out, "feature_click"), ["7", "7", "7"]);
     assert_eq!((column(&out, "position"), column(&out, "logged_position")[0].as_str()), (vec!["5".into(); 3], "1"));
+}
+
+#[test]
+fn a_value_that_cannot_be_read_costs_no_other_of_its_object() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = r#"{"user": "u1", "q": "hi \ud83d", "age": 31, "zz": 1e400}"#;
+    let user = Features::from(&*RawValue::from_string(text.into()).unwrap());
+    assert_eq!(user.text("user").as_deref(), Some("u1"));
+    log(directory.path(), vec![Exposure { user: Some(user), ..exposure("r1", 0) }], vec![]);
+    let joined = Joined::read(&[directory.path().into()]).unwrap();
+    assert_eq!(joined.unreadable().collect::<Vec<_>>(), ["q", "zz"]);
+    let (out, _) = join(&[directory.path()], &files(None));
+    assert_eq!((column(&out, "user"), column(&out, "age")), (vec!["u1".to_string(); 3], vec!["31".to_string(); 3]));
 }
 
 #[test]
