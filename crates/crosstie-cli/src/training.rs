@@ -131,7 +131,13 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     let history = story.end();
     let trained = trained?;
 
-    artifact::save(&trained.scorer, &data.valid, &run.artifact())?;
+    artifact::save(&trained.scorer, &data.valid, &run.artifact()).with_context(|| {
+        format!(
+            "the model is trained but could not be saved; once it can be, `crosstie train --resume {}` goes on from the \
+             last checkpoint, or without one from the beginning",
+            run.path().display()
+        )
+    })?;
     let (source, on) = data.test.as_ref().map_or((&data.valid, "validation"), |test| (test, "test"));
     let bar = session.spinner(format!("evaluating on the {on} files"));
     let settings = if config.train.report { Settings::default() } else { Settings::FIGURES };
