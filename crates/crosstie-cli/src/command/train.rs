@@ -155,7 +155,7 @@ impl Train {
             }
             (None, true) => tracing::warn!("{} has no checkpoint: starting from its beginning", directory.display()),
         }
-        let data = training::Data::open(&config)?;
+        let data = training::Data::reopen(&config)?;
         train::check(&config, data.schema())?;
         tell(&training::run(session, &config, &data, &run, checkpoint)?)
     }
