@@ -74,11 +74,6 @@ pub fn warnings(report: &Report, scorer: &Scorer, on: &str) -> Vec<String> {
             if SOUND.contains(&pcoc) || pcoc.ln().abs() * (positives as f64).sqrt() < 2.0 {
                 continue;
             }
-            let by = if pcoc > 1.0 {
-                format!("{pcoc:.2} times too often")
-            } else {
-                format!("{:.2} times too seldom", 1.0 / pcoc)
-            };
             let found = scorer.calibration().map(|calibration| calibration.validation()[name]);
             let then = found.map(|found| match meaning {
                 Meaning::GivenParent => found.given_parent,
@@ -92,8 +87,29 @@ pub fn warnings(report: &Report, scorer: &Scorer, on: &str) -> Vec<String> {
                 Some(Some(then)) => format!("; validation had {then:.2}, which its map could not mend"),
                 Some(None) => "; validation had none of it".into(),
             };
-            warnings.push(format!("{subject} is predicted {by} on {on}{why}"));
+            warnings.push(format!("{subject} is predicted {} on {on}{why}", by(pcoc)));
         }
     }
     warnings
+}
+
+/// How a prediction with such a PCOC errs.
+fn by(pcoc: f64) -> String {
+    match 1.0 / pcoc {
+        _ if pcoc > 1.0 => format!("{pcoc:.2} times too often"),
+        times if times.is_finite() => format!("{times:.2} times too seldom"),
+        _ => "with probability 0, though it happens,".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_predicted_is_not_said_to_be_predicted_infinitely_too_seldom() {
+        assert_eq!(by(2.0), "2.00 times too often");
+        assert_eq!(by(0.5), "2.00 times too seldom");
+        assert_eq!(by(0.0), "with probability 0, though it happens,");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use crosstie::config::Config;
 use crosstie::durable::write_file;
 use crosstie::metric::Report;
@@ -32,7 +32,12 @@ pub fn of_run(
     let path = run.history();
     match fs::read_to_string(&path) {
         Ok(lines) => {
-            findings.history = History::read(&lines).with_context(|| format!("{} is damaged", path.display()))?;
+            let (history, unreadable) = History::read(&lines);
+            findings.history = history;
+            for line in unreadable {
+                tracing::warn!("{}, {line}; it is left out of the report", path.display());
+                findings.missing.push(format!("Learning curves: {}, {line}.", path.display()));
+            }
         }
         Err(error) => findings.missing.push(format!("Learning curves: cannot read {}: {error}.", path.display())),
     }

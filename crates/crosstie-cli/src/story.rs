@@ -39,33 +39,59 @@ struct Tried<'a> {
 
 /// A file of JSON lines that a training adds to.
 struct History {
+    path: PathBuf,
     file: File,
+    /// Lines that could not be written yet.
+    unwritten: String,
 }
 
 impl History {
     /// A new file, or of one that is there the first `kept` lines: what follows
-    /// them was told after the checkpoint that the training goes on from.
+    /// them was told after the checkpoint that the training goes on from. A last line
+    /// that a crash has torn is none.
     fn open(path: &Path, kept: u64) -> Result<History> {
         let cannot = || format!("cannot write {}", path.display());
         let text = match fs::read_to_string(path) {
             Err(error) if kept == 0 || error.kind() == ErrorKind::NotFound => String::new(),
             read => read.with_context(cannot)?,
         };
-        let lines: Vec<&str> = text.split_inclusive('\n').take(kept as usize).collect();
+        let lines: Vec<&str> =
+            text.split_inclusive('\n').filter(|line| line.ends_with('\n')).take(kept as usize).collect();
         if (lines.len() as u64) < kept {
             tracing::warn!("{} has {} lines, {kept} were told: the others are lost", path.display(), lines.len());
         }
         write_file(path, lines.concat())?;
         let file = File::options().append(true).open(path).with_context(cannot)?;
-        Ok(History { file })
+        Ok(History { path: path.to_path_buf(), file, unwritten: String::new() })
     }
 
-    /// Adds a line, on the disk before a checkpoint says that it was told; returns it.
-    fn add(&mut self, line: &impl Serialize) -> io::Result<String> {
-        let line = serde_json::to_string(line)?;
-        writeln!(self.file, "{line}")?;
-        self.file.sync_data()?;
-        Ok(line)
+    /// Adds a line, on the disk before a checkpoint says that it was told. One that cannot
+    /// be written now is written with the next, or at the end: a disk may be full for a
+    /// moment, and the file is to have no gap.
+    fn add(&mut self, line: &str) {
+        let waiting = !self.unwritten.is_empty();
+        self.unwritten += line;
+        self.unwritten.push('\n');
+        if let Err(error) = self.write()
+            && !waiting
+        {
+            tracing::warn!("{} cannot be written to: {error}; its lines are kept until it can", self.path.display());
+        }
+    }
+
+    /// Writes what is not written yet, all of it or nothing.
+    fn write(&mut self) -> io::Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(self.unwritten.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.unwritten.clear(),
+            // The next line would be glued to a part of this one.
+            Err(_) => self.file.set_len(before)?,
+        }
+        written
     }
 }
 
@@ -326,8 +352,11 @@ impl<'a> Story<'a> {
         told.extend(reached(monitor, figure, best));
         let told = table::sentence(&told);
         tracing::info!(task, round, kept, figure, best, "{told}");
-        let written = self.masks.as_mut().map_or(Ok(()), |masks| masks.add(tried).map(drop));
-        self.note(self.run.masks(), written);
+        match (serde_json::to_string(tried), &mut self.masks) {
+            (Ok(line), Some(masks)) => masks.add(&line),
+            (Ok(_), None) => {}
+            (Err(error), _) => self.note(self.run.masks(), Err(error.into())),
+        }
         self.since = Instant::now();
         self.heed_interrupt();
     }
@@ -349,12 +378,13 @@ impl<'a> Story<'a> {
                 self.monitor
             );
         }
-        match self.history.add(line) {
+        match serde_json::to_string(line) {
             Ok(line) => {
+                self.history.add(&line);
                 let told = self.events.as_mut().map_or(Ok(()), |events| events.evaluated(&line));
                 self.note(self.run.tensorboard(), told);
             }
-            Err(error) => self.note(self.run.history(), Err(error)),
+            Err(error) => self.note(self.run.history(), Err(error.into())),
         }
         self.since = Instant::now();
     }
@@ -393,6 +423,9 @@ impl<'a> Story<'a> {
     /// file that is to hear the figures at the end, too.
     pub fn end(mut self) -> Result<Option<EventFile>> {
         self.clear();
+        let (history, masks) = (self.history.write(), self.masks.as_mut().map_or(Ok(()), History::write));
+        self.note(self.run.history(), history);
+        self.note(self.run.masks(), masks);
         match self.failed {
             None => Ok(self.events),
             Some((file, error)) => Err(error).with_context(|| format!("{} is not whole", file.display())),
@@ -404,4 +437,37 @@ impl<'a> Story<'a> {
 fn reached(monitor: &str, figure: Option<f64>, best: bool) -> Vec<String> {
     let figure = format!("{monitor} {}", table::figure(figure));
     if best { vec![figure + ",", "the best so far".into()] } else { vec![figure] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_last_line_is_cut_off_and_the_next_is_whole() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let path = root.path().join("metrics.jsonl");
+        fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"st").expect("written");
+        // More were told than are whole.
+        let mut history = History::open(&path, 3).expect("opened");
+        history.add("{\"step\":3}");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
+    }
+
+    /// A disk that is full for a moment is played by a file opened to be read alone.
+    #[test]
+    fn lines_that_could_not_be_written_follow_when_they_can() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let path = root.path().join("metrics.jsonl");
+        let mut history = History::open(&path, 0).expect("opened");
+        history.add("1");
+        let whole = std::mem::replace(&mut history.file, File::open(&path).expect("opened"));
+        history.add("2");
+        history.add("3");
+        assert!(history.write().is_err());
+        history.file = whole;
+        history.add("4");
+        assert_eq!(fs::read_to_string(&path).expect("read"), "1\n2\n3\n4\n");
+        assert!(history.write().is_ok());
+    }
 }

@@ -89,9 +89,10 @@ impl EventFile {
         records.extend(text("config", &config.to_toml()).at(time, 0).record());
         let said = fs::read_to_string(history).with_context(|| format!("cannot read {}", history.display()))?;
         for (line, number) in said.lines().zip(1..) {
-            let read: Evaluation = serde_json::from_str(line)
-                .with_context(|| format!("{}, line {number}, is no evaluation", history.display()))?;
-            records.extend(read.event(&config.optimizer).record());
+            match serde_json::from_str::<Evaluation>(line) {
+                Ok(read) => records.extend(read.event(&config.optimizer).record()),
+                Err(error) => tracing::warn!("{}, line {number}: {error}; TensorBoard is not told", history.display()),
+            }
         }
         write_file(&path, records)?;
         let file = File::options().append(true).open(&path).with_context(cannot)?;

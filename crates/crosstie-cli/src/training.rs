@@ -36,44 +36,53 @@ impl Data {
         &self.schema
     }
 
+    /// Those of a training that begins.
     pub fn open(config: &Config) -> Result<Data> {
+        Data::opened(config, open)
+    }
+
+    /// Those of a training that goes on, which must be what they were.
+    pub fn reopen(config: &Config) -> Result<Data> {
+        Data::opened(config, |_, files| {
+            Source::open(files).context("a training goes on with the files that it began with")
+        })
+    }
+
+    fn opened(config: &Config, open: impl Fn(&str, &[String]) -> Result<Source>) -> Result<Data> {
         let schema = Schema::read(config.data.schema())?;
-        let labelled = |files: &[String]| -> Result<Source> {
-            let source = open(files)?;
+        let labelled = |key: &str, files: &[String]| -> Result<Source> {
+            let source = open(key, files)?;
             check(&schema, &source, Purpose::Evaluation)?;
             Ok(source)
         };
-        let train = open(&config.data.train)?;
+        let train = open("train", &config.data.train)?;
         check_training(&schema, &train)?;
         for field in &schema.fields {
             if matches!(&field.kind, FieldKind::Rate(rate) if rate.is_of_its_own_name(&field.name)) {
                 tracing::info!("field `{0}`: its rates are counted for the values of column `{0}`", field.name);
             }
         }
-        let valid = labelled(&config.data.valid)?;
+        let valid = labelled("valid", &config.data.valid)?;
         let test = match &config.data.test[..] {
             [] => None,
-            test => Some(labelled(test)?),
+            test => Some(labelled("test", test)?),
         };
         Ok(Data { schema, train, valid, test })
     }
 }
 
-/// Opens files; where `data.dir` stands for Parquet files and there are others, says
-/// how to name those.
-fn open(files: &[String]) -> Result<Source> {
+/// Opens the files of a key; where one is not there, but the same by another extension,
+/// says so. `data.dir` stands for Parquet files.
+fn open(key: &str, files: &[String]) -> Result<Source> {
     for path in files.iter().map(Path::new).filter(|path| !path.exists()) {
         let (Some(directory), Some(stem)) = (path.parent(), path.file_stem()) else { continue };
-        let key = stem.to_string_lossy();
-        if path.extension().is_some_and(|extension| extension == "parquet")
-            && ["train", "valid", "test"].contains(&&*key)
-            && let Some(found) = beside(directory, &key)
-        {
-            let found = found.display();
-            bail!(
-                "there is no {}, for which data.dir stands, but {found}: set data.{key} = \"{found}\"",
-                path.display()
-            );
+        if let Some(found) = beside(directory, &stem.to_string_lossy()) {
+            let (path, found) = (path.display(), found.display());
+            let advice = match files {
+                [_] => format!("set data.{key} = \"{found}\""),
+                _ => format!("name that in data.{key}"),
+            };
+            bail!("there is no {path}, which data.{key} names or data.dir stands for, but {found}: {advice}");
         }
     }
     Ok(Source::open(files)?)
@@ -131,7 +140,13 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     let history = story.end();
     let trained = trained?;
 
-    artifact::save(&trained.scorer, &data.valid, &run.artifact())?;
+    artifact::save(&trained.scorer, &data.valid, &run.artifact()).with_context(|| {
+        format!(
+            "the model is trained but could not be saved; once it can be, `crosstie train --resume {}` goes on from the \
+             last checkpoint, or without one from the beginning",
+            run.path().display()
+        )
+    })?;
     let (source, on) = data.test.as_ref().map_or((&data.valid, "validation"), |test| (test, "test"));
     let bar = session.spinner(format!("evaluating on the {on} files"));
     let settings = if config.train.report { Settings::default() } else { Settings::FIGURES };

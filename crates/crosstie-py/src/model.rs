@@ -125,7 +125,7 @@ impl Model {
         threads: usize,
     ) -> PyResult<String> {
         let config = Config::parse_without_data("", &settings).map_err(raised)?;
-        let history = History::read(history).map_err(raised)?;
+        let (history, unreadable) = History::read(history);
         with_pool(py, threads, |_| {
             let rows = data.source.called("these rows");
             let found = report::gather(&self.scorer, &data.source, &rows, report::Settings::default());
@@ -134,6 +134,7 @@ impl Model {
                 Findings::new(config.model.name(), &self.scorer, &config, report, &diagnosis, "given rows");
             findings.seen = Some(seen);
             findings.warnings = self.scorer.features().warnings().to_vec();
+            findings.missing.extend(unreadable.into_iter().map(|line| format!("Learning curves: {line}.")));
             if history.is_none() {
                 findings.missing.push("Learning curves: this model was loaded.".into());
             }

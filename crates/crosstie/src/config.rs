@@ -4,6 +4,7 @@
 //! Keys are written in snake_case, values in kebab-case; the name of a method is
 //! one word, as in `gradnorm`.
 
+mod blame;
 mod difference;
 mod setting;
 #[cfg(test)]
@@ -415,8 +416,9 @@ impl Config {
         leave_out_other_rules(&mut table, &mut warnings);
         setting::apply(&mut table, settings, &mut warnings)?;
         // Where nothing was changed the text itself is parsed, so that errors name the line.
-        let config = if table == written { toml::from_str(text) } else { table.clone().try_into() };
-        let mut config: Config = config.map_err(wrong)?;
+        let unchanged = (table == written).then_some(text);
+        let config = unchanged.map_or_else(|| table.clone().try_into(), toml::from_str);
+        let mut config: Config = config.map_err(|error| wrong(blame::at_its_key(error, &table, unchanged)))?;
         if let Ok(now) = toml::Table::try_from(&config) {
             find_old_spellings(&table, &now, "", &mut warnings);
         }

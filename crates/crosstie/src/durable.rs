@@ -29,8 +29,10 @@ const REPLACED: &str = ".replaced";
 /// [`NewFile::finish`], it leaves nothing, and a file that had the name stays as
 /// it was.
 ///
-/// A symbolic link stays one: what it points to is replaced. What is no ordinary
-/// file, such as a pipe or `/dev/stdout`, cannot be replaced and is written to.
+/// A symbolic link stays one: what it points to is replaced, or made where it is not
+/// there. What is no ordinary file, such as a pipe, cannot be replaced and is written to;
+/// so is what somebody holds open, such as `/dev/stdout` or `/dev/fd/3`, behind what was
+/// written there before, whatever it leads to.
 #[derive(Debug)]
 pub struct NewFile {
     path: PathBuf,
@@ -46,6 +48,10 @@ enum Under {
     },
     /// Opened only to be written: opening a pipe waits for its reader.
     ItsOwn,
+    /// A descriptor that is open already.
+    Open {
+        place: PathBuf,
+    },
 }
 
 impl NewFile {
@@ -59,6 +65,11 @@ impl NewFile {
         let place = place_of(path)?;
         if place.is_dir() {
             return Err(Error::file(path, "cannot be written: it is a directory"));
+        }
+        if is_descriptor(&place) {
+            // Before the work: who has not opened it will not do so meanwhile.
+            fs::metadata(&place).map_err(Error::io(path))?;
+            return Ok(NewFile { path: path.into(), file: Under::Open { place } });
         }
         let parent = parent_of(&place);
         if !parent.is_dir() {
@@ -94,6 +105,7 @@ impl NewFile {
         let handle = match &self.file {
             Under::Hidden { file, .. } => file.reopen(),
             Under::ItsOwn => File::options().write(true).open(&self.path),
+            Under::Open { place } => descriptor(place),
         };
         handle.map_err(Error::io(&self.path))
     }
@@ -321,9 +333,49 @@ fn is_replaced(rest: &str) -> bool {
     rest.strip_suffix(REPLACED).or(rest.strip_prefix("replaced-")).is_some_and(|random| !random.contains('.'))
 }
 
-/// Where a path leads to, through a symbolic link.
+/// Links that are followed one after the other, as many as Linux follows.
+const MOST_LINKS: usize = 40;
+
+/// Where a path leads to, through symbolic links, whether anything is there or not. Not
+/// beyond a descriptor: what stands in its link need be no path.
 fn place_of(path: &Path) -> Result<PathBuf> {
-    if path.is_symlink() { fs::canonicalize(path).map_err(Error::io(path)) } else { Ok(path.to_path_buf()) }
+    let mut place = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        if !place.is_symlink() || is_descriptor(&place) {
+            return Ok(place);
+        }
+        let target = fs::read_link(&place).map_err(Error::io(path))?;
+        place = parent_of(&place).join(target);
+    }
+    Err(Error::file(path, "cannot be written: it is a link that leads through more than 40 others"))
+}
+
+/// Whether a path names what a process holds open, as `/dev/fd/3` and `/proc/self/fd/3` do.
+fn is_descriptor(place: &Path) -> bool {
+    fs::canonicalize(parent_of(place)).is_ok_and(|directory| {
+        directory == Path::new("/dev/fd") || directory.starts_with("/proc") && directory.ends_with("fd")
+    })
+}
+
+/// A handle to a descriptor. Those of this process's output share their place with it, so
+/// that neither writes over the other; in a file others are written to at its end.
+fn descriptor(place: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd;
+        let directory = fs::canonicalize(parent_of(place))?;
+        let own =
+            directory == Path::new("/dev/fd") || fs::canonicalize("/proc/self/fd").is_ok_and(|own| own == directory);
+        let number = place.file_name().filter(|_| own);
+        if number.is_some_and(|number| number == "1") {
+            io::stdout().flush()?;
+            return Ok(io::stdout().as_fd().try_clone_to_owned()?.into());
+        }
+        if number.is_some_and(|number| number == "2") {
+            return Ok(io::stderr().as_fd().try_clone_to_owned()?.into());
+        }
+    }
+    File::options().append(true).open(place)
 }
 
 fn parent_of(path: &Path) -> &Path {
@@ -535,5 +587,48 @@ mod tests {
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         write_file(Path::new("/dev/null"), "nothing").unwrap();
         assert!(!Path::new("/dev/null").is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_what_is_not_there_stays_one_and_makes_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir(path("deep")).unwrap();
+        std::os::unix::fs::symlink("deep/other.json", path("link.json")).unwrap();
+        std::os::unix::fs::symlink("../real.json", path("deep/other.json")).unwrap();
+        write_file(&path("link.json"), "new").unwrap();
+        assert!(path("link.json").is_symlink() && path("deep/other.json").is_symlink());
+        assert_eq!(fs::read_to_string(path("real.json")).unwrap(), "new");
+
+        std::os::unix::fs::symlink("deep/round", path("round")).unwrap();
+        std::os::unix::fs::symlink("../round", path("deep/round")).unwrap();
+        let said = write_file(&path("round"), "").unwrap_err().to_string();
+        assert!(said.contains("round: cannot be written: it is a link"), "{said}");
+        std::os::unix::fs::symlink("nowhere/x", path("lost")).unwrap();
+        let said = write_file(&path("lost"), "").unwrap_err().to_string();
+        assert!(said.contains("there is no directory"), "{said}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_held_open_is_written_to_and_not_replaced() {
+        use std::os::fd::AsRawFd;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("both.txt");
+        let mut held = File::options().append(true).create(true).open(&path).unwrap();
+        held.write_all(b"before\n").unwrap();
+        let number = held.as_raw_fd();
+        for place in [format!("/dev/fd/{number}"), format!("/proc/self/fd/{number}")] {
+            write_file(Path::new(&place), "written\n").unwrap();
+        }
+        held.write_all(b"after\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nwritten\nwritten\nafter\n");
+        drop(held);
+
+        let (mut reader, writer) = io::pipe().unwrap();
+        write_file(Path::new(&format!("/dev/fd/{}", writer.as_raw_fd())), "through a pipe").unwrap();
+        drop(writer);
+        assert_eq!(io::read_to_string(&mut reader).unwrap(), "through a pipe");
     }
 }

@@ -33,7 +33,9 @@ pub fn hint<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> S
 pub fn explain(message: &str) -> String {
     let mut message = message.trim_end().to_string();
     if let Some(start) = message.find("unknown field `").or_else(|| message.find("unknown variant `")) {
-        let names: Vec<&str> = message[start..].split('`').skip(1).step_by(2).collect();
+        // What follows is where it stands.
+        let said = message[start..].split("\nin `").next().unwrap_or_default();
+        let names: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
         let nearest = names.split_first().and_then(|(found, expected)| nearest(found, expected.iter().copied()));
         let hint = nearest.map(|name| format!("\ndid you mean `{name}`?"));
         message.push_str(&hint.unwrap_or_default());
@@ -58,5 +60,7 @@ mod tests {
     fn explain_reads_serde_messages() {
         let said = explain("unknown field `epoch`, expected one of `epochs`, `seed`");
         assert!(said.ends_with("did you mean `epochs`?"), "{said}");
+        let placed = "unknown field `layers_that_are_hidden`, expected `experts`\nin `model.layers_that_are_hidden`";
+        assert_eq!(explain(placed), placed, "where a name stands is no other spelling of it");
     }
 }

@@ -43,29 +43,53 @@ pub struct Init {
 
 impl Init {
     pub fn execute(&self, session: &Session) -> Result<()> {
-        let config = self.write(session)?;
+        let advice = |_: &Path| "`crosstie init --out` names another directory".to_string();
+        let config = self.propose(session, advice)?.write(session)?;
         let name = config.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
         output::print(format!("\nTrain it: crosstie train {} --out runs/{name}", config.display()))
     }
 
-    /// Does it all but for the last line; gives the config's path.
-    pub fn write(&self, session: &Session) -> Result<PathBuf> {
+    /// Reads the log, and writes nothing. `advice` tells what to do where the directory
+    /// holds such files already.
+    pub fn propose(&self, session: &Session, advice: impl Fn(&Path) -> String) -> Result<Proposed> {
         let source = Source::open(&self.logs.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>())?;
         let out = self.out.clone().unwrap_or_else(|| directory_of(&source));
-        refuse_to_replace(&out)?;
+        refuse_to_replace(&out, advice)?;
         let bar = session.spinner("reading the log");
         let survey = survey(&source)?;
         bar.finish_and_clear();
         let proposal = propose(&survey, &self.tasks)?;
-        let (schema, text) = (proposal.schema()?, proposal.config(&out.to_string_lossy()));
-        std::fs::create_dir_all(&out).map_err(crosstie::Error::io(&out))?;
+        let (schema, config) = (proposal.schema()?, proposal.config(&out.to_string_lossy()));
+        Ok(Proposed { source, survey, proposal, out, schema, config, seed: self.seed })
+    }
+}
+
+/// What a log seems to be, and the files to write.
+pub struct Proposed {
+    source: Source,
+    survey: Survey,
+    proposal: Proposal,
+    /// Where the files will be.
+    pub out: PathBuf,
+    /// The text of schema.toml.
+    pub schema: String,
+    /// The text of config.toml.
+    pub config: String,
+    seed: u64,
+}
+
+impl Proposed {
+    /// Writes the files and tells what was decided; gives the config's path.
+    pub fn write(&self, session: &Session) -> Result<PathBuf> {
+        let Proposed { source, survey, proposal, out, schema, config: text, seed } = self;
+        std::fs::create_dir_all(out).map_err(crosstie::Error::io(out))?;
         let bar = session.spinner("writing the three files");
-        let rows = deal(&source, &proposal.cut.what, &out, self.seed)?;
+        let rows = deal(source, &proposal.cut.what, out, *seed)?;
         bar.finish_and_clear();
         durable::write_file(&out.join("schema.toml"), schema)?;
         let config = out.join("config.toml");
         durable::write_file(&config, text)?;
-        output::print(story(&source, &survey, &proposal, rows))?;
+        output::print(story(source, survey, proposal, rows))?;
         tracing::info!("written to {}: config.toml, schema.toml, {}", out.display(), FILES.join(", "));
         Ok(config)
     }
@@ -78,13 +102,13 @@ fn directory_of(source: &Source) -> PathBuf {
     PathBuf::from(stem)
 }
 
-fn refuse_to_replace(out: &Path) -> Result<()> {
+fn refuse_to_replace(out: &Path, advice: impl Fn(&Path) -> String) -> Result<()> {
     let names = FILES.into_iter().chain(["schema.toml", "config.toml"]);
     if let Some(name) = names.into_iter().find(|name| out.join(name).exists()) {
-        bail!("{} is there already; `crosstie init --out` names another directory", out.join(name).display());
+        bail!("{} is there already; {}", out.join(name).display(), advice(out));
     }
     if out.is_file() {
-        bail!("{} is a file; name a directory with --out", out.display());
+        bail!("{} is a file and no directory; {}", out.display(), advice(out));
     }
     Ok(())
 }

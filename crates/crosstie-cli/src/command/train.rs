@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use crosstie::config::Config;
-use crosstie::data::is_table;
+use crosstie::data::{FILES, is_table};
 use crosstie::proposal::Asked;
 use crosstie::reference::{Reference, Subject};
+use crosstie::schema::Schema;
 use crosstie::train::{self, Checkpoint};
 
-use super::init::Init;
+use super::init::{Init, Proposed};
 use crate::run::Run;
 use crate::session::Session;
 use crate::training::Finished;
@@ -64,7 +65,7 @@ pub struct Train {
     /// settings of the old one, a new data.dir its paths
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
-    /// Print the config with every default and what each key means, and train nothing
+    /// Print the config with every default and what each key means; nothing is trained or written
     #[arg(long)]
     pub print_config: bool,
 }
@@ -88,10 +89,34 @@ impl Train {
     /// Proposes a config for a log, and trains.
     fn propose(&self, session: &Session, log: &Path) -> Result<()> {
         let init = Init { logs: vec![log.to_path_buf()], tasks: self.tasks.clone(), out: None, seed: 1 };
-        let config = init.write(session)?;
+        let advice = |out: &Path| match out.join("config.toml") {
+            config if config.exists() => format!("`crosstie train {}` trains by it", config.display()),
+            _ => format!("`crosstie init {} --out DIR` proposes into another directory", log.display()),
+        };
+        let proposed = init.propose(session, advice)?;
+        let config = self.try_settings(&proposed)?;
+        if self.print_config {
+            return print(&config);
+        }
+        let config = proposed.write(session)?;
         // The run is called after the log.
         let directory = config.parent().unwrap_or(&config);
         self.start(session, &config, &directory.with_extension("toml"))
+    }
+
+    /// The config that a training by a proposal has, of which nothing is written yet: a slip
+    /// in a setting is to be told before.
+    fn try_settings(&self, proposed: &Proposed) -> Result<Config> {
+        let mut settings = self.set.clone();
+        if settings.iter().all(|setting| !setting.trim_start().starts_with("data")) {
+            // Where data.dir has test files they are named; here they are still to come.
+            settings.push(format!("data.test={:?}", [proposed.out.join(FILES[2])]));
+        }
+        let config = Config::parse(&proposed.config, &settings)?;
+        if config.data.schema() == proposed.out.join("schema.toml") {
+            train::check(&config, &Schema::parse(&proposed.schema)?)?;
+        }
+        Ok(config)
     }
 
     fn start(&self, session: &Session, path: &Path, called: &Path) -> Result<()> {
@@ -130,7 +155,7 @@ impl Train {
             }
             (None, true) => tracing::warn!("{} has no checkpoint: starting from its beginning", directory.display()),
         }
-        let data = training::Data::open(&config)?;
+        let data = training::Data::reopen(&config)?;
         train::check(&config, data.schema())?;
         tell(&training::run(session, &config, &data, &run, checkpoint)?)
     }
@@ -139,13 +164,19 @@ impl Train {
     /// that was asked for.
     fn read(&self, path: &Path) -> Result<Option<Config>> {
         let config = Config::read(path, &self.set)?;
-        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if self.print_config {
-            output::print(Reference::of(Subject::Config).explain(&config.to_toml()).trim_end())?;
+            print(&config)?;
             return Ok(None);
         }
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         Ok(Some(config))
     }
+}
+
+/// Prints a config with every default and what each key means.
+fn print(config: &Config) -> Result<()> {
+    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    output::print(Reference::of(Subject::Config).explain(&config.to_toml()).trim_end())
 }
 
 fn tell(finished: &Finished) -> Result<()> {

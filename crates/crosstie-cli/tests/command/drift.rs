@@ -113,6 +113,14 @@ fn any_file_is_compared_with_the_training_rows_of_an_artifact() {
     place.write("c.csv", &unlabelled);
     let ran = place.ok("inspect --against run/artifact c.csv").prints(&["how often actions happen is not compared"]);
     assert!(!ran.stdout.contains("positive  "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("These files hold no labels, or not of all tasks"), "{}", ran.stdout);
+
+    // A row says nothing, though it has all labels.
+    for rows in [0, 1] {
+        place.write("one.csv", &log(rows, 5000, "c", 0.0));
+        let ran = place.ok("inspect --against run one.csv").prints(&["These rows are too few to be compared"]);
+        assert!(!ran.stdout.contains("labels"), "{}", ran.stdout);
+    }
 
     // An artifact of before training rows were described says so.
     std::fs::remove_file(place.path("run/artifact/features/profile.json")).expect("it is there");

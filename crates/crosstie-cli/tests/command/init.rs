@@ -59,8 +59,31 @@ fn a_log_is_trained_at_once() {
         .prints(&["task         click: in", "On the test files"]);
     assert!(place.path("runs/log-single-task/artifact").is_dir());
     let again = place.run("train log.csv --task click").exit(1);
-    again.says(&["log/train.parquet is there already"]);
+    again.says(&["log/train.parquet is there already; `crosstie train log/config.toml` trains by it"]);
+    std::fs::remove_file(place.path("log/config.toml")).unwrap();
+    let again = place.run("train log.csv --task click").exit(1);
+    again.says(&["log/train.parquet is there already; `crosstie init log.csv --out DIR` proposes into"]);
+    place.write("log/config.toml", "");
     place.run("train log/config.toml --task click").exit(1).says(&["--task", "log/config.toml is a config"]);
+}
+
+#[test]
+fn a_slip_in_a_setting_is_told_before_a_log_is_cut() {
+    let place = place();
+    for (setting, said) in [
+        ("train.epoch=1", "did you mean `epochs`?"),
+        ("train.monitor=clik.auc", "did you mean `click`?"),
+        ("model.experts=six", "in `model.experts`"),
+    ] {
+        let ran = place.run(&format!("train log.csv --task click --task buy --set {setting}")).exit(1).says(&[said]);
+        assert!(!ran.stderr.contains("config.toml"), "it stands in no file: {}", ran.stderr);
+        assert!(!place.path("log").exists() && !place.path("runs").exists(), "{setting}");
+    }
+    let printed = place.ok("train log.csv --task click --set train.epochs=1 --print-config").stdout;
+    assert!(!place.path("log").exists(), "a printed config is all that was asked for");
+    // It is the config of the training.
+    place.ok("train log.csv --task click --set train.epochs=1");
+    assert_eq!(place.ok("train log/config.toml --set train.epochs=1 --print-config").stdout, printed);
 }
 
 #[test]

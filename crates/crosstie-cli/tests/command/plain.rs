@@ -126,7 +126,10 @@ fn one_file_needs_no_brackets_and_a_directory_of_csv_says_what_to_write() {
     assert!(printed.contains("train = [\"train.csv\"]") && printed.contains("test = [\"test.csv\"]"), "{printed}");
     place.write("dir.toml", "[data]\ndir = \".\"\n[model]\nname = \"single-task\"\n");
     let ran = place.run("train dir.toml").exit(1);
-    ran.says(&["no ./train.parquet, for which data.dir stands", "set data.train = \"./train.csv\""]);
+    ran.says(&[
+        "no ./train.parquet, which data.train names or data.dir stands for",
+        "set data.train = \"./train.csv\"",
+    ]);
     place.ok("train dir.toml --print-config --set data.train=train.csv --set data.valid=valid.csv");
 }
 

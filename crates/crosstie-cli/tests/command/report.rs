@@ -69,3 +69,15 @@ fn what_is_no_run_is_refused() {
     let place = Place::new();
     place.run("report nowhere").exit(1).says(&["nowhere is no run"]);
 }
+
+#[test]
+fn a_torn_line_of_the_history_is_left_out_and_told() {
+    let place = trained("");
+    let history = place.read("run/metrics.jsonl");
+    let (first, rest) = history.split_once('\n').unwrap();
+    // A torn line and the next, as a full disk once glued them together.
+    place.write("run/metrics.jsonl", &format!("{}{first}\n{rest}", &first[..first.len() / 2]));
+    place.ok("report run").says(&["warning: run/metrics.jsonl, line 1: "]).prints(&["run/report.html"]);
+    assert_eq!(findings(&place).history.unwrap().moments.len(), rest.lines().count());
+    assert!(place.read("run/report.html").contains("run/metrics.jsonl, line 1: "));
+}

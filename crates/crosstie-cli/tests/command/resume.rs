@@ -126,3 +126,18 @@ fn a_run_that_came_to_no_checkpoint_starts_from_its_beginning() {
     place.run("train --resume data").exit(1).says(&["data is no run"]);
     place.run("train ads.toml --resume run").exit(2);
 }
+
+#[test]
+fn a_file_that_is_gone_is_told_by_what_stands_in_the_config() {
+    let place = place();
+    place.ok("train ads.toml --out run");
+    let config = place.read("run/config.toml");
+    assert!(config.contains("test = [\"data/test.parquet\"]") && !config.contains("dir ="), "{config}");
+    std::fs::rename(place.path("data/test.parquet"), place.path("data/test.arrow")).unwrap();
+    let ran = place.run("train run/config.toml --out again").exit(1);
+    ran.says(&["no data/test.parquet, which data.test names", "set data.test = \"data/test.arrow\""]);
+    // To go on it must be the file of before.
+    let ran = place.run("train --resume run --set train.epochs=3").exit(1);
+    let ran = ran.says(&["a training goes on with the files that it began with", "data/test.parquet"]);
+    assert!(!ran.stderr.contains("set data.test"), "{}", ran.stderr);
+}

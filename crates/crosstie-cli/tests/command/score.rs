@@ -49,6 +49,30 @@ fn evaluating_a_run_gives_its_metrics() {
     place.run("evaluate data").exit(1).says(&["data/manifest.json", "no artifact"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn figures_to_stdout_stand_beside_the_tables_in_a_pipe_and_in_a_file() {
+    let place = place();
+    let metrics = place.read("run/metrics.json");
+    place.ok("evaluate run --json /dev/stdout").prints(&[metrics.trim_end(), "300 rows of data/test.parquet"]);
+    let file = |name: &str| std::fs::File::create(place.path(name)).expect("created");
+    let ran = place.command("-q evaluate run --json /dev/stdout").stdout(file("both.txt")).status();
+    assert!(ran.expect("ran").success());
+    let both = place.read("both.txt");
+    assert!(both.contains(metrics.trim_end()) && both.contains("300 rows of data/test.parquet"), "{both}");
+    // What is appended to stays.
+    place.write("log.txt", "before\n");
+    let log = std::fs::File::options().append(true).open(place.path("log.txt")).expect("opened");
+    let ran = place.command("-q evaluate run --json /dev/stderr").stdout(file("tables.txt")).stderr(log).status();
+    assert!(ran.expect("ran").success());
+    assert_eq!(place.read("log.txt"), format!("before\n{metrics}"));
+    std::os::unix::fs::symlink("deep/figures.json", place.path("link.json")).expect("linked");
+    place.run("evaluate run --json link.json").exit(1).says(&["link.json", "there is no directory"]);
+    std::fs::create_dir(place.path("deep")).expect("made");
+    place.ok("evaluate run --json link.json");
+    assert_eq!(place.read("deep/figures.json"), metrics);
+}
+
 #[test]
 fn predictions_are_the_same_in_every_format() {
     let place = place();

@@ -179,7 +179,25 @@ fn a_history_that_cannot_be_written_does_not_lose_the_model() {
     let output = std::process::Command::new("sh").args(["-c", &command]).current_dir(place.path("")).output();
     let ran = crate::place::Ran::new("train, with small files", output.unwrap());
     ran.exit(1).says(&["metrics.jsonl is not whole"]);
-    let lines = place.read("run/metrics.jsonl").lines().count();
+    let history = place.read("run/metrics.jsonl");
+    let lines = history.lines().count();
     assert!((1..40).contains(&lines), "{lines} lines: the test needs a history that is cut");
+    let whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert!(history.ends_with('\n') && history.lines().all(whole), "no part of a line is left");
+    place.ok("evaluate run").prints(&["click"]);
+    place.ok("report run").prints(&["run/report.html"]);
+}
+
+/// Files may not grow beyond 8 KiB: the configuration fits, the model does not.
+#[cfg(unix)]
+#[test]
+fn a_model_that_cannot_be_saved_says_how_to_go_on() {
+    let place = place();
+    let command =
+        format!("trap '' XFSZ; ulimit -f 16; exec {} -q train ads.toml --out run", env!("CARGO_BIN_EXE_crosstie"));
+    let output = std::process::Command::new("sh").args(["-c", &command]).current_dir(place.path("")).output();
+    let ran = crate::place::Ran::new("train, with small files", output.unwrap());
+    ran.exit(1).says(&["could not be saved", "`crosstie train --resume run` goes on"]);
+    place.ok("train --resume run").prints(&["On the test files"]);
     place.ok("evaluate run").prints(&["click"]);
 }

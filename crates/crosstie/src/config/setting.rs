@@ -27,6 +27,11 @@ const NAMED: [Named; 5] = [
     Named { section: &["optimizer", "schedule"], default: Some("constant") },
 ];
 
+/// Whether a path leads into such a section.
+pub(super) fn is_in_named(path: &[&str]) -> bool {
+    NAMED.iter().any(|named| path.len() > named.section.len() && path.starts_with(named.section))
+}
+
 /// One setting.
 struct Setting<'a> {
     written: &'a str,
@@ -135,11 +140,11 @@ fn put(table: &mut Table, path: &[&str], value: Value) -> std::result::Result<()
     Ok(())
 }
 
-fn section<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Table> {
+pub(super) fn section<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Table> {
     path.iter().try_fold(table, |table, key| table.get(*key)?.as_table())
 }
 
-fn section_mut<'a>(table: &'a mut Table, path: &[&str]) -> Option<&'a mut Table> {
+pub(super) fn section_mut<'a>(table: &'a mut Table, path: &[&str]) -> Option<&'a mut Table> {
     path.iter().try_fold(table, |table, key| table.get_mut(*key)?.as_table_mut())
 }
 

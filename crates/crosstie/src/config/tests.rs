@@ -344,3 +344,34 @@ fn a_program_that_brings_its_data_need_not_name_any() {
     let said = parse("[train]\n").unwrap_err().to_string();
     assert!(said.contains("missing field `model`"), "{said}");
 }
+
+#[test]
+fn a_wrong_value_of_a_section_with_a_name_is_told_with_its_key() {
+    for (settings, said) in [
+        (&["model.experts=six"][..], "invalid type: string \"six\", expected usize\nin `model.experts`"),
+        (&["model.expert_units=[a]"], "in `model.expert_units`"),
+        (&["model.name=mmeo"], "in `model.name`"),
+        (&["model.exprets=6"], "in `model.exprets`"),
+        (&["model.name=ektm", "model.enhanced.loss=soft"], "in `model.enhanced.loss`"),
+        (&["balance.name=dwa", "balance.temperature=hot"], "in `balance.temperature`"),
+        (&["balance.name=gradnorm", "balance.shared=7"], "in `balance.shared`"),
+        (&["optimizer.schedule.name=warm-up", "optimizer.schedule.steps=x"], "in `optimizer.schedule.steps`"),
+        (&["optimizer.dense.learning_rate=foo"], "in `optimizer.dense.learning_rate`"),
+        (&["optimizer.rows.learning_rate=foo"], "in `optimizer.rows.learning_rate`"),
+        (&["optimizer.dense.name=adamm"], "in `optimizer.dense.name`"),
+        // Two are wrong in the same way: the first is told.
+        (&["model.name=ple", "model.task_experts=x", "model.shared_experts=x"], "in `model.task_experts`"),
+        // Sections without a name are told as before.
+        (&["train.epochs=many"], "in `train.epochs`"),
+    ] {
+        let found = refused(SMALL, settings);
+        assert!(found.contains(said), "{settings:?}: {found}");
+        assert_eq!(found.matches("in `").count(), 1, "{settings:?}: {found}");
+    }
+    let said = refused(&format!("{SMALL}\nexperts = \"six\"\n"), &[]);
+    assert!(said.contains("line 6, column 11") && said.contains("6 | experts = \"six\""), "{said}");
+    let said = refused(&format!("{SMALL}[optimizer.rows]\nl2 = 0.5\nlearning_rate = \"foo\"\n"), &[]);
+    assert!(said.contains("line 7, column 17") && said.contains("in `optimizer.rows.learning_rate`"), "{said}");
+    let said = refused(SMALL, &["optimizer.schedule.name=step", "optimizer.schedule.steps=9"]);
+    assert!(said.contains("missing field `factor`\nin `optimizer.schedule`"), "{said}");
+}

@@ -129,6 +129,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_time_may_be_is_told_and_that_it_may_not_be_missing() {
+        let good = format!("{HEADER}\n{ROW}\n");
+        assert_eq!(said(&[good.replacen(",5,1", ",2024-05-31 12:00:00,1", 1)], None), None);
+        for to in [",soon,1", ",,1"] {
+            let said = said(&[good.replacen(",5,1", to, 1)], None).unwrap_or_default();
+            assert!(said.contains("expected a number or a moment, such as 2024-05-31 12:00:00"), "{said}");
+            assert!(!said.contains("or nothing"), "{said}");
+        }
+    }
+
+    #[test]
     fn what_a_purpose_does_not_read_is_not_tried() {
         let unlabelled = format!("{HEADER}\n{ROW}\n").replace(",5,1", ",now,2");
         assert!(

@@ -188,14 +188,22 @@ pub(super) fn places(rows: &Rows, groups: &[Option<u64>], schema: &Schema, rate:
 /// The time of every row, or nothing where the rate names none.
 pub(super) fn read_times(rows: &Rows, rate: &Rate) -> Result<Vec<f64>> {
     let Some(column) = &rate.time else { return Ok(Vec::new()) };
-    let times = rows.column(column)?.numbers()?;
+    let expected = "a number or a moment, such as 2024-05-31 12:00:00: the time of a training row tells which rows \
+                    came before it";
+    let times = rows.column(column)?.numbers().map_err(|error| match error {
+        // Of a number it would also say that it may be missing.
+        Error::Cell { path, row, column, found, .. } => {
+            Error::Cell { path, row, column, found, expected: expected.into() }
+        }
+        other => other,
+    })?;
     let present = |(row, time): (usize, Option<f64>)| {
         time.ok_or_else(|| Error::Cell {
             path: rows.path.to_path_buf(),
             row: rows.number(row),
             column: column.clone(),
             found: "no value".into(),
-            expected: "a number: the time of a training row tells which rows came before it".into(),
+            expected: expected.into(),
         })
     };
     times.into_iter().enumerate().map(present).collect()

@@ -68,7 +68,7 @@ pub(super) fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rule, D
 fn read<'de, D: Deserializer<'de>>(deserializer: D, default: Kind) -> Result<Rule, D::Error> {
     let mut section = Table::deserialize(deserializer)?;
     let kind: Kind = match section.remove("name") {
-        Some(name) => name.try_into().map_err(D::Error::custom)?,
+        Some(name) => name.try_into().map_err(refused)?,
         None => default,
     };
     if let Some(strange) = section.keys().find(|key| !kind.settings().contains(&key.as_str())) {
@@ -76,7 +76,12 @@ fn read<'de, D: Deserializer<'de>>(deserializer: D, default: Kind) -> Result<Rul
     }
     let mut all = Table::try_from(Rule::of(kind)).map_err(D::Error::custom)?;
     all.extend(section);
-    all.try_into().map_err(D::Error::custom)
+    all.try_into().map_err(refused)
+}
+
+/// A refusal without the key, which whoever reads the whole config finds.
+fn refused<E: serde::de::Error>(error: toml::de::Error) -> E {
+    E::custom(error.message())
 }
 
 /// The keys of `[optimizer.dense]`.

@@ -72,6 +72,11 @@ pub(super) fn kind(draft: &mut Draft<'_>, index: usize) -> Option<Kind> {
         let why = if tail { format!("{why}, a long tail") } else { why };
         Some(Told::new(What::Numeric { tail }, why))
     };
+    if let Some(infinite) = column.counts.numbers.map(|numbers| numbers.infinite).filter(|infinite| *infinite > 0) {
+        let what = if infinite == 1 { "an infinity".into() } else { format!("{infinite} infinities") };
+        draft.leave(index, format!("holds {what}, which training refuses"));
+        return None;
+    }
     let range = column
         .counts
         .numbers

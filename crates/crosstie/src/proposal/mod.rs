@@ -22,6 +22,9 @@ use crate::schema::{Field, Schema, Task};
 pub use labels::Asked;
 pub use split::{Cut, deal, part};
 
+/// Columns whose reason is told where no column is left.
+const MOST_REASONS: usize = 5;
+
 /// Something decided, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told<T> {
@@ -97,7 +100,10 @@ pub fn propose(survey: &Survey, asked: &[Asked]) -> Result<Proposal> {
     let sides = sides::sides(&draft, &kinds, user);
     let fields = kinds::fields(survey, &kinds, &sides);
     if fields.is_empty() {
-        return Err(Error::Schema("no column is left to predict from; name the tasks with --task".into()));
+        let left = draft.left.iter().filter(|(index, _)| !label_columns.contains(index)).take(MOST_REASONS);
+        let left: Vec<String> = left.map(|(index, why)| format!("`{}`: {why}", draft.column(*index).name())).collect();
+        let left = if left.is_empty() { String::new() } else { format!(" ({})", left.join("; ")) };
+        return Err(Error::Schema(format!("no column is left to predict from{left}; name the tasks with --task")));
     }
     let left = std::mem::take(&mut draft.left).into_iter().filter(|(index, _)| !label_columns.contains(index));
     let left_out = left.map(|(index, why)| Told::new(survey.columns[index].name().to_string(), why)).collect();

@@ -254,3 +254,15 @@ fn what_is_parted_in_memory_is_what_is_dealt_to_files() {
     let error = part(&source, &nothing, 5).unwrap_err().to_string();
     assert!(error.contains("2000 to learn from, 0 to stop by"), "{error}");
 }
+
+#[test]
+fn a_column_with_an_infinity_is_left_out_as_training_refuses_it() {
+    let value = |row: u64| if row % 1000 == 1 { "inf".into() } else { format!("{:.3}", draw("x", row)) };
+    let proposal = beside("x", value);
+    assert_eq!(left(&proposal, "x"), "holds 3 infinities, which training refuses");
+    assert!(proposal.schema().unwrap().contains("#   x: holds 3 infinities"));
+    // Where nothing else is left, the error says why.
+    let said = of("x,click", 3000, |row| format!("{},{}", value(row), u8::from(click(row))), &[]).unwrap_err();
+    assert!(said.to_string().contains("no column is left to predict from"), "{said}");
+    assert!(said.to_string().contains("`x`: holds 3 infinities"), "{said}");
+}

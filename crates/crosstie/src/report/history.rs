@@ -3,7 +3,6 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::metric::{FigureName, Meaning, Report};
 
 /// The evaluations of a training.
@@ -62,22 +61,24 @@ struct Line {
 impl History {
     /// Reads lines of JSON as a run's `metrics.jsonl` holds them; `None` of none. The kept
     /// step of every task is that of the best evaluation, as long as
-    /// [`History::kept`] is not set.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the line that is damaged.
-    pub fn read(lines: &str) -> Result<Option<History>> {
-        let mut history: Option<History> = None;
-        for (index, text) in lines.lines().enumerate() {
-            let line: Line = serde_json::from_str(text)
-                .map_err(|error| Error::Config(format!("line {} of the history: {error}", index + 1)))?;
-            let tasks: Vec<&str> = line.report.tasks.keys().map(String::as_str).collect();
-            let name = FigureName::parse(&line.monitor, tasks.iter().copied())?;
+    /// [`History::kept`] is not set. A line that cannot be read, as a crash may leave one,
+    /// is left out; what is wrong with it is told beside, as in `line 3: ...`.
+    pub fn read(lines: &str) -> (Option<History>, Vec<String>) {
+        let (mut history, mut unreadable): (Option<History>, _) = (None, Vec::new());
+        for (number, text) in (1..).zip(lines.lines()) {
+            let (line, name) = match Line::read(text) {
+                Ok(read) => read,
+                Err(error) => {
+                    unreadable.push(format!("line {number}: {error}"));
+                    continue;
+                }
+            };
+            let tasks = line.report.tasks.len();
             let history = history.get_or_insert_with(|| History {
                 monitor: name.to_string(),
                 figure: name.name().into(),
                 meaning: name.meaning(),
-                kept: vec![line.step; tasks.len()],
+                kept: vec![line.step; tasks],
                 moments: Vec::new(),
             });
             if line.best {
@@ -99,6 +100,15 @@ impl History {
                 tasks: line.report.tasks.iter().map(reached).collect(),
             });
         }
-        Ok(history)
+        (history, unreadable)
+    }
+}
+
+impl Line {
+    /// A line, and the figure that it says was followed.
+    fn read(text: &str) -> std::result::Result<(Line, FigureName), String> {
+        let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let name = FigureName::parse(&line.monitor, line.report.tasks.keys().map(String::as_str));
+        name.map(|name| (line, name)).map_err(|error| error.to_string())
     }
 }

@@ -34,6 +34,9 @@ pub fn inspect(session: &Session, paths: &[PathBuf], against: &Path) -> Result<(
 }
 
 fn text(drift: &Drift) -> String {
+    if drift.shifts.is_empty() {
+        return "These rows are too few to be compared: chance would explain any difference.".into();
+    }
     let header = ["", "of", "what", ">training", ">here", ">by chance"];
     let mut parts = vec![table::table(&header, drift.shifts.iter().map(line))];
     parts.push(
@@ -45,7 +48,11 @@ fn text(drift: &Drift) -> String {
             .into(),
     );
     if !drift.shifts.iter().any(|shift| shift.quantity.kind == Kind::FromImpression) {
-        parts.push("Not all labels are in these files: how often actions happen is not compared.".into());
+        let why = match drift.labelled {
+            true => "Too few rows have labels",
+            false => "These files hold no labels, or not of all tasks",
+        };
+        parts.push(format!("{why}: how often actions happen is not compared."));
     }
     parts.join("\n\n")
 }

@@ -23,6 +23,8 @@ const LINES: usize = 5;
 pub struct Drift {
     /// Rows that were compared.
     pub rows: u64,
+    /// Whether a label of any task is known of them.
+    pub labelled: bool,
     /// Everything compared, what matters most first.
     pub shifts: Vec<Shift>,
 }
@@ -52,7 +54,12 @@ pub struct Shift {
 }
 
 impl Drift {
-    pub(super) fn new(features: &Features, rows: u64, training: &[Measured], found: &[Measured]) -> Drift {
+    pub(super) fn new(
+        features: &Features,
+        (rows, labelled): (u64, bool),
+        training: &[Measured],
+        found: &[Measured],
+    ) -> Drift {
         let of_training: BTreeMap<&Quantity, &Measured> = training.iter().map(|one| (&one.quantity, one)).collect();
         let numbers = features.profile.as_ref().map(|profile| &profile.numbers);
         let range = |quantity: &Quantity| match quantity.kind {
@@ -63,7 +70,7 @@ impl Drift {
         let mut shifts: Vec<Shift> =
             pairs.map(|(training, found)| Shift::new(features, training, found, range(&found.quantity))).collect();
         shifts.sort_by(|a, b| b.told.cmp(&a.told).then(b.weight.total_cmp(&a.weight)));
-        Drift { rows, shifts }
+        Drift { rows, labelled, shifts }
     }
 
     /// What matters and is more than chance explains, one sentence each and the

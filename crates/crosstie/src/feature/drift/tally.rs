@@ -225,7 +225,13 @@ impl<'a> Tally<'a> {
     /// These rows against the training rows.
     pub fn drift(&self) -> Drift {
         let profile = self.features.profile.as_ref();
-        Drift::new(self.features, self.rows, profile.map_or(&[][..], |profile| &profile.measured), &self.measured())
+        let labelled = self.labels.iter().flatten().any(|sums| sums.mean().is_some());
+        Drift::new(
+            self.features,
+            (self.rows, labelled),
+            profile.map_or(&[][..], |profile| &profile.measured),
+            &self.measured(),
+        )
     }
 
     pub(super) fn measured(&self) -> Vec<Measured> {
