@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use crosstie::data::survey::{Survey, survey};
 use crosstie::data::{FILES, Source};
@@ -11,7 +11,7 @@ use crosstie::proposal::{Asked, Proposal, Told, deal, propose};
 use crosstie::schema::{Field, FieldKind, Side};
 
 use crate::session::Session;
-use crate::{output, table};
+use crate::{files, output, table};
 
 /// Propose a schema and a config for a log of your own, and cut it into three files
 ///
@@ -54,7 +54,7 @@ impl Init {
     pub fn propose(&self, session: &Session, advice: impl Fn(&Path) -> String) -> Result<Proposed> {
         let source = Source::open(&self.logs.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>())?;
         let out = self.out.clone().unwrap_or_else(|| directory_of(&source));
-        refuse_to_replace(&out, advice)?;
+        files::refuse_to_replace(&out, &["config.toml"], &advice(&out))?;
         let bar = session.spinner("reading the log");
         let survey = survey(&source)?;
         bar.finish_and_clear();
@@ -100,17 +100,6 @@ fn directory_of(source: &Source) -> PathBuf {
     let called = source.called("log");
     let stem = called.split('.').find(|part| !part.is_empty()).unwrap_or("log");
     PathBuf::from(stem)
-}
-
-fn refuse_to_replace(out: &Path, advice: impl Fn(&Path) -> String) -> Result<()> {
-    let names = FILES.into_iter().chain(["schema.toml", "config.toml"]);
-    if let Some(name) = names.into_iter().find(|name| out.join(name).exists()) {
-        bail!("{} is there already; {}", out.join(name).display(), advice(out));
-    }
-    if out.is_file() {
-        bail!("{} is a file and no directory; {}", out.display(), advice(out));
-    }
-    Ok(())
 }
 
 /// What was decided, in one screen.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crosstie::arrow::array::{Array, ArrayRef, AsArray, Float64Builder, ListBuilder, StringBuilder};
 use crosstie::arrow::datatypes::Float64Type;
+use crosstie::data::elements;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use super::columns::Id;
@@ -20,8 +21,16 @@ pub(super) enum Cells {
     Number(Float64Builder),
     /// Of numbers and truth values, the text that the same cell of a table has.
     Text(StringBuilder),
-    /// A single text is cut at the separator.
-    List(ListBuilder<StringBuilder>, String),
+    /// A single text is a list in brackets, or cut at the separator.
+    List(ListBuilder<StringBuilder>, Separator),
+}
+
+/// What parts the values in one text.
+#[derive(Debug)]
+pub(super) struct Separator {
+    text: String,
+    /// Whether brackets do, too.
+    brackets: bool,
 }
 
 impl Cells {
@@ -29,7 +38,10 @@ impl Cells {
         match kind {
             Kind::Number => Cells::Number(Float64Builder::with_capacity(rows)),
             Kind::Value => Cells::Text(StringBuilder::with_capacity(rows, 8 * rows)),
-            Kind::Values { separator } => Cells::List(ListBuilder::new(StringBuilder::new()), separator.clone()),
+            Kind::Values { separator, brackets } => {
+                let separator = Separator { text: separator.clone(), brackets: *brackets };
+                Cells::List(ListBuilder::new(StringBuilder::new()), separator)
+            }
         }
     }
 
@@ -75,9 +87,10 @@ impl Cells {
             }
             Cells::Text(cells) => cells.append_value(text),
             Cells::List(cells, separator) => {
-                match separator.is_empty() {
-                    true => cells.values().append_value(text),
-                    false => text.split(separator.as_str()).for_each(|piece| cells.values().append_value(piece)),
+                match elements(text).filter(|_| separator.brackets) {
+                    Some(elements) => elements.iter().for_each(|element| cells.values().append_value(element)),
+                    None if separator.text.is_empty() => cells.values().append_value(text),
+                    None => text.split(&separator.text).for_each(|piece| cells.values().append_value(piece)),
                 }
                 cells.append(true);
             }
@@ -257,5 +270,23 @@ impl<'de> Visitor<'de> for Element<'_> {
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
         self.0.append_value(value);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_in_brackets_was_cut_at_its_commas() {
+        let values = |brackets: bool, text: &str| -> Vec<String> {
+            let mut cells = Cells::new(&Kind::Values { separator: ",".into(), brackets }, 1);
+            cells.text(text);
+            let list = cells.finish().as_list::<i32>().value(0);
+            list.as_string::<i32>().iter().map(|value| value.unwrap_or_default().to_string()).collect()
+        };
+        assert_eq!(values(true, "['a', \"b,c\"]"), ["a", "b,c"], "as in a table");
+        assert_eq!(values(true, "a,b"), ["a", "b"]);
+        assert_eq!(values(false, "[a,b]"), ["[a", "b]"], "as in a table of the first format");
     }
 }

@@ -542,7 +542,7 @@ mod tests {
     use super::*;
 
     fn inputs() -> Vec<Input> {
-        let kinds = [Kind::Value, Kind::Number, Kind::Values { separator: "|".into() }];
+        let kinds = [Kind::Value, Kind::Number, Kind::Values { separator: "|".into(), brackets: true }];
         let inputs = ["item", "price", "tags"].into_iter().zip(kinds);
         inputs.map(|(name, kind)| Input { name: name.into(), kind }).collect()
     }

@@ -25,6 +25,9 @@ pub enum Kind {
     Values {
         /// What separates them.
         separator: String,
+        /// Whether a text in brackets is a list, as it is in tables but for those of the first
+        /// format.
+        brackets: bool,
     },
     /// A number.
     Number,
@@ -188,11 +191,11 @@ pub fn from_impression(task: &str) -> String {
 }
 
 fn inputs(scorer: &Scorer) -> Vec<Input> {
-    let schema = scorer.features().schema();
+    let (schema, brackets) = (scorer.features().schema(), scorer.features().reading().is_some());
     let kind_of = |column: &str| {
         let of_column = |kind: &Kind, field: &crosstie::schema::Field| match &field.kind {
             FieldKind::Numeric(_) => Kind::Number,
-            FieldKind::Multi(multi) => Kind::Values { separator: multi.separator.clone() },
+            FieldKind::Multi(multi) => Kind::Values { separator: multi.separator.clone(), brackets },
             FieldKind::Categorical(_) | FieldKind::Rate(_) => kind.clone(),
         };
         let reading = schema.fields.iter().filter(|field| field.columns().contains(&column));

@@ -46,7 +46,7 @@ mod write;
 pub use ahead::{Pieces, WAITING, ahead, worked_ahead};
 pub use column::Column;
 pub use format::{is_table, panics_are_errors};
-pub use reading::{Cells, Reading, TextColumn};
+pub use reading::{Cells, Reading, TextColumn, elements};
 pub use rows::{InOrder, Rows};
 pub use source::{Block, Source};
 pub use split::{FILES, Split, Splits};

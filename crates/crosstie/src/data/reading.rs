@@ -163,7 +163,7 @@ impl Number<'_> {
 
 /// The elements of a list that somebody wrote as text: `[1, 2]`, `['a', 'b']`,
 /// and as NumPy writes, `[1 2]`. `None` for other text.
-pub(super) fn elements(text: &str) -> Option<Vec<String>> {
+pub fn elements(text: &str) -> Option<Vec<String>> {
     let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
     // Without a comma, blanks part what are all numbers or quoted.
     let pieces = split(inner, |c| c == ',');

@@ -458,7 +458,7 @@ impl Features {
     }
 
     /// How the text of columns is read, if it is.
-    pub(crate) fn reading(&self) -> Option<&Reading> {
+    pub fn reading(&self) -> Option<&Reading> {
         self.reading.as_deref()
     }
 
