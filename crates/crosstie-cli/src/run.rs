@@ -83,6 +83,11 @@ impl Run {
         Ok(Run { directory, aside: replaces.into(), _lock: lock })
     }
 
+    /// Refuses a directory that [`Run::create`] would refuse, for those who have work to do before.
+    pub fn check(out: &Path, overwrite: bool) -> Result<()> {
+        if out.exists() { holds_a_run(out, overwrite).map(drop) } else { Ok(()) }
+    }
+
     /// Opens the run that is in a directory, to go on with it.
     pub fn reopen(directory: &Path) -> Result<Run> {
         if !Run::is_in(directory) {

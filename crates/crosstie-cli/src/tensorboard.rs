@@ -109,13 +109,23 @@ impl EventFile {
     /// Adds what a new line of `metrics.jsonl` says.
     pub fn evaluated(&mut self, line: &str) -> io::Result<()> {
         let read: Evaluation = serde_json::from_str(line)?;
-        self.file.write_all(&read.event(&self.optimizer).record())
+        self.write(&read.event(&self.optimizer).record())
     }
 
     /// Adds the figures of the finished model on these files.
     pub fn ended(&mut self, steps: u64, on: &str, report: &Report) -> io::Result<()> {
         let figures = text(&format!("figures on the {on} files"), &table::report(report));
-        self.file.write_all(&figures.at(message::seconds_since_1970(), steps).record())
+        self.write(&figures.at(message::seconds_since_1970(), steps).record())
+    }
+
+    /// Adds a record whole or not at all: behind a part of one nothing could be read.
+    fn write(&mut self, record: &[u8]) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(record);
+        if written.is_err() {
+            self.file.set_len(before)?;
+        }
+        written
     }
 }
 

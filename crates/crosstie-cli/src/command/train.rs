@@ -98,6 +98,7 @@ impl Train {
         if self.print_config {
             return print(&config);
         }
+        self.out.iter().try_for_each(|out| Run::check(out, self.overwrite))?;
         let config = proposed.write(session)?;
         // The run is called after the log.
         let directory = config.parent().unwrap_or(&config);

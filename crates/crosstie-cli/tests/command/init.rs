@@ -79,6 +79,9 @@ fn a_slip_in_a_setting_is_told_before_a_log_is_cut() {
         assert!(!ran.stderr.contains("config.toml"), "it stands in no file: {}", ran.stderr);
         assert!(!place.path("log").exists() && !place.path("runs").exists(), "{setting}");
     }
+    place.write("taken/notes.txt", "mine");
+    place.run("train log.csv --task click --out taken").exit(1).says(&["taken is not empty", "--out"]);
+    assert!(!place.path("log").exists(), "the log is not cut for a run that has no place");
     let printed = place.ok("train log.csv --task click --set train.epochs=1 --print-config").stdout;
     assert!(!place.path("log").exists(), "a printed config is all that was asked for");
     // It is the config of the training.

@@ -1,7 +1,7 @@
 //! Experiments: which arm a request goes to, and what becomes of the ramp.
 //!
 //! A directory holds an experiment's file `<name>.toml`
-//! ([`Contract`](crosstie::experiment::Contract)) and beside it where it stands,
+//! ([`Contract`]) and beside it where it stands,
 //! `<name>.state.json` ([`kept`]). [`Experiments::place`] finds the arm of a request: of one
 //! that asks for the control's model and names no version. A thread looks at the directory
 //! every second and, in longer intervals, at the evidence ([`evidence`]). Units, calibration
