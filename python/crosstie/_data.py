@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -110,8 +113,11 @@ def _series(series: Any) -> Any:
     if kind in "iufb" and not hasattr(series.dtype, "numpy_dtype"):
         return series.to_numpy()
     if kind in "iufb":
-        # Nullable numbers.
-        return series.to_numpy(dtype=float, na_value=float("nan")) if series.hasnans else series.to_numpy(series.dtype.numpy_dtype)
+        # Nullable numbers: in their own type, since as floats ids above 2^53 would meet.
+        import numpy
+
+        values = series.to_numpy(series.dtype.numpy_dtype, na_value=0)
+        return numpy.ma.MaskedArray(values, series.isna().to_numpy()) if series.hasnans else values
     if kind == "M":
         return series.dt.tz_convert(None).to_numpy() if getattr(series.dtype, "tz", None) else series.to_numpy()
     return series.to_numpy(dtype=object, na_value=None)
@@ -121,7 +127,8 @@ def _of_arrays(arrays: Mapping[str, Any], columns: Iterable[str] | None, name: s
     import numpy
 
     wanted = set(arrays if columns is None else columns)
-    chosen = [(column, numpy.asarray(array)) for column, array in arrays.items() if column in wanted]
+    array_of = lambda given: given if isinstance(given, numpy.ma.MaskedArray) else numpy.asarray(given)
+    chosen = [(column, array_of(array)) for column, array in arrays.items() if column in wanted]
     if not chosen:
         raise CrosstieError(f"{name} has none of the columns that are needed: {', '.join(sorted(wanted)) or 'it is empty'}")
     for column, array in chosen:
@@ -149,7 +156,14 @@ def _buffers(column: str, array: Any, name: str) -> tuple[str, str, list[int], o
     then the values), and what must live as long as they."""
     import numpy
 
-    kind = array.dtype.kind
+    kind, there, address = array.dtype.kind, None, 0
+    if isinstance(array, numpy.ma.MaskedArray):
+        if kind in "biuf":
+            there, address = _there(~numpy.ma.getmaskarray(array))
+            array = array.data
+        else:
+            array = array.filled(numpy.datetime64("NaT")) if kind == "M" else array.astype(object).filled(None)
+            kind = array.dtype.kind
     if kind == "b":
         array = array.view(numpy.uint8)
     elif kind == "f" and array.dtype.itemsize not in (4, 8):
@@ -161,7 +175,7 @@ def _buffers(column: str, array: Any, name: str) -> tuple[str, str, list[int], o
     elif kind not in "iuf":
         raise CrosstieError(f"column `{column}` of {name} has values of type {array.dtype}, expected numbers, text or moments")
     array = _native_order(array)
-    return column, _NUMBERS[array.dtype.str[1:]], [0, array.ctypes.data], array
+    return column, _NUMBERS[array.dtype.str[1:]], [address, array.ctypes.data], (array, there)
 
 
 def _moments(column: str, array: Any) -> tuple[str, str, list[int], object]:
@@ -201,7 +215,10 @@ def _objects(column: str, array: Any, name: str) -> tuple[str, str, list[int], o
     known = numpy.fromiter((value is not None for value in values), bool, len(values))
     there, address = _there(known)
     kinds = {type(value) for value in values} - {type(None)}
-    if kinds <= {str, bytes} or kinds <= {str, numpy.str_}:
+    if not all(issubclass(kind, (str, bytes, bool, int, float, numpy.number, numpy.bool_)) for kind in kinds):
+        values = [_plain(value) for value in values]
+        kinds = {type(value) for value in values} - {type(None)}
+    if all(issubclass(kind, (str, bytes)) for kind in kinds):
         pieces = [b"" if value is None else value if isinstance(value, bytes) else value.encode() for value in values]
         offsets = numpy.zeros(len(pieces) + 1, numpy.int64)
         numpy.cumsum(numpy.fromiter(map(len, pieces), numpy.int64, len(pieces)), out=offsets[1:])
@@ -211,8 +228,21 @@ def _objects(column: str, array: Any, name: str) -> tuple[str, str, list[int], o
         whole = all(issubclass(kind, (bool, int, numpy.integer, numpy.bool_)) for kind in kinds)
         numbers = numpy.array([0 if value is None else value for value in values], numpy.int64 if whole else numpy.float64)
         return column, "l" if whole else "g", [address, numbers.ctypes.data], (there, numbers)
-    row, value = next((row, value) for row, value in enumerate(values) if value is not None and not isinstance(value, str))
+    row, value = next((row, value) for row, value in enumerate(values, 1) if value is not None and not isinstance(value, str))
     raise CrosstieError(f"column `{column}` of {name}: row {row} holds {value!r}, expected text or numbers, and one of them in all rows")
+
+
+def _plain(value: Any) -> Any:
+    """Lists as the text that is read as a list; days, times of day and UUIDs as their text."""
+    import numpy
+
+    if isinstance(value, numpy.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return json.dumps(["" if _is_missing(one) else one for one in map(_plain, value)], default=str, ensure_ascii=False)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return str(value) if isinstance(value, uuid.UUID) else value
 
 
 def _is_missing(value: Any) -> bool:

@@ -104,6 +104,10 @@ class Model:
                 not of its kind, labels that are none. It names what, and the nearest right one.
         """
         settings = self._written()
+        given = train
+        if self.schema is None:
+            # Looked at first, and read only then: what can be read once must last for both.
+            train = to_data(train, None, TRAINING_ROWS)
         schema, cut = self._schema_for(train)
         columns = _native.schema_columns(schema)
         # Rows to be cut may be cut by a column that nothing else reads.
@@ -115,7 +119,7 @@ class Model:
             rows, stop_by = cut.split(rows, seed)
         else:
             stop_by = to_data(valid, columns, VALIDATION_ROWS)
-        self._tell_of_others(train, columns)
+        self._tell_of_others(given, columns)
         watching = list(callbacks)
 
         def observe(text: str) -> bool:

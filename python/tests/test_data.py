@@ -1,7 +1,10 @@
 """What rows may come in, and what scores go out as."""
 
+import datetime
+import enum
 import logging
 import sys
+import uuid
 
 import duckdb
 import numpy as np
@@ -164,6 +167,59 @@ def test_numbers_and_views_of_every_kind_are_read(model, log):
         np.testing.assert_array_equal(model.predict({**rows, "price": price})["p_buy"], expected["p_buy"])
 
 
+def test_large_ids_beside_a_missing_one_are_not_met_as_floats(parts, monkeypatch):
+    large = 2**60 + np.arange(40)
+    frames = [pd.DataFrame(part).assign(item=pd.array(large[part["item"]], "Int64")) for part in parts]
+    frames[0].loc[3, "item"] = pd.NA
+    with_pyarrow = ct.Model("shared-bottom", schema=SCHEMA, epochs=1).fit(*frames).predict(frames[1])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    without = ct.Model("shared-bottom", schema=SCHEMA, epochs=1).fit(*frames).predict(frames[1])
+    pd.testing.assert_frame_equal(without, with_pyarrow)
+
+
+def test_what_is_masked_is_missing(model, log):
+    rows = some(log, slice(0, 50))
+    mask = np.arange(50) % 3 == 0
+    masked = {name: np.ma.masked_array(rows[name], mask) for name in ("user", "item", "price")}
+    objects = {name: np.array([None if hidden else value for value, hidden in zip(rows[name].tolist(), mask)], dtype=object) for name in masked}
+    found, expected = model.predict({**rows, **masked}), model.predict({**rows, **objects})
+    for name in COLUMNS:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_lists_days_and_ids_of_objects_are_read_without_pyarrow(parts, monkeypatch):
+    schema = SCHEMA + '[[field]]\nname = "tags"\nkind = "multi"\n[[field]]\nname = "at"\nkind = "numeric"\n[[field]]\nname = "id"\nkind = "categorical"\n'
+    frames = []
+    for part in parts:
+        rows = range(len(part["item"]))
+        frames.append(pd.DataFrame(part).assign(
+            tags=[[f"t{item % 7}", "say \"no\", or"][: item % 3] for item in part["item"]],
+            at=[datetime.date(2024, 3, 1) + datetime.timedelta(days=int(item)) for item in part["item"]],
+            id=[uuid.UUID(int=row % 9) for row in rows],
+        ))
+    scores = []
+    for pyarrow in (pa, None):
+        monkeypatch.setitem(sys.modules, "pyarrow", pyarrow)
+        scores.append(ct.Model("shared-bottom", schema=schema, epochs=1).fit(*frames).predict(frames[1]))
+    pd.testing.assert_frame_equal(scores[0], scores[1])
+
+
+def test_text_of_an_enumeration_is_text(model, log, scores):
+    class Device(str, enum.Enum):
+        PHONE = "phone"
+        DESK = "desk"
+
+    devices = np.array([Device(str(value)) for value in log["device"]], dtype=object)
+    assert_equal(model.predict({**log, "device": devices}), scores)
+
+
+def test_a_stream_that_can_be_read_once_is_trained_on(parts):
+    described = {"tasks": ["click", ct.task("buy", after="click")], "epochs": 1}
+    tables = [pa.table(part) for part in parts]
+    once = ct.Model("shared-bottom", **described).fit(tables[0].to_reader(), tables[1]).predict(tables[1])
+    assert once.equals(ct.Model("shared-bottom", **described).fit(*tables).predict(tables[1]))
+
+
 def test_moments_of_arrays_are_those_of_pandas(parts):
     schema = SCHEMA + '[[field]]\nname = "at"\nkind = "numeric"\n'
     at = [np.datetime64("2024-03-01") + part["item"].astype("timedelta64[D]") for part in parts]
@@ -180,7 +236,7 @@ def test_moments_of_arrays_are_those_of_pandas(parts):
 def test_a_cell_of_another_kind_is_told_with_its_place(model, log):
     rows = some(log, slice(0, 10))
     mixed = np.array(["7"] * 9 + [b"x" if False else 3.5], dtype=object)
-    with pytest.raises(ct.CrosstieError, match="column `price` of the rows to score: row 9 holds 3.5"):
+    with pytest.raises(ct.CrosstieError, match="column `price` of the rows to score: row 10 holds 3.5"):
         model.predict({**rows, "price": mixed})
     with pytest.raises(ct.CrosstieError, match="`price`.*\"cheap\""):
         model.predict({**rows, "price": np.array(["1"] * 9 + ["cheap"])})

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use crate::clock::Clock;
-use crate::edge::keys::Keys;
+use crate::edge::keys::{Keys, VARIABLE};
 use crate::edge::{EdgeError, Limits, Listener, Tls};
 use crate::engine::Engine;
 use crate::experiments::Experiments;
@@ -95,7 +95,7 @@ impl Server {
             .thread_name("network")
             .enable_all()
             .build()?;
-        let keys = Keys::of(settings.keys.file.as_deref())?;
+        let keys = Keys::of(settings.keys.file.as_deref(), std::env::var_os(VARIABLE))?;
         let (tls, limits) = (Tls::of(&settings.tls)?, Limits::of(&settings));
         let addresses = [settings.http.address, settings.grpc.address, settings.metrics.address];
         let open = |address| runtime.block_on(Listener::open(address, tls.clone(), limits));

@@ -136,6 +136,16 @@ fn the_tables_of_tasks_are_compared_pair_by_pair() {
 }
 
 #[test]
+fn what_all_tasks_learn_together_had_no_name() {
+    let shared = "[model.shared]\nexpert_units = [8]\ntower_units = [8]";
+    let place = trained(&[("run", &format!("name = \"ektm\"\nbottom_units = [8]\n{shared}"))]);
+    let lines = compared(&place.ok("inspect run --embeddings").stdout);
+    let others: Vec<&str> =
+        lines.iter().filter(|line| line[..2] == ["user_id", "click"]).map(|line| &*line[2]).collect();
+    assert_eq!(others, ["like", "follow", "cart", "buy", "shared 1", "shared 2"]);
+}
+
+#[test]
 fn the_tables_of_two_models_are_compared() {
     let one = "name = \"shared-bottom\"";
     let place = trained(&[("one", one), ("two", "name = \"single-task\"\nunits = [8]")]);

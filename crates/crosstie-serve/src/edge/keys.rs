@@ -5,6 +5,7 @@
 //! of a line is a remark. Keys are compared in constant time, and neither logged nor
 //! shown by `Debug`.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ struct Key {
     name: Arc<str>,
     right: Right,
     secret: Arc<[u8]>,
+    /// Where it stands in its list, from 1.
+    line: usize,
 }
 
 impl fmt::Debug for Key {
@@ -60,21 +63,33 @@ impl fmt::Debug for Key {
 pub struct Caller(pub Arc<str>);
 
 impl Keys {
-    /// The keys of a file, if there is one, and of the environment ([`VARIABLE`]).
+    /// The keys of a file, if there is one, and of the environment ([`VARIABLE`]), whose text
+    /// is given, if it is set.
     ///
     /// # Errors
     ///
-    /// [`EdgeError::Read`] and [`EdgeError::Key`].
-    pub fn of(file: Option<&Path>) -> Result<Keys, EdgeError> {
-        let listed = file.map_or_else(|| Ok(Keys::default()), Keys::read)?;
-        let Ok(text) = std::env::var(VARIABLE) else { return Ok(listed) };
+    /// [`EdgeError::Read`], [`EdgeError::Key`], and [`EdgeError::NoKeys`] where there is a list
+    /// without a key: who has one does not want a server that is open to all.
+    pub fn of(file: Option<&Path>, variable: Option<OsString>) -> Result<Keys, EdgeError> {
+        let no_keys = |place: String, found| Err(EdgeError::NoKeys { place, found });
+        let listed = match file {
+            None => Keys::default(),
+            Some(path) => Keys::read(path)?,
+        };
+        if let Some(path) = file.filter(|_| listed.is_empty()) {
+            return no_keys(format!("`{}`", path.display()), "no key in it");
+        }
+        let Some(text) = variable else { return Ok(listed) };
+        let Ok(text) = text.into_string() else { return no_keys(VARIABLE.to_string(), "bytes that are no UTF-8") };
         let others = Keys::parse(&text, VARIABLE)?;
-        let twice = others.0.iter().position(|other| listed.0.iter().any(|key| key.name == other.name));
-        match twice.and_then(|at| Some((at, others.0.get(at)?))) {
+        if others.is_empty() {
+            return no_keys(VARIABLE.to_string(), "no key in it");
+        }
+        match others.0.iter().find(|other| listed.0.iter().any(|key| key.name == other.name)) {
             None => Ok(Keys(listed.0.iter().chain(others.0.iter()).cloned().collect())),
-            Some((at, key)) => Err(EdgeError::Key {
+            Some(key) => Err(EdgeError::Key {
                 place: VARIABLE.to_string(),
-                line: at + 1,
+                line: key.line,
                 found: format!("the name `{}`, which the file has, too", key.name),
                 expected: "a name of its own for every key",
             }),
@@ -105,10 +120,11 @@ impl Keys {
                 Err(EdgeError::Key { place: place.to_string(), line: line + 1, found, expected })
             };
             let words: Vec<&str> = words.split_whitespace().collect();
+            // A remark first: a key that somebody has put behind a `#` has three words, too.
+            if words.first().is_none_or(|first| first.starts_with('#')) {
+                continue;
+            }
             let [name, right, secret] = words[..] else {
-                if words.is_empty() || words[0].starts_with('#') {
-                    continue;
-                }
                 return wrong(format!("{} words", words.len()), "three: `name right key`");
             };
             let right = match right {
@@ -131,7 +147,7 @@ impl Keys {
             if let Some(other) = keys.iter().find(|key| *key.secret == *secret.as_bytes()) {
                 return wrong(format!("the key of `{}` once more", other.name), "a key of its own for every name");
             }
-            keys.push(Key { name: name.into(), right, secret: secret.as_bytes().into() });
+            keys.push(Key { name: name.into(), right, secret: secret.as_bytes().into(), line: line + 1 });
         }
         Ok(Keys(keys.into()))
     }
@@ -314,6 +330,33 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains("0123456789"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_behind_a_hash_still_opened_the_server() {
+        let list = "#leaver admin 0123456789abcdef\n# my remark\n  # one of three\nranking read fedcba9876543210\n";
+        let keys = Keys::parse(list, "here").unwrap();
+        assert_eq!(keys.0.len(), 1);
+        assert!(keys.find(b"0123456789abcdef").is_none());
+    }
+
+    #[test]
+    fn a_list_without_a_key_left_the_server_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keys");
+        let refused = |file: Option<&Path>, variable: Option<&[u8]>| {
+            use std::os::unix::ffi::OsStringExt;
+            Keys::of(file, variable.map(|text| OsString::from_vec(text.to_vec()))).unwrap_err().to_string()
+        };
+        std::fs::write(&file, "# none yet\n").unwrap();
+        assert!(refused(Some(&file), None).contains("keys`: no key in it; expected"), "{}", refused(Some(&file), None));
+        for (text, found) in [(&b""[..], "no key in it"), (b"\xff\xfe", "bytes that are no UTF-8")] {
+            assert!(refused(None, Some(text)).starts_with(&format!("CROSSTIE_KEYS: {found}")), "{found}");
+        }
+        std::fs::write(&file, LIST).unwrap();
+        let twice = refused(Some(&file), Some(b"# of the cluster\n\nranking read 0123456789abcdeg"));
+        assert!(twice.contains("CROSSTIE_KEYS, line 3: the name `ranking`"), "{twice}");
+        assert!(Keys::of(None, None).unwrap().is_empty());
     }
 
     #[test]

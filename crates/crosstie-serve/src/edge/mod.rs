@@ -96,6 +96,14 @@ pub enum EdgeError {
         /// What should be.
         expected: &'static str,
     },
+    /// A list of keys has none.
+    #[error("{place}: {found}; expected one key or more, or no such list: without keys a server is open to all")]
+    NoKeys {
+        /// The list: a file or a variable.
+        place: String,
+        /// What is there.
+        found: &'static str,
+    },
     /// A line of a list of keys is none.
     #[error("{place}, line {line}: {found}; expected {expected}")]
     Key {

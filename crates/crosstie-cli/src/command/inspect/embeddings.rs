@@ -22,7 +22,13 @@ impl Side {
         let scorer = load(&directory)?;
         let Manifest { model, .. } = Manifest::read(&directory.join("manifest.json"))?;
         let about = format!("{model} in {}", directory.display());
+        let mut shared = 0;
         let sets = readers(&scorer)?.into_iter().map(|tasks| match tasks.len() {
+            // Of networks that all tasks learn together beside their own, and that no task asks alone.
+            0 => {
+                shared += 1;
+                format!("shared {shared}")
+            }
             all if all > 1 && all == scorer.tasks().len() => "all tasks".to_string(),
             _ => tasks.join(", "),
         });
