@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,8 +126,8 @@ def _of_arrays(arrays: Mapping[str, Any], columns: Iterable[str] | None, name: s
     import numpy
 
     wanted = set(arrays if columns is None else columns)
-    array_of = lambda given: given if isinstance(given, numpy.ma.MaskedArray) else numpy.asarray(given)
-    chosen = [(column, array_of(array)) for column, array in arrays.items() if column in wanted]
+    # As they are, so that a mask stays; only lists become arrays.
+    chosen = [(column, numpy.asanyarray(array)) for column, array in arrays.items() if column in wanted]
     if not chosen:
         raise CrosstieError(f"{name} has none of the columns that are needed: {', '.join(sorted(wanted)) or 'it is empty'}")
     for column, array in chosen:
@@ -162,7 +161,8 @@ def _buffers(column: str, array: Any, name: str) -> tuple[str, str, list[int], o
             there, address = _there(~numpy.ma.getmaskarray(array))
             array = array.data
         else:
-            array = array.filled(numpy.datetime64("NaT")) if kind == "M" else array.astype(object).filled(None)
+            mask, array = numpy.ma.getmaskarray(array), array.data.astype(array.dtype if kind == "M" else object)
+            array[mask] = numpy.datetime64("NaT") if kind == "M" else None
             kind = array.dtype.kind
     if kind == "b":
         array = array.view(numpy.uint8)
@@ -229,17 +229,11 @@ def _objects(column: str, array: Any, name: str) -> tuple[str, str, list[int], o
         numbers = numpy.array([0 if value is None else value for value in values], numpy.int64 if whole else numpy.float64)
         return column, "l" if whole else "g", [address, numbers.ctypes.data], (there, numbers)
     row, value = next((row, value) for row, value in enumerate(values, 1) if value is not None and not isinstance(value, str))
-    raise CrosstieError(f"column `{column}` of {name}: row {row} holds {value!r}, expected text or numbers, and one of them in all rows")
+    raise CrosstieError(f"column `{column}` of {name}: row {row} holds {value!r}, expected text or numbers, and one of them in all rows (lists take pyarrow)")
 
 
 def _plain(value: Any) -> Any:
-    """Lists as the text that is read as a list; days, times of day and UUIDs as their text."""
-    import numpy
-
-    if isinstance(value, numpy.ndarray):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return json.dumps(["" if _is_missing(one) else one for one in map(_plain, value)], default=str, ensure_ascii=False)
+    """Days, times of day and UUIDs as their text."""
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     return str(value) if isinstance(value, uuid.UUID) else value
