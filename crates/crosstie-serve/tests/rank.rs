@@ -358,12 +358,17 @@ fn a_candidate_s_id_may_be_any_whole_number_of_64_bits() {
     }
 }
 
+/// A server of one model that logs what it shows.
+fn logging(directory: &Path) -> Server {
+    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
+    settings.log.directory = Some(directory.to_path_buf());
+    Server::start(settings).unwrap()
+}
+
 #[test]
 fn a_request_s_id_that_feedback_could_not_name_is_refused() {
     let log = tempfile::tempdir().unwrap();
-    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
-    settings.log.directory = Some(log.path().to_path_buf());
-    let server = Server::start(settings).unwrap();
+    let server = logging(log.path());
     let mut client = Client::new(server.http());
     let (longest, longer) = ("é".repeat(256), "é".repeat(257));
     for (id, refused) in [("", true), (longer.as_str(), true), ("a\nb", true), (longest.as_str(), false)] {
@@ -461,9 +466,7 @@ fn a_request_over_http_is_answered_named_and_counted() {
 #[test]
 fn calls_under_one_header_are_exposures_of_their_own() {
     let log = tempfile::tempdir().unwrap();
-    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
-    settings.log.directory = Some(log.path().to_path_buf());
-    let server = Server::start(settings).unwrap();
+    let server = logging(log.path());
     let mut client = Client::new(server.http());
     let mut rank = |headers: &[(&str, &str)], body: Value| {
         let answer = client.ask("POST", "/v1/rank", headers, body.to_string().as_bytes()).unwrap();
@@ -487,9 +490,7 @@ fn calls_under_one_header_are_exposures_of_their_own() {
 #[test]
 fn what_is_described_is_served_and_its_examples_are_accepted() {
     let log = tempfile::tempdir().unwrap();
-    let mut settings = Settings { artifacts: vec![artifact().join("m")], ..common::settings() };
-    settings.log.directory = Some(log.path().to_path_buf());
-    let server = Server::start(settings).unwrap();
+    let server = logging(log.path());
     let mut client = Client::new(server.http());
     let document = client.get("/openapi.json").json();
     for (path, item) in document["paths"].as_object().unwrap() {

@@ -87,7 +87,7 @@ impl Cells {
             }
             Cells::Text(cells) => cells.append_value(text),
             Cells::List(cells, separator) => {
-                match elements(text).filter(|_| separator.brackets) {
+                match separator.brackets.then(|| elements(text)).flatten() {
                     Some(elements) => elements.iter().for_each(|element| cells.values().append_value(element)),
                     None if separator.text.is_empty() => cells.values().append_value(text),
                     None => text.split(&separator.text).for_each(|piece| cells.values().append_value(piece)),
