@@ -32,7 +32,7 @@ MODELS = ["single-task", "mmoe", "ple", "stem", "adatt", "ektm"]
 ABLATIONS = {
     "ektm": ("ektm", []),
     "w/o shared network": ("ektm", ["model.shared.enabled=false"]),
-    "shared rows at rate 1": ("ektm", ["model.shared.row_rate=1"]),
+    "shared rows at rate 4": ("ektm", ["model.shared.row_rate=4"]),
     "w/o router": ("ektm", ["model.router.enabled=false"]),
     "w/o transmitter": ("ektm", ["model.transmitter.enabled=false"]),
     "w/o enhancement": ("ektm", ["model.enhanced.enabled=false"]),

@@ -270,7 +270,7 @@ impl Default for Ektm {
 impl Default for SharedNetwork {
     fn default() -> SharedNetwork {
         let Mmoe { expert_units, tower_units, .. } = Mmoe::default();
-        SharedNetwork { enabled: true, networks: 2, experts: 1, expert_units, tower_units, row_rate: 20.0 }
+        SharedNetwork { enabled: true, networks: 2, experts: 1, expert_units, tower_units, row_rate: 1.0 }
     }
 }
 

@@ -61,7 +61,7 @@ impl Default for Rule {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
-            initial: 1e-7,
+            initial: 1e-4,
             decay: 0.01,
             l2: 0.0,
         }
@@ -143,10 +143,10 @@ struct Now {
 }
 
 impl Rule {
-    /// A rule with the default settings of its kind: Adagrad's rate is 0.01,
+    /// A rule with the default settings of its kind: Adagrad's rate is 0.2,
     /// that of all others 0.001.
     pub fn of(kind: Kind) -> Rule {
-        let learning_rate = if kind == Kind::Adagrad { 0.01 } else { 1e-3 };
+        let learning_rate = if kind == Kind::Adagrad { 0.2 } else { 1e-3 };
         Rule { kind, learning_rate, ..Rule::default() }
     }
 
