@@ -247,7 +247,7 @@ fn a_key_of_a_rule_leaves_its_other_settings_as_they_are() {
     let optimizer = parsed(SMALL, &["optimizer.rows.l2=0.5", "optimizer.dense.l2=0.25"]).optimizer;
     assert_eq!(optimizer.rows, Rule { l2: 0.5, ..Rule::of(Kind::Adagrad) });
     assert_eq!(optimizer.dense, Rule { l2: 0.25, ..Rule::of(Kind::Adam) });
-    assert_eq!((optimizer.rows.learning_rate, optimizer.dense.learning_rate), (0.01, 0.001));
+    assert_eq!((optimizer.rows.learning_rate, optimizer.dense.learning_rate), (0.2, 0.001));
     let printed = parsed(SMALL, &["optimizer.dense.name=sgd"]).to_toml();
     assert!(printed.contains("[optimizer.dense]\nname = \"sgd\"\nlearning_rate = 0.001\nl2 = 0.0\n"), "{printed}");
 }
@@ -261,7 +261,7 @@ fn a_config_with_the_settings_of_every_rule_loads_as_it_did() {
     );
     let config = parsed(&old, &[]);
     assert_eq!(config.optimizer.dense, Rule { learning_rate: 0.5, ..Rule::of(Kind::Adam) });
-    assert_eq!(config.optimizer.rows, Rule { initial: 0.25, ..Rule::of(Kind::Adagrad) });
+    assert_eq!(config.optimizer.rows, Rule { learning_rate: 0.01, initial: 0.25, ..Rule::of(Kind::Adagrad) });
     let said = config.warnings.join("\n");
     assert!(
         said.contains("optimizer.dense: initial, decay belong")

@@ -234,8 +234,7 @@ pub struct SharedNetwork {
     pub expert_units: Vec<usize>,
     /// Hidden layers of each of its towers.
     pub tower_units: Vec<usize>,
-    /// How many times `optimizer.rows.learning_rate` the rows of their tables learn at. One
-    /// row has the gradients of all tasks, and Adagrad takes steps as if they were of one.
+    /// How many times `optimizer.rows.learning_rate` the rows of their tables learn at.
     pub row_rate: f64,
 }
 

@@ -42,9 +42,9 @@ pub struct Rule {
     pub beta2: f64,
     /// Adam, Adagrad: added to the root.
     pub epsilon: f32,
-    /// Adagrad: the sum of squares before the first step. Losses are means
-    /// over a batch, so a row's gradient is small, and a start that is not
-    /// far smaller would hold it in place.
+    /// Adagrad: the sum of squares before the first step. As long as that of
+    /// a number is far smaller, its steps are its gradients times
+    /// `learning_rate` / √`initial`; far larger, they shrink.
     pub initial: f32,
     /// AdamW: share of a weight that a step of rate 1 takes away.
     pub decay: f32,
