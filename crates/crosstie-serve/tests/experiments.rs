@@ -197,9 +197,9 @@ fn requests_and_predictions_are_told_by_arm_while_the_experiment_is_there() {
     let clicks: f64 = predicted.iter().filter(|(labels, _)| labels.ends_with("task=\"click\"")).map(|(_, n)| n).sum();
     assert_eq!(clicks, 42.0);
     let found = figures(&now, "crosstie_experiment_prediction_sum_total");
-    // One more request than was summed up here, of two candidates.
+    // One more request than was summed up here, of two candidates. Sums of another order may be less by a rounding.
     for (labels, sum) in sums {
-        assert!((0.0..=2.0).contains(&(found[&labels] - sum)), "{labels}: {} {sum}", found[&labels]);
+        assert!((-1e-9..=2.0).contains(&(found[&labels] - sum)), "{labels}: {} {sum}", found[&labels]);
     }
     fs::remove_file(trial.file()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -117,9 +117,9 @@ l2 = 0.0
 
 [optimizer.rows]
 name = \"adagrad\"
-learning_rate = 0.01
+learning_rate = 0.2
 epsilon = 0.00000001
-initial = 0.0000001
+initial = 0.0001
 l2 = 0.0
 
 [optimizer.schedule]
