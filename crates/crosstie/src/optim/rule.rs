@@ -42,9 +42,9 @@ pub struct Rule {
     pub beta2: f64,
     /// Adam, Adagrad: added to the root.
     pub epsilon: f32,
-    /// Adagrad: the sum of squares before the first step. As long as that of
-    /// a number is far smaller, its steps are its gradients times
-    /// `learning_rate` / √`initial`; far larger, they shrink.
+    /// Adagrad: the sum of squares before the first step. While what steps
+    /// add to it is far less, a number moves by `learning_rate` / √`initial`
+    /// times its gradient; once it is far more, steps shrink.
     pub initial: f32,
     /// AdamW: share of a weight that a step of rate 1 takes away.
     pub decay: f32,
