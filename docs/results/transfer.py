@@ -27,7 +27,7 @@ KINDS = {
     "unrelated": ["--selection", 0, "--relation", "unrelated"],
 }
 ROWS, LOGS, SEEDS = 200_000, [11, 12, 13], [1, 2]
-# Of these nothing was ever chosen by.
+# No choice was ever made by these.
 NEW_LOGS = [14]
 MODELS = ["single-task", "mmoe", "ple", "stem", "adatt", "ektm"]
 # Name: model, settings.
