@@ -1,11 +1,13 @@
 """Calibration compared with others on held-out halves, and before and after on test files.
 
     cargo build --release
-    python3 docs/results/calibration.py target/release/crosstie OUT NAME/MODEL=DIR... > docs/results/calibration.md
+    python3 docs/results/strangers.py prepare --logs LOGS --binary target/release/crosstie
+    python3 docs/results/calibration.py target/release/crosstie OUT DIR:MODEL[:KEY=VALUE]...
 
-DIR holds schema.toml, train.parquet, valid.parquet and test.parquet; OUT is a directory for
-runs. Needs the packages numpy, pyarrow and scikit-learn. Every model is trained twice, with
-its calibration off for the halves. Direct tasks are compared given the parent alone.
+prints the tables of calibration.md. DIR is a log of LOGS, or any that holds schema.toml, train.parquet,
+valid.parquet and test.parquet; OUT is a directory for runs. Needs the packages numpy, pyarrow and
+scikit-learn. Every model is trained twice, with its calibration off for the halves. Direct tasks are
+compared given the parent alone.
 """
 import json, subprocess, sys, tomllib
 from pathlib import Path
@@ -13,9 +15,6 @@ from pathlib import Path
 import numpy as np, pyarrow.parquet
 from sklearn.isotonic import IsotonicRegression
 
-LOGS = """hillstrom (64,000 rows) and adult (30,162) are public logs, divided at random 60/10/30 by NumPy's
-default_rng(7); every column with more than 12 different numbers is numeric, all others are
-categorical. census is `crosstie prepare census-income`, synth `crosstie synth --rows 200000`."""
 METHODS = ["none", "likeliest", "drawn back", "isotonic", "beta"]
 SPLITS = 5
 crosstie, out = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
@@ -116,27 +115,29 @@ def halves(schema, data, scores):
     return found
 
 
-def train(name, model, directory, calibrated):
-    run = out / f"{name}-{model}-{'on' if calibrated else 'off'}"
-    config = run.with_suffix(".toml")
+def train(name, model, settings, directory, calibrated):
+    run = out / "-".join([name, model, *settings, "on" if calibrated else "off"]).replace("=", "-")
+    config = Path(f"{run}.toml")
     config.write_text(f"[data]\ndir = {json.dumps(directory)}\n[model]\nname = \"{model}\"\n[train]\n"
                       f"checkpoint_every = \"never\"\n[calibration]\nenabled = {json.dumps(calibrated)}\n")
+    more = [part for setting in settings for part in ("--set", setting)]
     call = lambda *arguments: subprocess.run([crosstie, *map(str, arguments), "--quiet"], check=True, capture_output=True)
     if not (run / "metrics.json").exists():
-        call("train", config, "--out", run)
+        call("train", config, "--out", run, *more)
     if not calibrated:
-        call("predict", run, "--data", f"{directory}/valid.parquet", "--out", run.with_suffix(".parquet"))
+        call("predict", run, "--data", f"{directory}/valid.parquet", "--out", Path(f"{run}.parquet"))
     return run
 
 
 out.mkdir(exist_ok=True)
 total, factors, compared, tested = {method: 0 for method in METHODS}, {method: [] for method in METHODS}, [], []
 for argument in sys.argv[3:]:
-    what, directory = argument.split("=")
-    log, model = what.split("/")
+    directory, model, *settings = argument.split(":")
+    log = Path(directory).name
+    title = ", ".join([log, model, *settings])
     schema = tomllib.loads(Path(directory, "schema.toml").read_text())
-    run = train(log, model, directory, False)
-    found = halves(schema, columns(f"{directory}/valid.parquet"), columns(run.with_suffix(".parquet")))
+    run = train(log, model, settings, directory, False)
+    found = halves(schema, columns(f"{directory}/valid.parquet"), columns(Path(f"{run}.parquet")))
     for (task, on), methods in found.items():
         cells = []
         for method, of in methods.items():
@@ -147,30 +148,22 @@ for argument in sys.argv[3:]:
             factors[method].append(factor)
             cells.append(f"{gain:+.1f} / {np.exp(factor):.2f}")
         positives = np.array(methods["none"])[:, 3].mean()
-        compared.append(f"| {log}, {model} | {' '.join([task, on]).strip()} | {positives:.0f} | {' | '.join(cells)} |")
-    metrics = json.loads((train(log, model, directory, True) / "metrics.json").read_text())
+        compared.append(f"| {title} | {' '.join([task, on]).strip()} | {positives:.0f} | {' | '.join(cells)} |")
+    metrics = json.loads((train(log, model, settings, directory, True) / "metrics.json").read_text())
     for task, meanings in metrics["tasks"].items():
         parents = {task["name"]: task.get("after") for task in schema["task"]}
         for meaning, of in meanings.items():
             if of["pcoc"] and (parents[task] or meaning == "from_impression"):
                 before = of["uncalibrated"]
                 on = meaning.replace("_", " ") if parents[task] else ""
-                tested.append(f"| {log}, {model} | {' '.join([task, on]).strip()} | {of['positives']:,} | {before['pcoc']:.3f} | "
+                tested.append(f"| {title} | {' '.join([task, on]).strip()} | {of['positives']:,} | {before['pcoc']:.3f} | "
                               f"{of['pcoc']:.3f} | {before['logloss']:.5f} | {of['logloss']:.5f} |")
 
 row = lambda cells: "| " + " | ".join(cells) + " |"
 sums = [f"{total[method]:+.1f} / {np.exp(np.mean(factors[method])):.3f}" for method in METHODS]
 print("\n".join([
-    "# Calibration", "",
-    "Made by `docs/results/calibration.py`, whose head tells how to run it. Default settings, seed 1.", LOGS, "",
-    "## On held-out halves of the validation rows", "",
-    f"Fitted on one half and judged on the other, both ways, {SPLITS} splits: nats of log-loss per half beside",
-    "no calibration (less is better) / factor by which PCOC is off, as a root mean square.",
-    "`likeliest` is the two numbers of the greatest likelihood, `drawn back` what crosstie does with them,",
-    "`isotonic` and `beta` (three numbers) are fitted to the rows where the parent's action happened.", "",
     row(["log, model", "task", "positives", *METHODS]), "|---" * (3 + len(METHODS)) + "|", *compared,
     row(["**sum / mean**", "", "", *sums]), "",
-    "## On the test files", "",
     row(["log, model", "task", "positives", "PCOC before", "after", "log-loss before", "after"]), "|---" * 7 + "|",
     *tested,
 ]))
