@@ -420,6 +420,11 @@ def training(name, data, files, kind, how):
     return [str(CROSSTIE), "train", str(config), "--out", str(DATA / name), "--overwrite", "--quiet"]
 
 
+def aucs(report):
+    """Of each task, from the impression."""
+    return {task: meanings["from_impression"]["auc"] for task, meanings in report["tasks"].items()}
+
+
 def train(options):
     """From files to a trained, evaluated, saved model, one epoch, two threads."""
     data = synth_log(options)
@@ -439,8 +444,7 @@ def train(options):
         if command[0] != str(CROSSTIE):
             return once(command)
         found = timed(command)
-        figures = json.loads((pathlib.Path(command[4]) / "metrics.json").read_text())
-        return {**found, "metrics": figures}
+        return {**found, "auc": aucs(json.loads((pathlib.Path(command[4]) / "metrics.json").read_text()))}
 
     runs = in_turns(commands, options.rounds or 1, run)
     rows = []
@@ -448,13 +452,8 @@ def train(options):
         seconds = median(some, "seconds")
         form = "csv" if "csv" in name else "parquet"
         ours = median(runs[f"crosstie, {form}"], "seconds")
-        aucs = []
-        for task in ("click", "like", "buy"):
-            auc = median(some, "auc", task)
-            if auc is None and "metrics" in some[0]:
-                auc = some[0]["metrics"]["tasks"][task]["from_impression"]["auc"]
-            aucs.append(number(auc, 4))
-        rows.append([name, number(seconds, 1), number(seconds / ours, 2), " / ".join(aucs), number(median(some, "peak_mib"))])
+        found = " / ".join(number(median(some, "auc", task), 4) for task in ("click", "like", "buy"))
+        rows.append([name, number(seconds, 1), number(seconds / ours, 2), found, number(median(some, "peak_mib"))])
     header = ["what", "seconds", "against crosstie's", "test AUC click / like / buy, from the impression", "peak MiB"]
     write("train", f"End to end, a synthetic log of {options.rows:,} rows, one epoch", asked(options, "train"), runs, header, rows)
 
@@ -474,8 +473,8 @@ def quality(options):
         if command[0] != str(CROSSTIE):
             return once(command)
         found = timed(command)
-        lines = (pathlib.Path(command[4]) / "metrics.jsonl").read_text().splitlines()
-        return {**found, "evaluations": [json.loads(line) for line in lines]}
+        lines = map(json.loads, (pathlib.Path(command[4]) / "metrics.jsonl").read_text().splitlines())
+        return {**found, "evaluations": [{"seconds": line["seconds"], "auc": aucs(line["report"])} for line in lines]}
 
     runs = in_turns(commands, options.rounds or 1, run)
     rows = []
@@ -496,8 +495,7 @@ def quality(options):
 
 def reached(evaluations, task, target):
     """Seconds until the first evaluation with that AUC, from the impression."""
-    aucs = ((line["seconds"], line["report"]["tasks"][task]["from_impression"]["auc"]) for line in evaluations)
-    return next((seconds for seconds, auc in aucs if auc >= target), None)
+    return next((one["seconds"] for one in evaluations if one["auc"][task] >= target), None)
 
 
 def memory(options):
