@@ -26,7 +26,7 @@ TABLES = "log_standard_4_25_to_5_08_pure.csv", "user_features_pure.csv", "video_
 arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 arguments.add_argument("--frames", choices=["pandas", "polars"], default="pandas")
 arguments.add_argument("--rows", type=int, help="about so many rows of the log, evenly over its days")
-arguments.add_argument("--epochs", type=int, default=25)
+arguments.add_argument("--epochs", type=int, default=20)
 arguments.add_argument("--out", type=Path, default=Path("runs/kuairand-python"))
 arguments = arguments.parse_args()
 
@@ -95,10 +95,6 @@ model = ct.Model(
     scenario="tab",
     group="user_id",
     fields=fields,
-    dropout=0.2,
-    dense__l2=1e-5,
-    monitor="mean.from_impression.auc",
-    patience=4,
     epochs=arguments.epochs,
 )
 model.fit(train, valid, callbacks=[ct.progress(sys.stdout, bar=False)])
