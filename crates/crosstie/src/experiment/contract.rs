@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{HashVersion, bucket, choose};
-use super::ramp::{State, Status};
+use super::state::{State, Status};
 use crate::error::{Error, Result};
 use crate::spelling;
 

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ramp::State;
+use super::state::State;
 use super::study::{Lift, StudyReport};
 use crate::data::synth::{Crowd, Impression, Synth};
 use crate::error::{Error, Result};

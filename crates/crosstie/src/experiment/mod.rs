@@ -12,13 +12,15 @@ mod assignment;
 mod contract;
 mod market;
 mod ramp;
+mod state;
 pub mod statistics;
 mod study;
 
 pub use assignment::{HashVersion, bucket, choose};
 pub use contract::{Arm, Contract, Guard, Place, Step};
 pub use market::{Action, Ledger, LogConfig, Market, MarketConfig, MarketDay, MarketReport, Visit, lifts};
-pub use ramp::{ArmEvidence, Count, Decision, Evidence, Ramp, State, Status};
+pub use ramp::{ArmEvidence, Count, Decision, Evidence, Ramp};
+pub use state::{State, Status};
 pub use study::{
     ArmFigures, Calibration, Correction, Difference, Lift, Scenario, Settings, Shown, Snapshot, Study, StudyReport,
 };

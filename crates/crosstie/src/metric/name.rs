@@ -131,6 +131,19 @@ impl FigureName {
     }
 }
 
+impl Report {
+    /// The overall figure that a [`FigureName`] such as `auc`,
+    /// `buy.from_impression.logloss` or `mean.from_impression.auc` stands for;
+    /// `None` where it is not defined.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] for a name that means nothing here, with the
+    /// nearest that does.
+    pub fn figure(&self, name: &str) -> Result<Option<f64>> {
+        Ok(FigureName::parse(name, self.tasks.keys().map(String::as_str))?.of(self))
+    }
+}
+
 impl Display for FigureName {
     /// The name in full.
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {

@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::calibration::{
     DECILES, Decile, ECE_BINS, Level, log_loss_of, normalized_entropy_of, pcoc_of, sorted_ece, sorted_reliability,
 };
-use super::name::FigureName;
 use super::rank::{sorted_auc, sorted_auc_error, sorted_grouped_auc};
 use super::row::Row;
-use crate::Result;
 
 /// The figures of one task on one set of rows: a leaf of `metrics.json`.
 /// `None`, null in JSON, is "not defined on these rows"; all but the counts
@@ -144,16 +142,5 @@ impl Report {
             (meanings.given_parent.reliability, meanings.from_impression.reliability) = (None, None);
         }
         self
-    }
-
-    /// The overall figure that a [`FigureName`] such as `auc`,
-    /// `buy.from_impression.logloss` or `mean.from_impression.auc` stands for;
-    /// `None` where it is not defined.
-    ///
-    /// # Errors
-    /// [`crate::Error::Config`] for a name that means nothing here, with the
-    /// nearest that does.
-    pub fn figure(&self, name: &str) -> Result<Option<f64>> {
-        Ok(FigureName::parse(name, self.tasks.keys().map(String::as_str))?.of(self))
     }
 }

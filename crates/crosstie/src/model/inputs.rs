@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::diagnostic::Diagnostic;
-use super::network::Shared;
 use crate::compute::op::{Broadcast, Zeros};
 use crate::compute::{Init, Node, ParameterId};
 use crate::embedding::Columns;
@@ -105,6 +104,16 @@ pub struct Masks {
     /// One per task, of the weights' shape: 1 where the task has the
     /// connection, 0 where it is struck out.
     pub of_task: Vec<ParameterId>,
+}
+
+/// A network that all tasks learn together, or several, whose logits are a share of the scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    /// How much of a head's logit is its: a parameter of one number per head, 0 in training
+    /// and set at the end.
+    pub shares: ParameterId,
+    /// Its logits, rows × heads; of several the mean.
+    pub logits: Node,
 }
 
 /// A loss beside those of the tasks.

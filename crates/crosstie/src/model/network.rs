@@ -2,7 +2,7 @@
 
 use super::declare::Model;
 use super::diagnostic::Diagnostic;
-use super::inputs::{Input, Inputs, LossTerm, Masks, source_of};
+use super::inputs::{Input, Inputs, LossTerm, Masks, Shared, source_of};
 use crate::batch::Layout;
 use crate::compute::portable::Portable;
 use crate::compute::{Graph, Node, ParameterId, Program};
@@ -43,16 +43,6 @@ pub struct Network {
     pub shrinkage: Option<ParameterId>,
     /// What all tasks learn together, of a model that has it beside what is their own.
     pub shared: Option<Shared>,
-}
-
-/// A network that all tasks learn together, or several, whose logits are a share of the scores.
-#[derive(Clone, Copy, Debug)]
-pub struct Shared {
-    /// How much of a head's logit is its: a parameter of one number per head, 0 in training
-    /// and set at the end.
-    pub shares: ParameterId,
-    /// Its logits, rows × heads; of several the mean.
-    pub logits: Node,
 }
 
 /// What a network is asked.

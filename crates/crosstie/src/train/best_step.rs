@@ -8,11 +8,9 @@
 
 use std::ops::Range;
 
-use super::fit::Job;
 use crate::error::Result;
-use crate::metric::{FigureName, Report};
+use crate::metric::FigureName;
 use crate::model::{Network, touched};
-use crate::objective::Objective;
 
 /// Tasks that learn something in common, directly or by way of others, and what they
 /// alone learn.
@@ -94,7 +92,7 @@ impl Family {
 
     /// The figure that tells this family's best step, of the tasks' own figures, each with
     /// the positives that it is of.
-    fn figure(&self, tasks: &[Option<(f64, f64)>]) -> Option<f64> {
+    pub fn figure(&self, tasks: &[Option<(f64, f64)>]) -> Option<f64> {
         let mean = |of: &mut dyn Iterator<Item = f64>| {
             let (sum, count) = of.fold((0.0, 0.0), |(sum, count), figure| (sum + figure, count + 1.0));
             (count > 0.0).then(|| sum / count)
@@ -123,30 +121,6 @@ pub(super) fn families(network: &Network, tables: usize, monitor: &FigureName) -
         parameters: std::iter::once(0..network.program.length()).collect(),
         tables: (0..network.sets.len() * tables).collect(),
     }])
-}
-
-/// Each family's figure in a report; `shared` is that of the network that all tasks learn
-/// together, where there is one.
-pub(super) fn figures(
-    job: &Job<'_>,
-    objective: &Objective,
-    report: &Report,
-    shared: Option<&Report>,
-) -> Vec<Option<f64>> {
-    if let [_] = job.families.as_slice() {
-        return vec![job.monitor.of(report)];
-    }
-    let of_task = |(task, name): (usize, &String)| {
-        let figure = job.figure_of_task(objective, task);
-        let positives = report.tasks[name].get(figure.meaning()).positives;
-        Some((figure.of(report)?, positives as f64))
-    };
-    let tasks: Vec<Option<(f64, f64)>> = objective.names().iter().enumerate().map(of_task).collect();
-    let of_family = |family: &Family| match shared {
-        Some(shared) if family.tasks.is_empty() => job.monitor.of(shared),
-        _ => family.figure(&tasks),
-    };
-    job.families.iter().map(of_family).collect()
 }
 
 #[cfg(test)]

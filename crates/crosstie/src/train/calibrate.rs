@@ -1,7 +1,7 @@
 //! The end of a training: what the kept network says becomes probabilities.
 
-use super::fit::Job;
-use super::{Event, Observer};
+use super::event::{Event, Observer};
+use super::job::Job;
 use crate::calibration::Calibration;
 use crate::error::Result;
 use crate::metric::Report;

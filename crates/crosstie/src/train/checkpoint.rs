@@ -14,9 +14,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Best, BestStep, Evaluation, Job, Progress, State};
+use super::event::{Event, Observer};
+use super::job::Job;
 use super::loader::{Cursor, Window};
 use super::search::Search;
+use super::state::{Best, BestStep, Evaluation, Progress, State};
 use super::trainer::{Counts, Weights};
 use crate::batch::{Batch, Ids};
 use crate::config::Config;
@@ -499,4 +501,16 @@ fn read_search(file: &mut TensorFile, search: &mut Search, note: SearchNote, cur
     };
     (search.round, search.epoch, search.cursor) = (note.round, note.epoch, cursor);
     Ok(())
+}
+
+/// Writes a checkpoint, if there is a place for it. A training does not end for
+/// want of one.
+pub(super) fn save(store: &mut Option<Store>, job: &Job<'_>, state: &mut State, observer: &mut Observer<'_>) {
+    let Some(store) = store else { return };
+    let event = match store.save(job, state) {
+        Ok(path) => Event::Saved { path },
+        Err(error) => Event::NotSaved { message: error.to_string() },
+    };
+    state.trainer.prepare();
+    observer(&event);
 }

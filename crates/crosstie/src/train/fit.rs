@@ -2,33 +2,28 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::best_step::{self, Family};
+use super::best_step;
 use super::calibrate::calibrate;
-use super::checkpoint::{Checkpoint, Identity, Store};
+use super::checkpoint::{Checkpoint, Identity, Store, save};
+use super::event::{Event, Next, Observer, Reason, Trained};
 use super::influence;
+use super::job::{Job, monitor};
 use super::loader::{Cursor, Encoder, Loader};
 use super::mix::Mix;
+use super::outcome;
 use super::search::Search;
 use super::share::share;
 use super::shrink::shrink;
 use super::start;
-use super::trainer::{Taught, Trainer, Weights};
+use super::state::{Best, Evaluation, Progress, State};
+use super::trainer::Trainer;
 use super::unknown::Unknowns;
-use super::{Event, Next, Observer, Reason, Trained, monitor, outcome};
-use crate::batch::Batch;
 use crate::config::{Config, UnknownValues};
 use crate::data::Source;
 use crate::embedding::Table;
 use crate::error::{Error, Result};
-use crate::feature::{Features, TrainingFeatures, Unknown};
-use crate::learned::Passes;
-use crate::metric::{FigureName, Meaning, Report};
-use crate::model::Network;
-use crate::objective::{Objective, Space};
+use crate::feature::{TrainingFeatures, Unknown};
 use crate::scorer::Scorer;
 
 /// A training over files. What it does next follows from its position alone,
@@ -39,151 +34,9 @@ pub struct Fit<'a> {
     store: Option<Store>,
 }
 
-/// What stays the same during a training.
-pub(super) struct Job<'a> {
-    pub config: Config,
-    /// Steps between two evaluations, if there is one after each epoch, too.
-    pub eval_steps: u64,
-    pub features: &'a Arc<Features>,
-    pub train: Loader<'a>,
-    pub valid: Loader<'a>,
-    pub mix: Mix,
-    pub monitor: FigureName,
-    pub higher_is_better: bool,
-    /// The tasks that are at their best in the same step.
-    pub families: Vec<Family>,
-}
-
-/// What a training changes. It is in a checkpoint, but for `broken_off`.
-pub(super) struct State {
-    pub trainer: Trainer,
-    pub progress: Progress,
-    /// The search for masks, as long as it lasts.
-    pub search: Option<Search>,
-    /// The place in the epoch under way; `None` between two epochs.
-    pub cursor: Option<Cursor>,
-    pub best: Option<Best>,
-    /// Whether the observer stopped an evaluation. Not in a checkpoint.
-    pub broken_off: bool,
-}
-
-/// Where a training stands, in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Progress {
-    /// Epoch under way, from 1; 0 before the first.
-    pub epoch: u64,
-    /// Whether an evaluation comes before the next step.
-    pub due: bool,
-    /// The batch after which the last evaluation was.
-    pub validated: Option<u64>,
-    /// The batch after which the best weights were last copied.
-    pub kept: Option<u64>,
-    /// Evaluations without improvement.
-    pub bad: u64,
-    /// Evaluations told.
-    pub evaluations: u64,
-    /// Masks told.
-    pub tried: u64,
-    /// Since the last evaluation: rows, each task's summed loss, each term's, the
-    /// tasks' weights in the last step.
-    pub rows: u64,
-    pub losses: Vec<f64>,
-    pub terms: Vec<f64>,
-    pub weights: Vec<f64>,
-}
-
-/// The best so far.
-#[derive(Clone, Debug)]
-pub(super) struct Best {
-    /// The last evaluation at which some family was at its best.
-    pub evaluation: Evaluation,
-    /// Each family's best step.
-    pub steps: Vec<BestStep>,
-    /// The weights of these steps, once training has gone on from there: a training
-    /// of one family that ends with its best evaluation never holds two copies.
-    pub weights: Option<Weights>,
-}
-
-/// A family's best step so far, and its figure there.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BestStep {
-    pub step: u64,
-    pub figure: Option<f64>,
-}
-
-/// An evaluation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Evaluation {
-    pub step: u64,
-    pub figure: Option<f64>,
-    pub report: Report,
-}
-
 /// A quarter of an epoch, but no less than ten steps.
 fn eval_steps(rows: u64, rows_of_step: usize) -> u64 {
     rows.div_ceil(rows_of_step as u64).div_ceil(4).max(10)
-}
-
-impl Job<'_> {
-    pub fn better(&self, new: f64, old: f64) -> bool {
-        if self.higher_is_better { new > old } else { new < old }
-    }
-
-    /// The monitored figure of one task, on the rows that its loss is about.
-    pub fn figure_of_task(&self, objective: &Objective, task: usize) -> FigureName {
-        let meaning = match objective.spaces()[task] {
-            Space::Parent | Space::Path => Meaning::GivenParent,
-            Space::Product | Space::Impression => Meaning::FromImpression,
-        };
-        self.monitor.of_task(&objective.names()[task], meaning)
-    }
-
-    /// Scores the validation files, whatever the observer says.
-    pub fn look_again(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Report> {
-        let mut deaf = |event: &Event| {
-            observer(event);
-            Next::GoOn
-        };
-        Ok(self.evaluate(passes, &mut deaf)?.expect("nothing stops it"))
-    }
-
-    /// Tells, once the validation files were read, how they differ from the training
-    /// rows.
-    fn tell_drift(&self, observer: &mut Observer<'_>) {
-        for message in self.valid.drift() {
-            observer(&Event::Warning { message });
-        }
-    }
-
-    /// Scores the validation files, unless the observer stops it.
-    pub fn evaluate(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Option<Report>> {
-        let report = self.valid.evaluate(passes, [passes.network().logits], self.scenarios(), &mut stoppable(observer));
-        self.tell_drift(observer);
-        Ok(report?.map(|[report]| report))
-    }
-
-    /// The same, and beside it, of a model that has one, the report of the network that all
-    /// tasks learn together.
-    pub fn evaluate_all(
-        &self,
-        passes: Passes<'_>,
-        observer: &mut Observer<'_>,
-    ) -> Result<Option<(Report, Option<Report>)>> {
-        let Network { logits, shared: Some(shared), .. } = passes.network() else {
-            return Ok(self.evaluate(passes, observer)?.map(|report| (report, None)));
-        };
-        let both = [*logits, shared.logits];
-        let reports = self.valid.evaluate(passes, both, self.scenarios(), &mut stoppable(observer));
-        self.tell_drift(observer);
-        Ok(reports?.map(|[report, shared]| (report, Some(shared))))
-    }
-
-    fn scenarios(&self) -> &[String] {
-        &self.features.layout().scenarios
-    }
 }
 
 impl<'a> Fit<'a> {
@@ -379,130 +232,5 @@ impl<'a> Fit<'a> {
 
     fn save(&mut self, observer: &mut Observer<'_>) {
         save(&mut self.store, &self.job, &mut self.state, observer);
-    }
-}
-
-/// Writes a checkpoint, if there is a place for it. A training does not end for
-/// want of one.
-pub(super) fn save(store: &mut Option<Store>, job: &Job<'_>, state: &mut State, observer: &mut Observer<'_>) {
-    let Some(store) = store else { return };
-    let event = match store.save(job, state) {
-        Ok(path) => Event::Saved { path },
-        Err(error) => Event::NotSaved { message: error.to_string() },
-    };
-    state.trainer.prepare();
-    observer(&event);
-}
-
-impl State {
-    /// Learns from one batch, which ends at `after`.
-    fn learn(&mut self, job: &Job<'_>, batch: &Batch, after: Cursor, observer: &mut Observer<'_>) -> Result<Next> {
-        self.keep_best(job);
-        let epoch = self.progress.epoch;
-        let Taught { step, rows, losses, terms, weights } = self.trainer.step(epoch, batch)?;
-        let progress = &mut self.progress;
-        progress.rows += rows as u64;
-        progress.losses.iter_mut().zip(&losses).for_each(|(sum, loss)| *sum += loss);
-        progress.terms.resize(terms.len(), 0.0);
-        progress.terms.iter_mut().zip(&terms).for_each(|(sum, term)| *sum += term);
-        progress.weights.clone_from(&weights);
-        let every = job.config.train.eval_every;
-        progress.due = match every {
-            0 => step - progress.validated.unwrap_or(0) >= job.eval_steps,
-            _ => step.is_multiple_of(every),
-        };
-        self.cursor = Some(after);
-        Ok(observer(&Event::Step { epoch, step, rows, losses, weights }))
-    }
-
-    /// Copies what is at its best now, before the first step away from it or the end.
-    fn keep_best(&mut self, job: &Job<'_>) {
-        let State { trainer, best, .. } = self;
-        let Some(Best { steps, weights, .. }) = best else { return };
-        let now = trainer.batches();
-        let at_best = || job.families.iter().zip(steps.iter()).filter(|(_, best)| best.step == now);
-        if at_best().next().is_none() || self.progress.kept == Some(now) {
-            return;
-        }
-        match weights {
-            Some(weights) => at_best().for_each(|(family, _)| weights.take(family, trainer)),
-            None => *weights = Some(trainer.weights()),
-        }
-        self.progress.kept = Some(now);
-    }
-
-    /// The evaluation that is due, and whether it ends the training.
-    fn evaluate_if_due(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<Option<Reason>> {
-        if self.progress.due && self.evaluate(job, observer)?.is_break() {
-            return Ok(Some(Reason::Asked));
-        }
-        let patience = job.config.train.patience.max(1);
-        Ok((self.progress.bad >= patience).then_some(Reason::Patience))
-    }
-
-    /// Scores the validation files, unless the observer stops it.
-    fn evaluate(&mut self, job: &Job<'_>, observer: &mut Observer<'_>) -> Result<ControlFlow<()>> {
-        self.trainer.show_average();
-        let reports = job.evaluate_all(self.trainer.learned().passes(), observer);
-        self.trainer.show_average();
-        let Some((report, shared)) = reports? else {
-            self.broken_off = true;
-            return Ok(ControlFlow::Break(()));
-        };
-        let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
-        let objective = &self.trainer.learned().network().objective;
-        let figures = best_step::figures(job, objective, &report, shared.as_ref());
-        let old = self.best.as_ref().map(|best| best.steps.clone());
-        let better = |family: usize, new: Option<f64>| match (old.as_ref().map(|old| old[family].figure), new) {
-            // As long as nothing can be compared, the latest state is kept.
-            (None | Some(None), _) => true,
-            (Some(Some(old)), Some(new)) => job.better(new, old),
-            (Some(Some(_)), None) => false,
-        };
-        let improved: Vec<bool> = figures.iter().enumerate().map(|(family, new)| better(family, *new)).collect();
-        let best = improved.contains(&true);
-        let progress = &mut self.progress;
-        let rows = progress.rows.max(1) as f64;
-        let names = self.trainer.learned().network().terms.iter().map(|term| term.name.clone());
-        let event = Event::Evaluated {
-            epoch: progress.epoch,
-            step,
-            report: Box::new(report.clone()),
-            figure,
-            best,
-            losses: progress.losses.iter().map(|loss| loss / rows).collect(),
-            terms: names.zip(&progress.terms).map(|(name, term)| (name, term / rows)).collect(),
-            weights: progress.weights.clone(),
-            rows: progress.rows,
-        };
-        (progress.due, progress.validated, progress.rows) = (false, Some(step), 0);
-        progress.losses.fill(0.0);
-        progress.terms.fill(0.0);
-        progress.evaluations += 1;
-        if best {
-            progress.bad = 0;
-            let steps = figures.into_iter().zip(&improved).enumerate().map(|(family, (figure, improved))| match &old {
-                Some(old) if !improved => old[family],
-                _ => BestStep { step, figure },
-            });
-            let steps: Vec<BestStep> = steps.collect();
-            let whole = improved.iter().all(|improved| *improved);
-            let weights = self.best.take().and_then(|best| best.weights).filter(|_| !whole);
-            self.best = Some(Best { evaluation: Evaluation { step, figure, report }, steps, weights });
-        } else {
-            progress.bad += 1;
-        }
-        match observer(&event) {
-            Next::Stop => Ok(ControlFlow::Break(())),
-            Next::GoOn | Next::Checkpoint => Ok(ControlFlow::Continue(())),
-        }
-    }
-}
-
-/// Tells an observer of scored rows, and breaks off if it says stop.
-fn stoppable<'o>(observer: &'o mut Observer<'_>) -> impl FnMut(u64) -> ControlFlow<()> + 'o {
-    |rows| match observer(&Event::Scored { rows }) {
-        Next::Stop => ControlFlow::Break(()),
-        Next::GoOn | Next::Checkpoint => ControlFlow::Continue(()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Event;
+use super::event::Event;
 use crate::metric::Report;
 
 /// When an evaluation was, and how fast it came: what a library without a clock is told.

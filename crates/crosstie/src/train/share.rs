@@ -15,9 +15,9 @@
 
 use rayon::prelude::*;
 
-use super::fit::Job;
+use super::event::{Event, Observer};
+use super::job::Job;
 use super::shrink::set;
-use super::{Event, Observer};
 use crate::calibration::{Calibration, Evidence};
 use crate::error::Result;
 use crate::learned::Learned;

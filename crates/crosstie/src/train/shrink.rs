@@ -6,8 +6,8 @@
 //! log-loss is higher than with less of it by more than the standard error of the
 //! difference, row by row.
 
-use super::fit::Job;
-use super::{Event, Observer};
+use super::event::{Event, Observer};
+use super::job::Job;
 use crate::calibration::Evidence;
 use crate::compute::ParameterId;
 use crate::error::Result;

@@ -4,8 +4,8 @@
 
 use std::arch::aarch64::*;
 
-use super::tile::{self, Tile, kernel, tiles};
-use super::vector::Vector;
+use super::tile::{self, kernel, tiles};
+use super::vector::{Tile, Vector};
 
 /// Four numbers.
 #[derive(Clone, Copy)]

@@ -15,8 +15,8 @@ use std::arch::x86_64::*;
 
 use super::few;
 use super::sweep::{self, run_by};
-use super::tile::{self, Tile, tiles};
-use super::vector::Vector;
+use super::tile::{self, tiles};
+use super::vector::{Tile, Vector};
 use super::x86::{AVX512, Sixteen};
 use super::{Functions, Laid, Operands, Scratch};
 use crate::compute::line::{EMPTY, Line, NUMBERS, numbers_mut};
@@ -215,16 +215,4 @@ unsafe fn store(pairs: __m512i, into: *mut f32) {
 fn bits(pairs: __m512bh) -> __m512i {
     // SAFETY: both are 64 bytes of which any are allowed.
     unsafe { std::mem::transmute(pairs) }
-}
-
-/// Sums with the products of sixteen pairs and sixteen others.
-///
-/// # Safety
-/// The processor has the instructions.
-#[inline(always)]
-pub unsafe fn add_products(sums: __m512, a: __m512, b: __m512) -> __m512 {
-    // SAFETY: see above; what is carried as numbers is 64 bytes of which any are allowed.
-    unsafe {
-        _mm512_dpbf16_ps(sums, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b))
-    }
 }

@@ -4,8 +4,8 @@
 // Indices that the compiler knows keep arrays in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::tile::{self, Tile, kernel, tiles};
-use super::vector::Vector;
+use super::tile::{self, kernel, tiles};
+use super::vector::{Tile, Vector};
 
 /// Four numbers, which most compilers keep in a vector register.
 #[derive(Clone, Copy)]

@@ -5,8 +5,7 @@
 // Indices that the compiler knows keep arrays in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::tile::{Left, Tile};
-use super::vector::Vector;
+use super::vector::{Left, Tile, Vector};
 use super::{Operands, few};
 use crate::compute::line::{EMPTY, Line, NUMBERS, numbers_mut};
 use crate::compute::matrix::{Matrix, MatrixMut};

@@ -4,37 +4,7 @@
 // Indices that the compiler knows keep arrays in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::vector::Vector;
-
-/// A tile and the sides that it is the product of.
-///
-/// # Safety
-/// Whoever computes it reads the `rows` times `depth` numbers of `left`, and `depth`
-/// times as many vectors as `columns` need at `right`, `right_by` apart; and reads and
-/// writes `rows` times `columns` numbers at `into`, `into_by` apart. `rows` is 1 to
-/// [`Vector::ROWS`], `columns` 1 to [`Vector::WIDTH`].
-#[derive(Clone, Copy)]
-pub struct Tile {
-    pub left: Left,
-    pub right: *const f32,
-    pub right_by: usize,
-    pub depth: usize,
-    pub into: *mut f32,
-    pub into_by: usize,
-    pub rows: usize,
-    pub columns: usize,
-    /// Whether to begin with what is there rather than with zero.
-    pub add: bool,
-}
-
-/// The left side of a tile.
-#[derive(Clone, Copy)]
-pub enum Left {
-    /// The numbers of a term follow each other; the next term's are so many further on.
-    ByTerms(*const f32, usize),
-    /// The numbers of a row follow each other; the next row's are so many further on.
-    ByRows(*const f32, usize),
-}
+use super::vector::{Left, Tile, Vector};
 
 /// Rows that one address serves: what is there, and once and twice the distance further on.
 /// So addresses stay in registers, too.

@@ -7,9 +7,8 @@
 
 use std::arch::x86_64::*;
 
-use super::pairs;
-use super::tile::{self, Tile, kernel, tiles};
-use super::vector::Vector;
+use super::tile::{self, kernel, tiles};
+use super::vector::{Tile, Vector};
 
 /// Sixteen numbers, or of a left or right side sixteen pairs of them (pairs.rs): all but a product
 /// moves 32 bits, whatever they mean. Of 32 registers a tile takes 28.
@@ -71,7 +70,7 @@ impl<const PAIRS: bool> Vector for Sixteen<PAIRS> {
         // SAFETY: see above.
         Sixteen(unsafe {
             match PAIRS {
-                true => pairs::add_products(self.0, a.0, b.0),
+                true => add_products(self.0, a.0, b.0),
                 false => _mm512_fmadd_ps(a.0, b.0, self.0),
             }
         })
@@ -145,6 +144,18 @@ impl<const PAIRS: bool> Vector for Sixteen<PAIRS> {
                 false => Sixteen::<false>::tile_of_any_rows(tile),
             }
         }
+    }
+}
+
+/// Sums with the products of sixteen pairs and sixteen others.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn add_products(sums: __m512, a: __m512, b: __m512) -> __m512 {
+    // SAFETY: see above; what is carried as numbers is 64 bytes of which any are allowed.
+    unsafe {
+        _mm512_dpbf16_ps(sums, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b))
     }
 }
 
