@@ -1,13 +1,13 @@
-//! The commands and the options that all of them share.
+//! The commands.
 
 use anyhow::Result;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::command::{
     abtest, demo, evaluate, experiment, export, init, inspect, join, models, predict, prepare, reference, report,
     serve, simulate, synth, train,
 };
-use crate::session::Session;
+use crate::session::{Session, Shared};
 
 /// Multi-task, multi-scenario models of what people do after they see
 /// something: click, cart, buy, like.
@@ -22,27 +22,6 @@ pub struct Arguments {
     pub shared: Shared,
     #[command(subcommand)]
     pub command: Command,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Shared {
-    /// Say nothing on stderr but warnings and errors; show no progress bars
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Say more on stderr
-    #[arg(long, short, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-    /// How messages on stderr are written
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Sentences
-    Text,
-    /// One JSON object per line
-    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,5 @@
 //! What a command has besides its arguments: messages, progress bars and a
-//! run's log.
+//! run's log; and the options for them, which all commands share.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::{ArgAction, Args, ValueEnum};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -16,9 +17,29 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use crate::arguments::{LogFormat, Shared};
 use crate::message::Sentence;
 use crate::table;
+
+#[derive(Args, Clone, Debug)]
+pub struct Shared {
+    /// Say nothing on stderr but warnings and errors; show no progress bars
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on stderr
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// How messages on stderr are written
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Sentences
+    Text,
+    /// One JSON object per line
+    Json,
+}
 
 /// Shared by everything that one call of `crosstie` does.
 pub struct Session {

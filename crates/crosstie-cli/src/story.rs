@@ -13,15 +13,14 @@ use crosstie::durable::write_file;
 use crosstie::metric::FigureName;
 use crosstie::objective::LossWeights;
 use crosstie::schema::Schema;
-use crosstie::train::{At, Checkpoint, Evaluated, Event, Next};
+use crosstie::train::{At, Checkpoint, Evaluated, Event, Next, Reason};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::run::Run;
 use crate::session::Session;
 use crate::tensorboard::EventFile;
-use crate::training::reason;
-use crate::{interrupt, message, table};
+use crate::{environment, interrupt, message, table};
 
 /// A line of `masks.jsonl`.
 #[derive(Serialize)]
@@ -437,6 +436,15 @@ impl<'a> Story<'a> {
 fn reached(monitor: &str, figure: Option<f64>, best: bool) -> Vec<String> {
     let figure = format!("{monitor} {}", table::figure(figure));
     if best { vec![figure + ",", "the best so far".into()] } else { vec![figure] }
+}
+
+/// Why a training ended, in words.
+pub fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Epochs => "all epochs are done",
+        Reason::Patience => "the monitored figure improves no more",
+        Reason::Asked => environment::STOPPED,
+    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,12 @@ use crosstie::metric::Report;
 use crosstie::report::{self, Settings};
 use crosstie::schema::{FieldKind, Schema};
 use crosstie::scorer::Scorer;
-use crosstie::train::{Checkpoint, Checkpoints, Event, Reason, train_from};
+use crosstie::train::{Checkpoint, Checkpoints, Event, train_from};
 
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 use crate::run::{Run, write_json};
 use crate::session::Session;
-use crate::story::Story;
+use crate::story::{Story, reason};
 use crate::{calibration, findings, message, table};
 
 /// The files of a config, opened: what is wrong with them is told before a run
@@ -182,13 +182,4 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
         events.ended(trained.steps, on, &report)?;
     }
     Ok(Finished { scorer: trained.scorer, report, on })
-}
-
-/// Why a training ended, in words.
-pub fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Epochs => "all epochs are done",
-        Reason::Patience => "the monitored figure improves no more",
-        Reason::Asked => environment::STOPPED,
-    }
 }

@@ -33,30 +33,7 @@ use tokio::sync::oneshot;
 use crate::failure::Failure;
 use crate::observe::Observers;
 use crate::repository::Version;
-
-/// How long each part of a request took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stages {
-    /// Until its turn came.
-    pub queue: Duration,
-    /// From the request's bytes to ids and numbers.
-    pub decode: Duration,
-    /// In the network.
-    pub compute: Duration,
-    /// From scores to the answer.
-    pub encode: Duration,
-}
-
-/// A part of a request that takes time on a compute thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// See [`Stages::decode`].
-    Decode,
-    /// See [`Stages::compute`].
-    Compute,
-    /// See [`Stages::encode`].
-    Encode,
-}
+use crate::stages::{Stage, Stages};
 
 /// A request's turn on a compute thread.
 #[derive(Debug)]

@@ -37,6 +37,7 @@ pub mod rank;
 pub mod repository;
 pub mod server;
 pub mod settings;
+pub mod stages;
 pub mod state;
 pub mod statistics;
 pub mod tensor;

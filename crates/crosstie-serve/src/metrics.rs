@@ -36,10 +36,10 @@ use prometheus_client::registry::{Registry, Unit};
 use arms::Arms;
 use logged::Logged;
 
-use crate::engine::Stages;
 use crate::log;
 use crate::observe::{Answered, ArmAnswered, Observe};
 use crate::repository::Version;
+use crate::stages::Stages;
 
 type Seconds = Family<Model, Histogram, fn() -> Histogram>;
 type Sum = Counter<f64, AtomicU64>;

@@ -7,9 +7,9 @@ use crosstie::batch::Batch;
 use crosstie::data::Rows;
 use crosstie::learned::Scores;
 
-use crate::engine::Stages;
 use crate::failure::Failure;
 use crate::repository::Version;
+use crate::stages::Stages;
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

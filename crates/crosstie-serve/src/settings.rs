@@ -11,7 +11,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::experiments::ExperimentSettings;
 use crate::log::LogSettings;
 
 /// All settings. Times are in seconds.
@@ -182,6 +181,38 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits { body_bytes: 32 << 20, candidates: 10_000, concurrency: 1024, connections: 10_000 }
+    }
+}
+
+/// Experiments with models, each in a file of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExperimentSettings {
+    /// A directory with files `<name>.toml`; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// A directory with the logs of all servers that serve these experiments, each in a
+    /// directory of its own: their evidence counts, too. This server's own log counts
+    /// always, and once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<PathBuf>,
+    /// How often guard rails are looked at, and the ramp moves on or rolls back.
+    pub check_seconds: f64,
+    /// An action counts if it is done within so many hours; what was shown later than that
+    /// is not judged yet.
+    pub window_hours: f64,
+}
+
+impl Default for ExperimentSettings {
+    fn default() -> ExperimentSettings {
+        ExperimentSettings { directory: None, logs: None, check_seconds: 60.0, window_hours: 24.0 }
+    }
+}
+
+impl ExperimentSettings {
+    /// How long after an exposure an action counts.
+    pub fn window(&self) -> Duration {
+        Timeouts::of(self.window_hours * 3600.0)
     }
 }
 

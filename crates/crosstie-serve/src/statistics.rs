@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::engine::Stages;
+use crate::stages::Stages;
 
 /// A count and the time that was taken in all.
 #[derive(Debug, Default)]

@@ -21,11 +21,11 @@ use super::generated::{
     ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse, StatisticDuration,
 };
 use super::{Heard, convert, unread, wanted_within};
-use crate::engine::Stage;
 use crate::failure::Failure;
 use crate::http::{EXTENSIONS, PLATFORM};
 use crate::observe::Protocol;
 use crate::repository::{State as Condition, Version};
+use crate::stages::Stage;
 use crate::state::{State, Target};
 use crate::statistics::Tally;
 use crate::tensor::{self, Datatype};

@@ -14,11 +14,12 @@ use serde_json::Value;
 
 use super::values::Values;
 use super::{HEADER_LENGTH, body};
-use crate::engine::{Stage, Turn};
+use crate::engine::Turn;
 use crate::failure::{Failure, Fault};
 use crate::object::Object;
 use crate::observe::Protocol;
 use crate::repository::Version;
+use crate::stages::Stage;
 use crate::state::{self, Target};
 use crate::tensor::{self, Data, Datatype, InferAnswer, InferRequest, Tensor, Wanted};
 

@@ -12,8 +12,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::edge::keys::Caller;
-use crate::engine::Stages;
 use crate::failure::Failure;
+use crate::stages::Stages;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";

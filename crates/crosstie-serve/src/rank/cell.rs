@@ -8,7 +8,7 @@ use crosstie::arrow::datatypes::Float64Type;
 use crosstie::data::elements;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use super::columns::Id;
+use super::id::Id;
 use crate::repository::Kind;
 
 /// From here on not every whole number is a float64.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crosstie::arrow::array::{ArrayRef, DictionaryArray, RecordBatch, RecordBatchOptions};
 use crosstie::arrow::datatypes::{Field, Int32Type, Schema};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
 
 use super::Request;
 use super::cell::{Cell, Cells};
+use super::id::Id;
 use crate::failure::Failure;
 use crate::repository::{Input, Kind};
 
@@ -82,44 +82,6 @@ pub enum Giver {
     Context,
     /// Some or all of `candidates`.
     Candidates,
-}
-
-/// What a candidate is called.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Id {
-    /// A text.
-    Text(String),
-    /// A whole number of 64 bits, with a sign or without one.
-    Number(i128),
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Id, D::Error> {
-        value.deserialize_any(AnId)
-    }
-}
-
-struct AnId;
-
-impl Visitor<'_> for AnId {
-    type Value = Id;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a whole number")
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Id, E> {
-        Ok(Id::Number(number.into()))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Id, E> {
-        Ok(Id::Number(number.into()))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
-        Ok(Id::Text(text.into()))
-    }
 }
 
 impl fmt::Display for Giver {

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::Terms;
-use super::columns::Id;
+use super::id::Id;
 use super::request::{Answer, Ranked, Request};
 use crate::failure::Failure;
 use crate::log::{Candidate, Exposure, Features};

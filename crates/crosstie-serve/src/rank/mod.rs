@@ -4,6 +4,7 @@ mod cell;
 mod columns;
 mod exposure;
 mod formula;
+mod id;
 mod notes;
 mod request;
 
@@ -15,15 +16,17 @@ use crosstie::feature::Unknown;
 use crosstie::learned::Scores;
 use crosstie::spelling;
 
-pub use columns::{Candidates, Giver, Id};
+pub use columns::{Candidates, Giver};
 pub use formula::{Formula, FormulaError, Named, Values};
+pub use id::Id;
 pub use request::{Answer, Probability, Ranked, Request};
 
 use crate::clock::Clock;
-use crate::engine::{Stage, Turn};
+use crate::engine::Turn;
 use crate::experiments::Placed;
 use crate::failure::{Failure, Fault};
 use crate::log::Exposure;
+use crate::stages::Stage;
 use columns::Plan;
 
 /// What errors of the library call the rows of a request.

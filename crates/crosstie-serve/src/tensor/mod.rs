@@ -17,8 +17,9 @@ use crosstie::spelling;
 
 pub use datatype::Datatype;
 
-use crate::engine::{Stage, Turn};
+use crate::engine::Turn;
 use crate::failure::Failure;
+use crate::stages::Stage;
 
 /// A named tensor of a request.
 #[derive(Clone, Debug)]

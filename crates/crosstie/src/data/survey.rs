@@ -12,8 +12,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::reading::{self, TextColumn};
+use super::reading;
 use super::rows::Rows;
+use super::sample::TextColumn;
 use super::source::Source;
 use super::summary::{ColumnCounter, ColumnSummary};
 use super::time::Moment;

@@ -32,6 +32,7 @@ mod rate;
 mod sample;
 mod save;
 mod shrinkage;
+mod slope;
 mod summary;
 mod sums;
 mod suspicion;

@@ -29,10 +29,10 @@
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
-use super::carry::Slope;
 use super::key;
 use super::numeric::{Moments, Scale};
 use super::shrinkage::{self, Cell};
+use super::slope::Slope;
 use super::sums::{Entry, Outcome, Sums};
 use super::vocabulary::Tokens;
 use crate::random::Stream;
