@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use crosstie_serve::rank::{Formula, Values};
+use crosstie_serve::formula::{Formula, Values};
 use libfuzzer_sys::fuzz_target;
 
 const NUMBERS: [f64; 6] = [0.0, 0.03, 1.0, -2.5, f64::INFINITY, f64::NAN];

@@ -25,6 +25,7 @@ pub mod edge;
 pub mod engine;
 pub mod experiments;
 pub mod failure;
+pub mod formula;
 pub mod grpc;
 pub mod http;
 pub mod log;

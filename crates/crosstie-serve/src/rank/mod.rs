@@ -3,7 +3,6 @@
 mod cell;
 mod columns;
 mod exposure;
-mod formula;
 mod id;
 mod notes;
 mod request;
@@ -17,7 +16,6 @@ use crosstie::learned::Scores;
 use crosstie::spelling;
 
 pub use columns::{Candidates, Giver};
-pub use formula::{Formula, FormulaError, Named, Values};
 pub use id::Id;
 pub use request::{Answer, Probability, Ranked, Request};
 
@@ -25,6 +23,7 @@ use crate::clock::Clock;
 use crate::engine::Turn;
 use crate::experiments::Placed;
 use crate::failure::{Failure, Fault};
+use crate::formula::{Formula, Named, Values};
 use crate::log::Exposure;
 use crate::stages::Stage;
 use columns::Plan;

@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 use super::directory::{Fingerprint, Found, find, fingerprint};
 use super::{Catalogue, Model, ROOM, State, Version};
 use crate::failure::Failure;
+use crate::formula::Formula;
 use crate::observe::Observers;
-use crate::rank::Formula;
 use crate::settings::{RepositorySettings, Settings, SettingsError, Timeouts};
 
 /// Where an answer goes.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::quantity::{Kind, Quantity};
 use super::{Measured, Range};
 use crate::feature::Features;
+use crate::schema::{Encoding, FieldKind, Multi};
 
 /// Standard errors that chance explains. So many, since many quantities are compared
 /// and their errors are estimated themselves.
@@ -188,7 +189,7 @@ fn by_values(features: &Features, training: &Measured) -> f64 {
     let Some(seen) = training.seen else { return 0.0 };
     let schema = &features.schema;
     let field = schema.fields.iter().find(|field| field.name == training.quantity.name);
-    let least = field.map_or(1, |field| super::tally::min_count(&field.kind).unwrap_or(1).max(1));
+    let least = field.map_or(1, |field| min_count(&field.kind).unwrap_or(1).max(1));
     let sample = features.profile.as_ref().map_or(1, |profile| profile.rows.max(1));
     let values = training.count * (features.rows.max(1) as f64 / sample as f64);
     2.0 * least as f64 * (training.value - seen).max(0.0) / values
@@ -206,4 +207,15 @@ fn percent(share: f64) -> String {
 fn number(x: f64) -> String {
     let text = format!("{x:.3}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+}
+
+/// By how many rows a value must be known.
+pub(super) fn min_count(kind: &FieldKind) -> Option<u64> {
+    match kind {
+        FieldKind::Categorical(kind) | FieldKind::Multi(Multi { categorical: kind, .. }) => match kind.encoding {
+            Encoding::Vocabulary { min_count } => Some(min_count),
+            Encoding::Hashed { .. } => None,
+        },
+        FieldKind::Numeric(_) | FieldKind::Rate(_) => None,
+    }
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::quantity::{Kind, Quantity};
-use super::shift::Drift;
+use super::shift::{Drift, min_count};
 use super::{Measured, Range, numbers_of};
 use crate::batch::{Batch, Layout, NO_GROUP};
 use crate::data::Rows;
 use crate::error::Result;
 use crate::feature::{Features, KNOWN, Lookup, MISSING, UNKNOWN};
 use crate::random::Stream;
-use crate::schema::{Encoding, FieldKind, Funnel, Multi};
+use crate::schema::{FieldKind, Funnel};
 
 /// Parts into which rows are dealt by lot, to learn from the differences between
 /// them what chance does.
@@ -283,17 +283,6 @@ impl<'a> Tally<'a> {
             }
         }
         measured
-    }
-}
-
-/// By how many rows a value must be known.
-pub(super) fn min_count(kind: &FieldKind) -> Option<u64> {
-    match kind {
-        FieldKind::Categorical(kind) | FieldKind::Multi(Multi { categorical: kind, .. }) => match kind.encoding {
-            Encoding::Vocabulary { min_count } => Some(min_count),
-            Encoding::Hashed { .. } => None,
-        },
-        FieldKind::Numeric(_) | FieldKind::Rate(_) => None,
     }
 }
 
