@@ -1,4 +1,4 @@
-//! Training: from files to a [`Scorer`]. It tells its story as [`Event`]s and asks
+//! Training: from files to a [`Scorer`](crate::scorer::Scorer). It tells its story as [`Event`]s and asks
 //! its observer what to do [next](Next).
 //!
 //! [`train`] does all of it. [`Fit`] is its loop, as a value with a position that
