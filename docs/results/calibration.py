@@ -6,8 +6,8 @@
 
 prints the tables of calibration.md. DIR is a log of LOGS, or any that holds schema.toml, train.parquet,
 valid.parquet and test.parquet; OUT is a directory for runs. Needs the packages numpy, pyarrow and
-scikit-learn. Every model is trained twice, with its calibration off for the halves. Direct tasks are
-compared given the parent alone.
+scikit-learn. Every model is trained twice, with its calibration off for the halves. Direct tasks and
+what comes after them are compared given the parent alone.
 """
 import json, subprocess, sys, tomllib
 from pathlib import Path
@@ -86,15 +86,17 @@ def halves(schema, data, scores):
         half = None
         for fit_first in (True, False):
             for method in METHODS:
-                joint, happened = {}, {}
+                joint, happened, alone = {}, {}, {}
                 for task in schema["task"]:
                     name, parent, direct = task["name"], task.get("after"), task.get("direct", False)
+                    # From the impression such a task, and what comes after it, is no product of these.
+                    alone[name] = direct or alone.get(parent, False)
                     label = data(task.get("label", name))
                     half = np.random.default_rng(seed).permutation(len(label)) < len(label) // 2
                     a = half if fit_first else ~half
                     happened[name] = label if parent is None or direct else label * happened[parent]
                     own = np.isfinite(label) if parent is None else np.isfinite(label) & (happened[parent] == 1)
-                    two = parent is not None and not direct
+                    two = parent is not None and not alone[name]
                     p = np.clip(scores(f"p_{name}"), 1e-12, 1 - 1e-12)
                     z = np.log(p) - np.log1p(-p)
                     rows = z[a], own[a], label[a], joint[parent][a] if two else None, happened[name][a]
