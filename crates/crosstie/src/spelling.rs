@@ -28,10 +28,27 @@ pub fn hint<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> S
     }
 }
 
-/// Adds the nearest spelling to serde's "unknown field/variant" messages,
-/// which list what was expected between backticks.
+/// What serde expects, by Rust's names of types, and in a person's words.
+const EXPECTED: [(&[&str], &str); 4] = [
+    (&["f64", "f32"], "a number"),
+    (&["usize", "u64", "u32", "u16", "u8"], "a whole number that is not negative"),
+    (&["i64", "i32"], "a whole number"),
+    (&["a boolean"], "true or false"),
+];
+
+/// Says types in a person's words, and adds the nearest spelling to serde's
+/// "unknown field/variant" messages, which list what was expected between
+/// backticks.
 pub fn explain(message: &str) -> String {
     let mut message = message.trim_end().to_string();
+    if let Some(start) = message.rfind(", expected ").map(|comma| comma + ", expected ".len()) {
+        let name = message[start..].lines().next().unwrap_or_default();
+        let said = EXPECTED.iter().find(|(names, _)| names.contains(&name));
+        let end = start + name.len();
+        if let Some((_, words)) = said {
+            message.replace_range(start..end, words);
+        }
+    }
     if let Some(start) = message.find("unknown field `").or_else(|| message.find("unknown variant `")) {
         // What follows is where it stands.
         let said = message[start..].split("\nin `").next().unwrap_or_default();
@@ -54,6 +71,20 @@ mod tests {
         assert_eq!(nearest("zebra", ["click", "cart"]), None);
         assert_eq!(nearest("Click", ["click", "cart"]), Some("click"));
         assert_eq!(nearest("x", ["u", "y"]), None, "no letter is right");
+    }
+
+    #[test]
+    fn types_are_told_in_a_persons_words() {
+        assert_eq!(
+            explain("invalid type: string \"six\", expected usize\nin `model.experts`\n"),
+            "invalid type: string \"six\", expected a whole number that is not negative\nin `model.experts`"
+        );
+        assert_eq!(
+            explain("invalid type: integer `2`, expected a boolean"),
+            "invalid type: integer `2`, expected true or false"
+        );
+        let text = "invalid type: integer `2`, expected a string\nin `model.name`";
+        assert_eq!(explain(text), text);
     }
 
     #[test]

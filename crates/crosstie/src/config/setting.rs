@@ -50,9 +50,11 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// The value as TOML, or as text if it is none.
+    /// The value as TOML, whose fractions may lack the 0 before their point, or
+    /// as text if it is none.
     fn guessed(&self) -> Value {
-        self.value.parse().unwrap_or_else(|_| Value::String(self.value.into()))
+        let parsed = self.value.parse().or_else(|_| with_zeros(self.value).parse());
+        parsed.unwrap_or_else(|_| Value::String(self.value.into()))
     }
 
     /// The value as its key takes it: what could be a number or a date is text
@@ -60,8 +62,8 @@ impl<'a> Setting<'a> {
     /// `names` is a config of names alone.
     fn typed(&self, names: &Table) -> Value {
         let guessed = self.guessed();
-        let Ok(parsed) = DeValue::parse(self.value) else { return guessed };
-        let text = as_text(&parsed, self.value);
+        let parsed = DeValue::parse(self.value);
+        let text = parsed.map_or_else(|_| Value::String(self.value.into()), |parsed| as_text(&parsed, self.value));
         let refused = |value: &Value| {
             let mut config = names.clone();
             put(&mut config, &self.path, value.clone()).ok()?;
@@ -73,6 +75,20 @@ impl<'a> Setting<'a> {
                 .is_none_or(|said| !of_another_type(said) && refused(&guessed).is_some_and(of_another_type));
         if is_text { text } else { guessed }
     }
+}
+
+/// `.5` as `0.5`, which alone is TOML, wherever a number may begin.
+fn with_zeros(value: &str) -> String {
+    let mut whole = String::with_capacity(value.len() + 1);
+    let mut letters = value.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let begins = !whole.ends_with(|before: char| before.is_alphanumeric() || ".\"'_".contains(before));
+        if letter == '.' && begins && letters.peek().is_some_and(char::is_ascii_digit) {
+            whole.push('0');
+        }
+        whole.push(letter);
+    }
+    whole
 }
 
 /// A value with all that is no text in it taken as it is written.

@@ -102,6 +102,16 @@ fn parsed(text: &str, settings: &[&str]) -> Config {
 }
 
 #[test]
+fn a_fraction_may_lack_the_zero_before_its_point() {
+    let config = parsed(SMALL, &["optimizer.rows.learning_rate=.5", "optimizer.dense.l2=.25", "data.dir=.5"]);
+    assert_eq!((config.optimizer.rows.learning_rate, config.optimizer.dense.l2), (0.5, 0.25));
+    assert_eq!(config.data.train, [".5/train.parquet"], "a directory is named as it is written");
+    let weights = parsed(SMALL, &["objective.weights={click=.5, buy=1}"]);
+    assert_eq!(weights, parsed(SMALL, &["objective.weights={click=0.5, buy=1}"]));
+    assert!(refused(SMALL, &["optimizer.rows.learning_rate=1.2.5"]).contains("expected a number"));
+}
+
+#[test]
 fn settings_do_not_depend_on_their_order() {
     let file = format!("{SMALL}experts = 4\n[optimizer.rows]\nname = \"sgd\"\nl2 = 0.5\n");
     let settings = [
@@ -348,7 +358,7 @@ fn a_program_that_brings_its_data_need_not_name_any() {
 #[test]
 fn a_wrong_value_of_a_section_with_a_name_is_told_with_its_key() {
     for (settings, said) in [
-        (&["model.experts=six"][..], "invalid type: string \"six\", expected usize\nin `model.experts`"),
+        (&["model.experts=six"][..], "expected a whole number that is not negative\nin `model.experts`"),
         (&["model.expert_units=[a]"], "in `model.expert_units`"),
         (&["model.name=mmeo"], "in `model.name`"),
         (&["model.exprets=6"], "in `model.exprets`"),
