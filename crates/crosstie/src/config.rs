@@ -148,12 +148,13 @@ pub struct TrainConfig {
     /// Evaluations without improvement after which training stops; where tasks are kept
     /// at their own best steps, without improvement of any.
     pub patience: u64,
-    /// Rows that are held in memory and shuffled together. The next ones, up to as many
-    /// again and no more than 524288 (but 8192 for each of up to 8 threads), are read and
-    /// encoded meanwhile.
+    /// Rows that are held in memory and shuffled together. The next ones are read and
+    /// encoded meanwhile: as many again, at most 524288, at least 8192 for each thread
+    /// (of up to 8).
     pub shuffle_rows: usize,
-    /// Encoded training and validation rows are kept in memory between epochs
-    /// up to this many MiB; beyond, they are read and encoded again.
+    /// Encoded training rows are kept in memory between epochs up to this many MiB, and
+    /// validation rows up to a quarter as many besides; beyond, they are read and
+    /// encoded again.
     pub cache_mib: usize,
     /// The share of training rows' known values that become unknown, at random, in
     /// every epoch anew, so that unknown values are met before they come: a number

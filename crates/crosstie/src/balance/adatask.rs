@@ -7,15 +7,16 @@
 //! batch has seen:
 //!
 //! ```text
-//! v_i ← v_i + g_i²                            every task i, g_i = ∇ L_i
+//! v_i ← v_i + g_i²                            every task i, g_i = ∇ L_i, v_i = initial before
 //! w   ← w - η Σ_i g_i / (√v_i + ε)
 //! ```
 //!
 //! and alike, each with the moments of its own, under any other rule of
-//! `optimizer.rows`. With `sgd`, which remembers nothing, it is the plain sum. Since
-//! Adagrad and Adam are blind to the scale of a gradient, so is the step of every task:
-//! the weights of the losses no longer matter to these rows. What only one task reads
-//! moves as without AdaTask.
+//! `optimizer.rows`. With `sgd`, which remembers nothing, it is the plain sum. Once v_i is
+//! far above where it began, the step of a task is blind to the scale of its gradients:
+//! the weights of the losses no longer matter to such a row. By default most rows stay
+//! near `initial`, and move in proportion to Σ_i g_i, as without AdaTask. So does what only
+//! one task reads.
 //!
 //! Deviations and reconstructions:
 //! - The paper keeps the tasks apart in all shared parameters. Here it is the rows of

@@ -1,10 +1,11 @@
 //! What becomes of an experiment next. Nothing here looks at a clock or writes a file:
 //! who calls says what time it is and what was seen, and keeps the state.
 //!
-//! A guard rail holds, breaks, or is open. Chance breaks none: a rate, a calibration or a
-//! lift breaks its rail only where all of its interval lies beyond, and the ramp goes on
+//! A guard rail holds, breaks, or is open. A rate, a calibration or a lift breaks its rail
+//! only where all of its interval lies beyond, so chance does not, and the ramp goes on
 //! only where the figure itself lies within, a lift where all of its interval does. In
-//! between it waits.
+//! between it waits. The 99th percentile of the times has no interval: of enough requests
+//! it holds or breaks as it was measured.
 
 use std::fmt::Write;
 

@@ -23,8 +23,8 @@
 //! - The paper has one chain. Here the chains are the paths of the forest: a
 //!   head receives from its parent task's first head, whatever its own meaning.
 //! - The calibrator is left out for a direct task, which may happen more often
-//!   than its parent, and in the spaces `parent` and `product`, where the
-//!   products never exceed the parent. Rows count in it by their weights.
+//!   than its parent, and in every space but `impression`, since products
+//!   never exceed the parent. Rows count in it by their weights.
 //! - A direct task has two losses in the space `impression`, and so two heads: with
 //!   p(action | impression) alone, p(action | parent action) would not be identified
 //!   (methods 6). Both are receivers, each with a transfer of its own.

@@ -42,8 +42,9 @@
 //!   subnetwork at all, as another task's head, stays. L2 counts once in every turn.
 //! - The weights of the tasks' losses count: one second moment is over all tasks'
 //!   turns, so task t moves a shared connection by about
-//!   w_t g_t / sqrt(mean_j (w_j g_j)²), and so do shared rows under Adagrad. Only
-//!   what is a task's own, as its head, is moved alike whatever its weight.
+//!   w_t g_t / sqrt(mean_j (w_j g_j)²); shared rows, under Adagrad, likewise once their
+//!   sums of squares are far above where they began, before that by w_t g_t. Only
+//!   what is a task's own, as its head, is moved by Adam alike whatever its weight.
 //! - The reference feeds each task batches of its own rows, equal in number. Here
 //!   every batch of impressions teaches all tasks in turn, so a turn asks as many
 //!   rows as the batch has for its task, and its loss is divided by all rows, as

@@ -534,7 +534,10 @@ fn ways(names: &[String], funnel: &Funnel, spaces: &[Space], config: &ObjectiveC
         let speaks_of_impressions =
             |task: &&usize| funnel.parents[**task].is_some() && spaces[**task] == Space::Impression;
         if let Some(other) = [task, action].iter().find(speaks_of_impressions) {
-            return wrong(format!("`{}` is in the space `impression`; choose `product` or `parent`", names[*other]));
+            return wrong(format!(
+                "`{}` is in the space `impression`; choose `parent`, `product` or `path`",
+                names[*other]
+            ));
         }
         actions[task] = Some(action);
     }

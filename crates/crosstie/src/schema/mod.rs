@@ -241,9 +241,10 @@ pub struct Categorical {
     /// Name of a table shared with other fields; the field's own if absent.
     pub table: Option<String>,
     /// Whether the values' historical rates stand beside the embedding, as of a
-    /// [`Rate`] whose key is this column. If absent, they do where a vocabulary has
-    /// many values: each is then seen in few rows, and its rates are learned from
-    /// fewer of them than its embedding is. Not for multi fields.
+    /// [`Rate`] whose key is this column. If absent, they do where the column of a
+    /// vocabulary has 50 to 2,000,000 different values: most of many are seen in few
+    /// rows, and rates are learned from fewer of them than an embedding is. Not for
+    /// multi fields.
     pub rates: Option<bool>,
 }
 
@@ -330,7 +331,8 @@ const DEFAULT_FOLDS: u32 = 5;
 /// Smoothed historical rate of every task for a key:
 /// ln(r / (1 - r)) with r = (positives + smoothing · mean) / (rows +
 /// smoothing), standardised. On training rows computed out of fold, or from
-/// strictly earlier rows if `time` is named.
+/// strictly earlier rows if `time` is named; of a key with 50 times the rows of the
+/// smoothing from all rows, since a row's own label weighs nothing there.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Rate {
     /// Columns whose values together are the key. Cells are taken whole.

@@ -39,8 +39,9 @@ pub(super) struct RawField {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     min_count: Option<u64>,
     /// Of a categorical or multi field: rows of the table that values are hashed to, in
-    /// place of a vocabulary; values that meet in one share it. Of a numeric field: buckets
-    /// of its numbers, at most.
+    /// place of a vocabulary; values that meet in one share it. Of a numeric field: about so
+    /// many buckets of its numbers; up to four times as many where each different number
+    /// then has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     buckets: Option<u32>,
     /// Numbers in the vector of a value; the schema's `width` if absent.
@@ -51,8 +52,8 @@ pub(super) struct RawField {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
     /// Whether the values' rates, as a `rate` field with this column as its key has
-    /// them, stand beside the vector of the value. If absent, they do where a vocabulary
-    /// has many values, each of which is seen in few rows.
+    /// them, stand beside the vector of the value. If absent, they do where the column of a
+    /// vocabulary has 50 to 2,000,000 different values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rates: Option<bool>,
     /// What stands between the values in a text cell, as in `red|blue`. List columns need
@@ -78,8 +79,9 @@ pub(super) struct RawField {
     /// Whether ln(1 + rows) of the key, how often it was seen, stands beside its rates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     count: Option<bool>,
-    /// A training row's rate is counted on the rows of the other folds, so that it never
-    /// sees the row's own label. Not beside `time`.
+    /// A training row's rate is counted on the rows of the other folds, so that it does
+    /// not see the row's own label; of a key whose rows are so many that one label weighs
+    /// nothing, on all. Not beside `time`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     folds: Option<u32>,
     /// Column with the time, a number or a timestamp: a training row's rate is then counted

@@ -139,8 +139,9 @@ pub enum Event {
         task: String,
         /// 0 for nothing, 1 for all.
         share: f64,
-        /// The log-loss given the parent on the validation rows for each share that was
-        /// tried; `None` where it is not defined.
+        /// The log-loss on the validation rows for each share that was tried, given the
+        /// parent or, where the losses do not determine that, from the impression; `None`
+        /// where it is not defined.
         logloss: Vec<(f64, Option<f64>)>,
     },
     /// How much of a task's score is that of the network that all tasks learn together, by
@@ -179,6 +180,14 @@ pub enum Next {
 
 /// Who is told of every event, and says what is next.
 pub type Observer<'a> = dyn FnMut(&Event) -> Next + Send + 'a;
+
+/// Tells an observer what happens, whatever it says is next.
+pub(super) fn unheeded<'o>(observer: &'o mut Observer<'_>) -> impl FnMut(&Event) -> Next + Send + 'o {
+    |event| {
+        observer(event);
+        Next::GoOn
+    }
+}
 
 /// Why a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

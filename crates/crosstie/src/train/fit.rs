@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::best_step;
 use super::calibrate::calibrate;
 use super::checkpoint::{Checkpoint, Identity, Store, save};
-use super::event::{Event, Next, Observer, Reason, Trained};
+use super::event::{Event, Next, Observer, Reason, Trained, unheeded};
 use super::influence;
 use super::job::{Job, monitor};
 use super::loader::{Cursor, Encoder, Loader};
@@ -137,12 +137,8 @@ impl<'a> Fit<'a> {
         // Whoever broke off an evaluation does not want to wait for another one.
         let wanted = !state.broken_off || state.best.is_none();
         if wanted && state.progress.validated != Some(state.trainer.batches()) {
-            let mut deaf = |event: &Event| {
-                observer(event);
-                Next::GoOn
-            };
-            // Whoever lets nothing stop it comes to the end.
-            let _ = state.evaluate(&job, &mut deaf)?;
+            // What nothing stops comes to the end.
+            let _ = state.evaluate(&job, &mut unheeded(observer))?;
         }
         let steps = state.trainer.batches();
         if state.best.as_ref().is_some_and(|best| best.weights.is_some()) {

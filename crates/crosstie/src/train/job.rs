@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::best_step::Family;
-use super::event::{Event, Next, Observer};
+use super::event::{Event, Next, Observer, unheeded};
 use super::loader::Loader;
 use super::mix::Mix;
 use crate::config::Config;
@@ -46,11 +46,7 @@ impl Job<'_> {
 
     /// Scores the validation files, whatever the observer says.
     pub fn look_again(&self, passes: Passes<'_>, observer: &mut Observer<'_>) -> Result<Report> {
-        let mut deaf = |event: &Event| {
-            observer(event);
-            Next::GoOn
-        };
-        Ok(self.evaluate(passes, &mut deaf)?.expect("nothing stops it"))
+        Ok(self.evaluate(passes, &mut unheeded(observer))?.expect("nothing stops it"))
     }
 
     /// Tells, once the validation files were read, how they differ from the training

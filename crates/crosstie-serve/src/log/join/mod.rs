@@ -1,7 +1,7 @@
 //! Exposures and what came of them, brought together.
 //!
 //! [`Joined::read`] goes through logs once and keeps of each exposure where it stands, and
-//! of each feedback event what it says: about 100 bytes of either. [`Joined::each`] then
+//! of each feedback event what it says: about 50 bytes of the former, 150 of the latter. [`Joined::each`] then
 //! reads the exposures one by one, in the order of their times. Logs of several servers are
 //! one log: feedback may be heard by another server than the one that scored.
 //!
