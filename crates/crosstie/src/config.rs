@@ -419,7 +419,8 @@ impl Config {
         // Where nothing was changed the text itself is parsed, so that errors name the line.
         let unchanged = (table == written).then_some(text);
         let config = unchanged.map_or_else(|| table.clone().try_into(), toml::from_str);
-        let mut config: Config = config.map_err(|error| wrong(blame::at_its_key(error, &table, unchanged)))?;
+        let mut config: Config =
+            config.map_err(|error| setting::refused(settings, blame::at_its_key(error, &table, unchanged)))?;
         if let Ok(now) = toml::Table::try_from(&config) {
             find_old_spellings(&table, &now, "", &mut warnings);
         }
@@ -555,7 +556,13 @@ impl DataConfig {
                 )));
             }
         }
-        Ok(())
+        let schema = self.schema.iter().map(|path| ("schema", path.as_os_str().is_empty()));
+        let files = [("train", &self.train), ("valid", &self.valid), ("test", &self.test)];
+        let files = files.into_iter().flat_map(|(key, files)| files.iter().map(move |file| (key, file.is_empty())));
+        match schema.chain(files).find(|(_, nameless)| *nameless) {
+            Some((key, _)) => Err(Error::Config(format!("data.{key}: found an empty text, expected a file"))),
+            None => Ok(()),
+        }
     }
 
     /// The schema's path.

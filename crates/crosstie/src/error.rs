@@ -67,6 +67,14 @@ pub enum Error {
     /// The configuration contradicts itself, the schema or the data.
     #[error("config: {0}")]
     Config(String),
+    /// A setting said beside the configuration, as by `--set`, cannot be meant.
+    #[error("setting `{setting}`: {message}")]
+    Setting {
+        /// As it was written.
+        setting: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The file of an experiment contradicts itself, or the models.
     #[error("experiment: {0}")]
     Experiment(String),
@@ -195,6 +203,7 @@ impl Error {
             | Error::Cell { .. }
             | Error::Schema(_)
             | Error::Config(_)
+            | Error::Setting { .. }
             | Error::Experiment(_)
             | Error::Batch(_)
             | Error::Toml { .. }

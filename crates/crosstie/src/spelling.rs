@@ -29,18 +29,25 @@ pub fn hint<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> S
 }
 
 /// What serde expects, by Rust's names of types, and in a person's words.
-const EXPECTED: [(&[&str], &str); 4] = [
+const EXPECTED: [(&[&str], &str); 6] = [
     (&["f64", "f32"], "a number"),
     (&["usize", "u64", "u32", "u16", "u8"], "a whole number that is not negative"),
     (&["i64", "i32"], "a whole number"),
     (&["a boolean"], "true or false"),
+    (&["a sequence"], "a list"),
+    (&["a map"], "a section"),
 ];
+/// What serde found, where its name is no person's word.
+const FOUND: [(&str, &str); 2] = [("invalid type: map,", "a section,"), ("invalid type: sequence,", "a list,")];
 
 /// Says types in a person's words, and adds the nearest spelling to serde's
 /// "unknown field/variant" messages, which list what was expected between
 /// backticks.
 pub fn explain(message: &str) -> String {
     let mut message = message.trim_end().to_string();
+    for (found, words) in FOUND {
+        message = message.replace(found, &format!("invalid type: {words}"));
+    }
     if let Some(start) = message.rfind(", expected ").map(|comma| comma + ", expected ".len()) {
         let name = message[start..].lines().next().unwrap_or_default();
         let said = EXPECTED.iter().find(|(names, _)| names.contains(&name));

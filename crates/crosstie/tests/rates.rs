@@ -70,8 +70,7 @@ const RATE: &str = "[[field]]\nname = \"past\"\nkind = \"rate\"\nkey = [\"key\"]
 fn judge(directory: &Path, schema: &str, settings: &[String], truth: &[f64]) -> (f64, f64) {
     let file = |name: &str| directory.join(format!("{name}.csv")).to_str().unwrap().to_string();
     let [training, valid, test] = ["train", "valid", "test"].map(|name| Source::open(&[file(name)]).unwrap());
-    let text = "[data]\nschema = \"\"\ntrain = [\"-\"]\nvalid = [\"-\"]\n[model]\nname = \"single-task\"\n";
-    let config = Config::parse(text, settings).unwrap();
+    let config = Config::parse_without_data("[model]\nname = \"single-task\"\n", settings).unwrap();
     let schema = Schema::parse(schema).unwrap();
     let scorer = train(&config, &schema, &training, &valid, &mut |_| Next::GoOn).unwrap().scorer;
     let mut workspace = scorer.workspace(4096);

@@ -11,6 +11,7 @@ use toml::{Spanned, Table, Value};
 use super::{Config, IN_DIR};
 use crate::error::{Error, Result};
 use crate::optim::{DENSE, ROWS};
+use crate::spelling;
 
 /// A section whose settings belong to the name in it.
 struct Named {
@@ -46,15 +47,13 @@ impl<'a> Setting<'a> {
             Some((path, value)) if path.iter().all(|key| !key.is_empty()) => {
                 Ok(Setting { written, path, value: value.trim() })
             }
-            _ => Err(Error::Config(format!("`{written}` is not of the form key.path=value"))),
+            _ => Err(wrong(written, "is not of the form key.path=value")),
         }
     }
 
-    /// The value as TOML, whose fractions may lack the 0 before their point, or
-    /// as text if it is none.
+    /// The value as TOML, or what [`guessed`] takes it for.
     fn guessed(&self) -> Value {
-        let parsed = self.value.parse().or_else(|_| with_zeros(self.value).parse());
-        parsed.unwrap_or_else(|_| Value::String(self.value.into()))
+        guessed(self.value)
     }
 
     /// The value as its key takes it: what could be a number or a date is text
@@ -63,7 +62,7 @@ impl<'a> Setting<'a> {
     fn typed(&self, names: &Table) -> Value {
         let guessed = self.guessed();
         let parsed = DeValue::parse(self.value);
-        let text = parsed.map_or_else(|_| Value::String(self.value.into()), |parsed| as_text(&parsed, self.value));
+        let text = parsed.map_or_else(|_| unread(self.value), |parsed| as_text(&parsed, self.value));
         let refused = |value: &Value| {
             let mut config = names.clone();
             put(&mut config, &self.path, value.clone()).ok()?;
@@ -75,6 +74,33 @@ impl<'a> Setting<'a> {
                 .is_none_or(|said| !of_another_type(said) && refused(&guessed).is_some_and(of_another_type));
         if is_text { text } else { guessed }
     }
+}
+
+fn wrong(setting: &str, message: impl Into<String>) -> Error {
+    Error::Setting { setting: setting.into(), message: message.into() }
+}
+
+/// A value as TOML, whose fractions may lack the 0 before their point and whose lists may
+/// hold texts without quotes; or as text if it is none.
+fn guessed(value: &str) -> Value {
+    let parsed = value.parse().or_else(|_| with_zeros(value).parse());
+    parsed.unwrap_or_else(|_| match items(value) {
+        Some(items) => Value::Array(items.map(guessed).collect()),
+        None => Value::String(value.into()),
+    })
+}
+
+/// A value that is no TOML, or a list of such, as text.
+fn unread(value: &str) -> Value {
+    let text = |text: &str| Value::String(text.into());
+    items(value).map_or_else(|| text(value), |items| Value::Array(items.map(text).collect()))
+}
+
+/// What stands between brackets and commas.
+fn items(value: &str) -> Option<impl Iterator<Item = &str>> {
+    let inner = value.strip_prefix('[')?.strip_suffix(']')?;
+    let nested = inner.contains(['[', ']', '{', '"', '\'']);
+    (!nested).then(|| inner.split(',').map(str::trim).filter(|item| !item.is_empty()))
 }
 
 /// `.5` as `0.5`, which alone is TOML, wherever a number may begin.
@@ -135,13 +161,37 @@ pub(super) fn apply(file: &mut Table, settings: &[String], warnings: &mut Vec<St
     merge(file, said).map_err(|key| {
         let setting = settings.iter().find(|setting| setting.path.contains(&key.as_str()));
         let written = setting.map_or("", |setting| setting.written);
-        Error::Config(format!("`{written}`: `{key}` is not a section"))
+        wrong(written, format!("`{key}` is not a section"))
     })
 }
 
+/// A refusal as that of the setting that it is about, if it is of one.
+pub(super) fn refused(settings: &[String], error: toml::de::Error) -> Error {
+    let told = error.to_string();
+    let (message, place) = told.trim_end().rsplit_once("\nin `").unwrap_or((&told, ""));
+    let mut path: Vec<&str> = place.trim_end_matches('`').split('.').filter(|key| !key.is_empty()).collect();
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    // Of an unknown key some sections are told, some the key itself.
+    path.extend(unknown.filter(|key| path.last() != Some(key)));
+    let is_meant =
+        |setting: &Setting<'_>| path.starts_with(&setting.path) || unknown.is_some() && setting.path.starts_with(&path);
+    let mut said = settings.iter().rev().filter_map(|written| Setting::parse(written).ok());
+    match said.find(is_meant) {
+        Some(Setting { value, written, .. }) if is_beyond(value) => {
+            wrong(written, format!("the number is too large: a configuration has whole numbers up to {}", i64::MAX))
+        }
+        Some(setting) => wrong(setting.written, spelling::explain(message)),
+        None => Error::toml("config", error),
+    }
+}
+
+/// Whether a value is a whole number that TOML has no room for.
+fn is_beyond(value: &str) -> bool {
+    value.parse::<i64>().is_err() && !value.is_empty() && value.bytes().all(|letter| letter.is_ascii_digit())
+}
+
 fn put_setting(table: &mut Table, setting: &Setting<'_>, value: Value) -> Result<()> {
-    put(table, &setting.path, value)
-        .map_err(|key| Error::Config(format!("`{}`: `{key}` is not a section", setting.written)))
+    put(table, &setting.path, value).map_err(|key| wrong(setting.written, format!("`{key}` is not a section")))
 }
 
 /// Puts a value at a path; fails with the key that is no section on the way.

@@ -112,6 +112,16 @@ fn a_fraction_may_lack_the_zero_before_its_point() {
 }
 
 #[test]
+fn lists_of_texts_need_no_quotes_and_files_need_names() {
+    let config = parsed(SMALL, &["data.train=[d/a-0.parquet, d/b*.csv]", "model.expert_units=[8,4]"]);
+    assert_eq!(config.data.train, ["d/a-0.parquet", "d/b*.csv"]);
+    for key in ["train", "valid", "schema"] {
+        let said = refused(SMALL, &[&format!("data.{key}=")]);
+        assert!(said.contains(&format!("data.{key}: found an empty text, expected a file")), "{said}");
+    }
+}
+
+#[test]
 fn settings_do_not_depend_on_their_order() {
     let file = format!("{SMALL}experts = 4\n[optimizer.rows]\nname = \"sgd\"\nl2 = 0.5\n");
     let settings = [
@@ -357,27 +367,31 @@ fn a_program_that_brings_its_data_need_not_name_any() {
 
 #[test]
 fn a_wrong_value_of_a_section_with_a_name_is_told_with_its_key() {
-    for (settings, said) in [
-        (&["model.experts=six"][..], "expected a whole number that is not negative\nin `model.experts`"),
-        (&["model.expert_units=[a]"], "in `model.expert_units`"),
-        (&["model.name=mmeo"], "in `model.name`"),
-        (&["model.exprets=6"], "in `model.exprets`"),
-        (&["model.name=ektm", "model.enhanced.loss=soft"], "in `model.enhanced.loss`"),
-        (&["balance.name=dwa", "balance.temperature=hot"], "in `balance.temperature`"),
-        (&["balance.name=gradnorm", "balance.shared=7"], "in `balance.shared`"),
-        (&["optimizer.schedule.name=warm-up", "optimizer.schedule.steps=x"], "in `optimizer.schedule.steps`"),
-        (&["optimizer.dense.learning_rate=foo"], "in `optimizer.dense.learning_rate`"),
-        (&["optimizer.rows.learning_rate=foo"], "in `optimizer.rows.learning_rate`"),
-        (&["optimizer.dense.name=adamm"], "in `optimizer.dense.name`"),
+    for (settings, blamed, said) in [
+        (&["model.experts=six"][..], 0, "\"six\", expected a whole number that is not negative"),
+        (&["model.expert_units=[a]"], 0, "\"a\", expected a whole number that is not negative"),
+        (&["model.name=mmeo"], 0, "did you mean `mmoe`?"),
+        (&["model.exprets=6"], 0, "did you mean `experts`?"),
+        (&["model.name=ektm", "model.enhanced.loss=soft"], 1, "unknown variant `soft`"),
+        (&["balance.name=dwa", "balance.temperature=hot"], 1, "expected a number"),
+        (&["balance.name=gradnorm", "balance.shared=7"], 1, "`7`"),
+        (&["optimizer.schedule.name=warm-up", "optimizer.schedule.steps=x"], 1, "expected a whole number"),
+        (&["optimizer.dense.learning_rate=foo"], 0, "expected a number"),
+        (&["optimizer.rows.learning_rate=foo"], 0, "expected a number"),
+        (&["optimizer.dense.name=adamm"], 0, "did you mean `adam`?"),
         // Two are wrong in the same way: the first is told.
-        (&["model.name=ple", "model.task_experts=x", "model.shared_experts=x"], "in `model.task_experts`"),
-        // Sections without a name are told as before.
-        (&["train.epochs=many"], "in `train.epochs`"),
+        (&["model.name=ple", "model.task_experts=x", "model.shared_experts=x"], 1, "expected a whole number"),
+        // Sections without a name, and their names.
+        (&["train.seed=3", "train.epochs=many"], 1, "expected a whole number"),
+        (&["train.seed=3", "train.epoch=3"], 1, "did you mean `epochs`?"),
+        (&["trian.seed=3"], 0, "did you mean `train`?"),
     ] {
         let found = refused(SMALL, settings);
-        assert!(found.contains(said), "{settings:?}: {found}");
-        assert_eq!(found.matches("in `").count(), 1, "{settings:?}: {found}");
+        assert!(found.starts_with(&format!("setting `{}`: ", settings[blamed])), "{settings:?}: {found}");
+        assert!(found.contains(said) && !found.contains("in `"), "{settings:?}: {found}");
     }
+    let found = refused(SMALL, &["train.seed=18446744073709551615"]);
+    assert!(found.contains("too large: a configuration has whole numbers up to 9223372036854775807"), "{found}");
     let said = refused(&format!("{SMALL}\nexperts = \"six\"\n"), &[]);
     assert!(said.contains("line 6, column 11") && said.contains("6 | experts = \"six\""), "{said}");
     let said = refused(&format!("{SMALL}[optimizer.rows]\nl2 = 0.5\nlearning_rate = \"foo\"\n"), &[]);

@@ -7,6 +7,7 @@
 //! and 1, the first 64, it is counted how often one is 1 where another is not.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -27,6 +28,8 @@ const LIMIT: usize = 1 << 15;
 const SAMPLE: usize = 1 << 15;
 /// Texts of a column that are looked at for lists.
 const TEXTS: usize = 10_000;
+/// Letters of a cell that are shown.
+const SHOWN: usize = 40;
 /// Columns of 0 and 1 that are compared with each other.
 const MOST_BINARY: usize = 64;
 
@@ -61,14 +64,51 @@ pub struct ColumnSurvey {
     pub whole: bool,
     /// All cells are 0 or 1, and both occur.
     pub binary: bool,
-    /// Of such a column, rows with 1.
+    /// Rows with 1.
     pub ones: u64,
+    /// Its cells that are neither 0 nor 1.
+    pub not_binary: Exceptions,
+    /// Its cells that are no numbers.
+    pub not_numbers: Exceptions,
     /// No number is below that of the row before.
     pub ascending: bool,
     /// How its texts can be taken apart.
     pub lists: Option<Lists>,
     /// Its cells in the sample.
     pub sample: Sample,
+}
+
+/// Cells of a column that are not what others are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exceptions {
+    /// How many there are.
+    pub cells: u64,
+    /// The first of them.
+    pub first: String,
+}
+
+impl Exceptions {
+    fn add(&mut self, text: &str) {
+        if self.cells == 0 {
+            self.first = text.chars().take(SHOWN).collect();
+        }
+        self.cells += 1;
+    }
+
+    /// Whether there are some, but at most one in a hundred of so many cells.
+    pub fn are_few(&self, of: u64) -> bool {
+        self.cells > 0 && self.cells * 100 <= of
+    }
+}
+
+impl fmt::Display for Exceptions {
+    /// Of at least one.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cells {
+            1 => write!(formatter, "one is `{}`", self.first),
+            cells => write!(formatter, "{cells} are others, the first of them `{}`", self.first),
+        }
+    }
 }
 
 /// The cells of a column in the sample, row by row.
@@ -175,9 +215,10 @@ struct Counter {
     whole: bool,
     ascending: bool,
     last: f64,
-    /// Whether 0 and 1 occurred; `None` once something else did.
-    binary: Option<[bool; 2]>,
+    zeros: u64,
     ones: u64,
+    not_binary: Exceptions,
+    not_numbers: Exceptions,
     /// Of the rows read last, one bit each: 1, and 0.
     bits: [Vec<u64>; 2],
 }
@@ -193,8 +234,10 @@ impl Default for Counter {
             whole: true,
             ascending: true,
             last: f64::NEG_INFINITY,
-            binary: Some([false; 2]),
+            zeros: 0,
             ones: 0,
+            not_binary: Exceptions::default(),
+            not_numbers: Exceptions::default(),
             bits: [Vec::new(), Vec::new()],
         }
     }
@@ -209,7 +252,9 @@ impl Counter {
             bits.resize(rows.len().div_ceil(64), 0);
         });
         if column.is_list() || column.kind() == "other" {
-            (self.is_time, self.whole, self.ascending, self.binary) = (false, false, false, None);
+            (self.is_time, self.whole, self.ascending) = (false, false, false);
+            self.not_binary.cells += rows.len() as u64;
+            self.not_numbers.cells += rows.len() as u64;
             let drawn = chosen.iter().filter(|chosen| **chosen).count();
             self.sample.values.resize(self.sample.values.len() + drawn, 0);
             self.sample.numbers.resize(self.sample.numbers.len() + drawn, f64::NAN);
@@ -231,18 +276,18 @@ impl Counter {
     /// Looks at a value and gives its number.
     fn value(&mut self, row: usize, text: &str) -> f64 {
         self.present += 1;
-        if let Some(seen) = &mut self.binary {
-            match text {
-                "0" | "1" => {
-                    let one = text == "1";
-                    seen[usize::from(one)] = true;
-                    self.ones += u64::from(one);
-                    self.bits[usize::from(!one)][row / 64] |= 1 << (row % 64);
-                }
-                _ => self.binary = None,
+        match text {
+            "0" | "1" => {
+                let one = text == "1";
+                *(if one { &mut self.ones } else { &mut self.zeros }) += 1;
+                self.bits[usize::from(!one)][row / 64] |= 1 << (row % 64);
             }
+            _ => self.not_binary.add(text),
         }
         let plain = text.trim().parse::<f64>().ok();
+        if plain.is_none() {
+            self.not_numbers.add(text);
+        }
         let moment = if self.is_time && plain.is_none() { Moment::parse(text) } else { None };
         self.is_time &= moment.is_some();
         self.whole &= plain.is_some_and(|number| number.fract() == 0.0);
@@ -252,14 +297,21 @@ impl Counter {
         number
     }
 
+    /// Whether all cells are 0 or 1, and both occur.
+    fn is_binary(&self) -> bool {
+        self.not_binary.cells == 0 && self.zeros > 0 && self.ones > 0
+    }
+
     fn finish(self, name: &str, rows: u64) -> ColumnSurvey {
-        let any = self.present > 0;
+        let (any, binary) = (self.present > 0, self.is_binary());
         ColumnSurvey {
             counts: self.counts.finish(name, rows),
             is_time: any && self.is_time,
             whole: any && self.whole,
-            binary: self.binary == Some([true; 2]),
+            binary,
             ones: self.ones,
+            not_binary: self.not_binary,
+            not_numbers: self.not_numbers,
             ascending: any && self.ascending,
             lists: self.texts.lists(),
             sample: self.sample,
@@ -346,14 +398,14 @@ impl Pairs {
     /// Adds the rows that the columns saw last.
     fn add(&mut self, columns: &mut [Counter]) {
         let first = || {
-            let binary = columns.iter().enumerate().filter(|(_, column)| column.binary.is_some());
+            let binary = columns.iter().enumerate().filter(|(_, column)| column.not_binary.cells == 0);
             binary.map(|(index, _)| index).take(MOST_BINARY).collect::<Vec<_>>()
         };
         let compared = self.columns.get_or_insert_with(first).clone();
         self.without.resize(compared.len() * compared.len(), 0);
         for (place, count) in self.without.iter_mut().enumerate() {
             let (one, other) = (&columns[compared[place / compared.len()]], &columns[compared[place % compared.len()]]);
-            if one.binary.is_some() && other.binary.is_some() {
+            if one.not_binary.cells == 0 && other.not_binary.cells == 0 {
                 let words = one.bits[0].iter().zip(&other.bits[1]);
                 *count += words.map(|(one, zero)| u64::from((one & zero).count_ones())).sum::<u64>();
             }
@@ -363,8 +415,7 @@ impl Pairs {
     /// The columns that stayed columns of 0 and 1, and their counts.
     fn finish(self, columns: &[Counter]) -> (Vec<usize>, Vec<u64>) {
         let compared = self.columns.unwrap_or_default();
-        let stayed: Vec<usize> =
-            (0..compared.len()).filter(|place| columns[compared[*place]].binary == Some([true; 2])).collect();
+        let stayed: Vec<usize> = (0..compared.len()).filter(|place| columns[compared[*place]].is_binary()).collect();
         let without = stayed
             .iter()
             .flat_map(|one| stayed.iter().map(move |other| (one, other)))

@@ -83,9 +83,8 @@ impl Moments {
     /// The scale, or `None` where the numbers are too large to have one.
     pub fn scale(&self) -> Option<Scale> {
         let variance = if self.weight > 0.0 { self.squares.max(0.0) / self.weight } else { 0.0 };
-        // What rounding leaves of a constant column is no spread.
-        let constant = variance.sqrt() <= self.mean.abs() * 1e-14;
-        let standard_deviation = if constant { 1.0 } else { variance.sqrt() };
+        let constant = self.range.is_none_or(|[least, most]| least == most);
+        let standard_deviation = if constant || variance == 0.0 { 1.0 } else { variance.sqrt() };
         (self.mean.is_finite() && standard_deviation.is_finite()).then_some(Scale {
             mean: self.mean,
             standard_deviation,

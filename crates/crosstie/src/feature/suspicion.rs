@@ -1,7 +1,7 @@
 //! What looks wrong in a sample of the training rows: fields that know a label, and
 //! lists that are not taken apart.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
@@ -88,22 +88,22 @@ fn twins(features: &Features, field: &Field, sample: &[(Rows, Batch)]) -> Result
 /// of every other row the labels of the rows between. The worse of both halves.
 fn of_values(place: usize, labels: &[Option<bool>], sample: &[(Rows, Batch)]) -> Option<f64> {
     let ids: Vec<&[u32]> = sample.iter().flat_map(|(_, batch)| rows_of(&batch.ids[place], batch.rows)).collect();
-    let most = ids.iter().flat_map(|ids| ids.iter()).max().map_or(0, |id| *id as usize + 1);
     let half = |learned: usize| {
-        let mut counts = vec![[0.0; 2]; most];
+        // By value and not by the rows of the table, of which there may be billions.
+        let mut counts: HashMap<u32, [f64; 2]> = HashMap::new();
         let (mut positives, mut rows) = (0.0, 0.0);
         for (ids, label) in ids.iter().zip(labels).skip(learned).step_by(2) {
             let Some(label) = label else { continue };
             let label = f64::from(u8::from(*label));
             (positives, rows) = (positives + label, rows + 1.0);
             for id in *ids {
-                let [yes, all] = &mut counts[*id as usize];
+                let [yes, all] = counts.entry(*id).or_default();
                 (*yes, *all) = (*yes + label, *all + 1.0);
             }
         }
         let mean = if rows > 0.0 { positives / rows } else { return None };
         let rate = |id: &u32| {
-            let [yes, all] = counts[*id as usize];
+            let [yes, all] = counts.get(id).copied().unwrap_or_default();
             (yes + mean) / (all + 1.0)
         };
         let others = ids.iter().zip(labels).skip(1 - learned).step_by(2);

@@ -261,9 +261,9 @@ mod tests {
             ([1.0, N, N, N], None, None, None),
             ([0.0, N, N, N], Some(0), Some(0), None),
             // No label of the parent.
-            ([N, 0.0, 0.0, 0.0], None, Some(0), None),
+            ([N, 0.0, 0.0, 0.0], None, None, None),
             ([N, 1.0, 0.0, 1.0], None, None, Some(2)),
-            ([N, 0.0, 1.0, 1.0], None, Some(0), Some(2)),
+            ([N, 0.0, 1.0, 1.0], None, None, Some(2)),
             // Drawn for its click.
             ([GIVEN, 1.0, 1.0, 1.0], None, None, None),
             ([GIVEN, 0.0, 0.0, 0.0], None, None, None),

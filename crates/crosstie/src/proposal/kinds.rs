@@ -90,6 +90,11 @@ pub(super) fn kind(draft: &mut Draft<'_>, index: usize) -> Option<Kind> {
             draft.leave(index, "a text or an id whose values do not come back");
             return None;
         }
+        let others = &column.not_numbers;
+        if others.are_few(rows - column.counts.missing) {
+            let said = "is taken for a category: its cells are numbers, but";
+            draft.unsure.push(format!("`{}` {said} {others}; a missing number is an empty cell", column.name()));
+        }
         return Some(Told::new(What::Categorical, values));
     }
     if !column.whole {

@@ -48,6 +48,10 @@ pub(super) struct Label {
 /// The labels, parents first; whatever else looks like one is left out.
 pub(super) fn labels(draft: &mut Draft<'_>, asked: &[Asked]) -> Result<Vec<Told<Label>>> {
     let named: Vec<usize> = draft.open().into_iter().filter(|index| is_label(draft.column(*index))).collect();
+    let spoiled: Vec<usize> = draft.open().into_iter().filter(|index| is_spoiled(draft, *index)).collect();
+    if let ([], [first, ..]) = (asked, spoiled.as_slice()) {
+        return Err(Error::Schema(of_spoiled(draft.column(*first))));
+    }
     let mut columns = match asked {
         [] => named.clone(),
         _ => asked.iter().map(|asked| find(draft, &asked.name)).collect::<Result<_>>()?,
@@ -59,7 +63,7 @@ pub(super) fn labels(draft: &mut Draft<'_>, asked: &[Asked]) -> Result<Vec<Told<
     if asked.is_empty() {
         leave_twins(draft, &mut columns);
     }
-    for column in named.into_iter().filter(|column| !columns.contains(column)) {
+    for column in named.into_iter().chain(spoiled).filter(|column| !columns.contains(column)) {
         draft.never(column, "looks like an action that is not asked for");
     }
     // The more frequent an action is, the nearer it stands to the impression.
@@ -84,6 +88,22 @@ pub(super) fn labels(draft: &mut Draft<'_>, asked: &[Asked]) -> Result<Vec<Told<
 
 fn is_label(column: &ColumnSurvey) -> bool {
     column.binary && words::is_action(column.name())
+}
+
+/// Whether all but a few cells of a column with an action's name are a label's. As a
+/// feature it would give the other labels away.
+fn is_spoiled(draft: &Draft<'_>, index: usize) -> bool {
+    let column = draft.column(index);
+    let present = draft.survey.rows - column.counts.missing;
+    words::is_action(column.name()) && column.ones > 0 && column.not_binary.are_few(present)
+}
+
+fn of_spoiled(column: &ColumnSurvey) -> String {
+    let (name, others) = (column.name(), &column.not_binary);
+    format!(
+        "column `{name}` has an action's name, and its cells are 0 and 1, but {others}; mend the column or, if it is \
+         no action, name the tasks with --task"
+    )
 }
 
 fn is_called(column: &str, name: &str) -> bool {

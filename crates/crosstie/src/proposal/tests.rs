@@ -256,6 +256,39 @@ fn what_is_parted_in_memory_is_what_is_dealt_to_files() {
 }
 
 #[test]
+fn a_label_with_one_bad_cell_is_no_feature() {
+    let log = |tasks: &[&str], bad: &dyn Fn(u64) -> Option<&'static str>| {
+        let row = |row: u64| {
+            let click = bad(row).unwrap_or(if click(row) { "1" } else { "0" });
+            format!("{},{},{click}", row % 7, u8::from(buy(row)))
+        };
+        of("noise,buy,click", 3000, row, tasks)
+    };
+    for cell in ["2", "?", "0.5", "unknown"] {
+        let said = log(&[], &|row| (row == 17).then_some(cell)).unwrap_err().to_string();
+        assert!(said.contains("column `click` has an action's name") && said.contains(&format!("but one is `{cell}`")));
+        let proposal = log(&["buy"], &|row| (row == 17).then_some(cell)).unwrap();
+        assert_eq!(proposal.never, ["click"], "whoever names the tasks may have such a column");
+    }
+    let said = log(&[], &|row| (row % 300 == 17).then_some("2")).unwrap_err().to_string();
+    assert!(said.contains("but 10 are others, the first of them `2`"), "{said}");
+    // With so many others it is a count, or a code.
+    let proposal = log(&[], &|row| (row % 10 == 7).then_some("2")).unwrap();
+    assert_eq!(proposal.tasks.len(), 1);
+}
+
+#[test]
+fn a_number_with_one_bad_cell_is_told() {
+    let proposal = beside("price", |row| if row == 17 { "?".into() } else { format!("{}.5", row % 90) });
+    assert!(matches!(field(&proposal, "price"), FieldKind::Categorical(_)));
+    let told =
+        "`price` is taken for a category: its cells are numbers, but one is `?`; a missing number is an empty cell";
+    assert!(proposal.unsure.iter().any(|unsure| unsure == told), "{:?}", proposal.unsure);
+    let proposal = beside("brand", |row| format!("b{}", row % 90));
+    assert!(proposal.unsure.is_empty(), "{:?}", proposal.unsure);
+}
+
+#[test]
 fn a_column_with_an_infinity_is_left_out_as_training_refuses_it() {
     let value = |row: u64| if row % 1000 == 1 { "inf".into() } else { format!("{:.3}", draw("x", row)) };
     let proposal = beside("x", value);

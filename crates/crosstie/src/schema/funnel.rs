@@ -50,17 +50,19 @@ impl Funnel {
     }
 
     /// Whether the action and, unless it is direct, all its ancestors happened;
-    /// `None` where a missing label leaves that open, and on drawn rows.
+    /// `None` where a label is missing, and on drawn rows. After an ancestor that did
+    /// not happen the action's own label may be missing, as in logs that have none
+    /// there. Where an ancestor's is missing the row is left out even if the action's own
+    /// is 0: with those and without the rows where it is 1, the action would seem too rare.
     pub fn from_impression(&self, labels: &[f32], task: usize) -> Option<bool> {
         if self.drawn(labels, task) {
             return None;
         }
         let own = present(labels[task]);
         match self.parents[task] {
-            Some(parent) if !self.direct[task] => match (own, self.from_impression(labels, parent)) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
+            Some(parent) if !self.direct[task] => match self.from_impression(labels, parent)? {
+                true => own,
+                false => Some(false),
             },
             _ => own,
         }

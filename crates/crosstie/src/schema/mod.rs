@@ -86,10 +86,10 @@ pub struct Schema {
     #[serde(default = "default_width")]
     pub width: usize,
     /// The actions to predict.
-    #[serde(rename = "task")]
+    #[serde(default, rename = "task")]
     pub tasks: Vec<Task>,
     /// The input features.
-    #[serde(rename = "field", deserialize_with = "written::fields")]
+    #[serde(default, rename = "field", deserialize_with = "written::fields")]
     pub fields: Vec<Field>,
 }
 
@@ -413,6 +413,12 @@ impl Schema {
                         .into(),
                 );
             }
+            if let Some(other) = self.tasks.iter().find(|other| self.has_head(other, &task.name)) {
+                return wrong(format!(
+                    "task `{}`: a head of `{}` may be called so; name the task otherwise, and its column by `label`",
+                    task.name, other.name
+                ));
+            }
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 return wrong(format!("task `{}`: `weight` must be 0 or more, found {}", task.name, task.weight));
             }
@@ -423,7 +429,8 @@ impl Schema {
         for task in &self.tasks {
             let Some(after) = &task.after else { continue };
             if !self.tasks.iter().any(|other| other.name == *after) {
-                let names = self.tasks.iter().map(|task| task.name.as_str());
+                let others = self.tasks.iter().filter(|other| other.name != task.name);
+                let names = others.map(|other| other.name.as_str());
                 let hint = spelling::hint(after, names);
                 return wrong(format!("task `{}`: its parent `{after}` is no task{hint}", task.name));
             }
@@ -441,10 +448,15 @@ impl Schema {
             }
         }
         let labels: BTreeSet<&str> = self.tasks.iter().map(Task::column).collect();
+        let no_label = |who: &str, column: &str| match labels.contains(column) {
+            true => wrong(format!("{who} reads `{column}`, the label of a task")),
+            false => Ok(()),
+        };
+        for (who, column) in [("`weight`", &self.weight), ("`group`", &self.group)] {
+            column.iter().try_for_each(|column| no_label(who, column))?;
+        }
         let known_afterwards = |who: &str, column: &str| {
-            if labels.contains(column) {
-                return wrong(format!("{who} reads `{column}`, the label of a task"));
-            }
+            no_label(who, column)?;
             if self.never.iter().any(|never| never == column) {
                 return wrong(format!("{who} reads `{column}`, which is listed under `never`"));
             }
@@ -505,6 +517,17 @@ impl Schema {
             }
         }
         Ok(())
+    }
+
+    /// Whether a task may have a head of this name, in an artifact and for who reads it.
+    fn has_head(&self, task: &Task, name: &str) -> bool {
+        let rest = name.strip_prefix(task.name.as_str()).and_then(|rest| rest.strip_prefix('_'));
+        rest.is_some_and(|rest| {
+            let by_way = rest.strip_prefix("with_").or_else(|| rest.strip_prefix("without_"));
+            rest == "from_impression"
+                || rest == "without_parent"
+                || by_way.is_some_and(|action| self.tasks.iter().any(|other| other.name == action))
+        })
     }
 
     /// Index of a task's parent.

@@ -135,8 +135,55 @@ fn labels_follow_the_funnel() {
     assert_eq!(funnel.from_impression(&[0.0, 1.0, 1.0], 2), Some(true));
     assert_eq!(funnel.given_parent(&[1.0, 1.0, missing], 1), Some(true));
     assert_eq!(funnel.from_impression(&[missing, 1.0, missing], 1), None);
-    assert_eq!(funnel.from_impression(&[missing, 0.0, missing], 1), Some(false));
+    assert_eq!(funnel.from_impression(&[0.0, missing, missing], 1), Some(false));
     assert_eq!(funnel.given_parent(&[missing, 1.0, 0.0], 2), None);
+}
+
+#[test]
+fn a_schema_without_tasks_or_fields_says_what_it_lacks() {
+    assert!(refused(FIELD).contains("there is no [[task]]"));
+    assert!(refused("[[task]]\nname = \"click\"\n").contains("there is no [[field]]"));
+    let said = refused(&format!("[task]\nname = \"click\"\n{FIELD}"));
+    assert!(said.contains("invalid type: a section, expected a list"), "{said}");
+}
+
+#[test]
+fn a_task_is_not_called_as_a_head_of_another() {
+    let of = |name: &str| {
+        let tasks = ["click", "cart", name].map(|name| format!("[[task]]\nname = \"{name}\"\n")).concat();
+        Schema::parse(&format!("{tasks}{FIELD}"))
+    };
+    for name in ["click_from_impression", "cart_without_parent", "click_with_cart", "cart_without_click"] {
+        let said = of(name).unwrap_err().to_string();
+        assert!(said.contains(&format!("task `{name}`: a head of `c")), "{said}");
+    }
+    for name in ["click_with_coupon", "click_from", "from_impression"] {
+        assert!(of(name).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn weights_and_groups_are_no_labels() {
+    for key in ["weight", "group"] {
+        let said = refused(&format!("{key} = \"click\"\n[[task]]\nname = \"click\"\n{FIELD}"));
+        assert!(said.contains(&format!("`{key}` reads `click`, the label of a task")), "{said}");
+    }
+}
+
+#[test]
+fn a_parent_that_is_misspelt_is_not_taken_for_the_task_itself() {
+    let said = refused(&format!("[[task]]\nname = \"click\"\nafter = \"clik\"\n{FIELD}"));
+    assert!(said.contains("its parent `clik` is no task") && !said.contains("did you mean"), "{said}");
+}
+
+#[test]
+fn rows_whose_parents_label_is_missing_do_not_count_by_what_came_after() {
+    let schema =
+        Schema::parse(&format!("[[task]]\nname = \"click\"\n[[task]]\nname = \"cart\"\nafter = \"click\"\n{FIELD}"));
+    let funnel = schema.unwrap().funnel();
+    for cart in [0.0, 1.0, f32::NAN] {
+        assert_eq!(funnel.from_impression(&[f32::NAN, cart], 1), None, "{cart}");
+    }
 }
 
 #[test]

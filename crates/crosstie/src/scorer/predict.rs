@@ -43,7 +43,8 @@ impl Scorer {
         let mut read = self.features().columns(Purpose::Scoring);
         read.extend(columns);
         source.require(&read)?;
-        let mut workspace = self.workspace(PIECE);
+        let mut workspace = self.workspace(0);
+        workspace.reserve(PIECE)?;
         self.each_encoded(source, &read, (Purpose::Scoring, PIECE), |pieces| {
             for piece in pieces {
                 let (rows, batch) = piece?;

@@ -347,7 +347,8 @@ impl<'a> Loader<'a> {
         scenarios: &[String],
         watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Option<[Report; N]>> {
-        let mut workspace = passes.network().program.workspace(ROWS, false);
+        let mut workspace = passes.network().program.workspace(0, false);
+        workspace.reserve(ROWS)?;
         self.in_order(|batches| {
             let (mut behind, mut broken_off) = (0, false);
             let watched = batches.take_while(|batch| {
@@ -367,7 +368,8 @@ impl<'a> Loader<'a> {
 
     /// What some of the logits that a network puts out say of all rows, in their order.
     pub fn evidence_of(&self, passes: Passes<'_>, logits: Node) -> Result<Vec<Evidence>> {
-        let mut workspace = passes.network().program.workspace(ROWS, false);
+        let mut workspace = passes.network().program.workspace(0, false);
+        workspace.reserve(ROWS)?;
         self.in_order(|batches| batches.map(|batch| Ok(passes.evidence_of(logits, &mut workspace, &*batch?))).collect())
     }
 

@@ -27,7 +27,7 @@ fn a_task_given_its_parent_counts_on_its_own_sample_space_only() {
     assert!(report.scenarios.is_empty(), "one scenario would repeat the whole");
     let buy = &report.tasks["buy"];
     assert_eq!((buy.given_parent.rows, buy.given_parent.positives, buy.given_parent.auc), (2, 1, Some(1.0)));
-    assert_eq!((buy.from_impression.rows, buy.from_impression.positives), (4, 1));
+    assert_eq!((buy.from_impression.rows, buy.from_impression.positives), (3, 1));
     assert_eq!(buy.from_impression.auc, Some(0.5));
     assert_eq!(buy.given_parent.gauc, None, "there is no group field");
 }

@@ -137,8 +137,8 @@ def report(rng):
         "click": [(click, ~np.isnan(click)), (click, ~np.isnan(click))],
         "buy": [
             (buy, clicked & ~np.isnan(buy)),
-            # Open only where one of the two labels is missing and the other is not 0.
-            (np.where((buy == 1) & clicked, 1.0, 0.0), (buy == 0) | (click == 0) | ((buy == 1) & clicked)),
+            # Left out where it is not known whether there was a click, or, after one, a purchase.
+            (np.where((buy == 1) & clicked, 1.0, 0.0), (click == 0) | (clicked & ~np.isnan(buy))),
         ],
         "like": [(like, clicked & ~np.isnan(like)), (like, ~np.isnan(like))],
     }

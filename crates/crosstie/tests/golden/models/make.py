@@ -1236,16 +1236,17 @@ def heads_of(space, ways):
 
 
 def happened(row, task):
-    """Whether an action and its ancestors happened: True, False or None. A
-    direct action needs no ancestor."""
+    """Whether an action and its ancestors happened: True, False or, where a
+    label is missing after ancestors that happened, None. A direct action needs
+    no ancestor."""
     name, parent, _, direct = next(about for about in TASKS if about[0] == task)
     own = ROWS["labels"][row][LAYOUT["tasks"].index(name)]
     if parent is None or direct:
         return own if own is None else bool(own)
     above = happened(row, parent)
-    if own == 0 or above is False:
-        return False
-    return None if own is None or above is None else True
+    if not above:
+        return above
+    return None if own is None else bool(own)
 
 
 def right(questions):
