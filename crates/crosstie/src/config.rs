@@ -29,6 +29,7 @@ use crate::objective::ObjectiveConfig;
 use crate::optim::{self, OptimizerConfig};
 use crate::schema::one_or_many::{self, OneOrMany};
 use crate::spec::ModelSpec;
+use crate::text;
 
 /// A whole configuration.
 ///
@@ -374,7 +375,7 @@ impl Config {
     /// [`Error::Io`].
     pub fn read(path: impl AsRef<Path>, settings: &[String]) -> Result<Config> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = text::read(path)?;
         Config::parse(&text, settings).map_err(|error| error.within(path))
     }
 

@@ -92,6 +92,7 @@ pub mod sealed;
 pub mod spec;
 pub mod spelling;
 pub mod tensors;
+mod text;
 pub mod train;
 
 pub use error::{Error, Result};

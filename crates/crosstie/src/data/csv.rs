@@ -37,11 +37,10 @@ fn header(path: &Path, reader: &mut Reader<Guard>) -> Result<Vec<String>> {
     if header.iter().any(|name| name.ends_with(AFTER_THE_END)) {
         return Err(Error::file(path, "the header opens a quote that is never closed"));
     }
-    header
-        .iter()
-        .map(|name| String::from_utf8(name.to_vec()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::file(path, format!("the header is not valid UTF-8: {error}")).because(error))
+    header.iter().map(|name| String::from_utf8(name.to_vec())).collect::<Result<Vec<_>, _>>().map_err(|error| {
+        let message = "the header is no text in UTF-8; is the file compressed, or in another encoding?";
+        Error::file(path, message).because(error)
+    })
 }
 
 /// Streams the given columns (ascending). In a table of one column a blank
@@ -91,13 +90,16 @@ impl Table {
         let (mut rows, mut bytes) = (0, 0);
         while rows < self.limit && bytes < LARGEST_BATCH {
             self.since_row.store(0, Ordering::Relaxed);
-            if !self.reader.read_byte_record(&mut self.record).map_err(|error| failure(&self.path, error, self.rows))? {
+            let read = self.reader.read_byte_record(&mut self.record);
+            // Before the error: such a row has too few cells, too.
+            if self.record.iter().next_back().is_some_and(|cell| cell.ends_with(AFTER_THE_END)) {
+                let row = self.rows + 1;
+                return Err(Error::file(&self.path, format!("row {row} opens a quote that is never closed")));
+            }
+            if !read.map_err(|error| self.failure(error))? {
                 break;
             }
             self.rows += 1;
-            if self.record.iter().next_back().is_some_and(|cell| cell.ends_with(AFTER_THE_END)) {
-                return Err(Error::file(&self.path, format!("row {} opens a quote that is never closed", self.rows)));
-            }
             for (builder, column) in builders.iter_mut().zip(&self.columns) {
                 match std::str::from_utf8(&self.record[*column]) {
                     Ok("") => builder.append_null(),
@@ -116,6 +118,21 @@ impl Table {
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map(Some)
             .map_err(|error| Error::file(&self.path, error.to_string()).because(error))
+    }
+
+    fn failure(&self, error: csv::Error) -> Error {
+        let several_lines = self.record.iter().any(|cell| cell.contains(&b'\n'));
+        match (error.kind(), several_lines) {
+            (ErrorKind::UnequalLengths { expected_len, len, .. }, true) => Error::file(
+                &self.path,
+                format!(
+                    "row {}: found {len} cells in several lines, expected {expected_len} as in the header; is there a \
+                     quote that is never closed?",
+                    self.rows + 1
+                ),
+            ),
+            _ => failure(&self.path, error, self.rows),
+        }
     }
 
     fn not_text(&self, column: usize) -> Error {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::assignment::{HashVersion, bucket, choose};
 use super::state::{State, Status};
 use crate::error::{Error, Result};
-use crate::spelling;
+use crate::{spelling, text};
 
 /// An experiment.
 ///
@@ -135,7 +135,7 @@ impl Contract {
     /// # Errors
     /// [`Error::Io`]; as of [`Contract::parse`], with the file's name.
     pub fn read(path: &Path) -> Result<Contract> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = text::read(path)?;
         Contract::parse(&text).map_err(|error| error.within(path))
     }
 

@@ -130,6 +130,18 @@ fn find(draft: &Draft<'_>, name: &str) -> Result<usize> {
 }
 
 fn no_label(draft: &Draft<'_>) -> String {
+    if draft.survey.rows == 0 {
+        return "the log has no rows".into();
+    }
+    if let [column] = draft.survey.columns.as_slice()
+        && let Some(separator) = column.name().chars().find(|letter| ";\t|".contains(*letter))
+    {
+        return format!(
+            "there is one column, `{}`; if {separator:?} stands between its cells, write commas in its place, or name a \
+             file of tabs .tsv",
+            column.name()
+        );
+    }
     let columns = || draft.survey.columns.iter();
     let names = |columns: &mut dyn Iterator<Item = &ColumnSurvey>| {
         columns.map(|column| format!("`{}`", column.name())).collect::<Vec<_>>().join(", ")

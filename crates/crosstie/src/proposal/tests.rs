@@ -278,6 +278,16 @@ fn a_label_with_one_bad_cell_is_no_feature() {
 }
 
 #[test]
+fn a_log_of_other_separators_or_without_rows_says_so() {
+    let said = of("user;price;click", 9, |row| format!("{row};2;1"), &[]).unwrap_err().to_string();
+    assert!(said.contains("one column, `user;price;click`; if ';' stands between its cells"), "{said}");
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("log.csv"), "user,click\n").unwrap();
+    let nothing = survey(&open(&directory.path().join("log.csv")).unwrap()).unwrap();
+    assert!(propose(&nothing, &[]).unwrap_err().to_string().contains("the log has no rows"));
+}
+
+#[test]
 fn a_number_with_one_bad_cell_is_told() {
     let proposal = beside("price", |row| if row == 17 { "?".into() } else { format!("{}.5", row % 90) });
     assert!(matches!(field(&proposal, "price"), FieldKind::Categorical(_)));

@@ -47,7 +47,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::spelling;
+use crate::{spelling, text};
 
 pub use funnel::{Funnel, GIVEN};
 use one_or_many::OneOrMany;
@@ -365,7 +365,7 @@ impl Schema {
     /// contradiction, [`Error::Io`].
     pub fn read(path: impl AsRef<Path>) -> Result<Schema> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = text::read(path)?;
         Schema::parse(&text).map_err(|error| error.within(path))
     }
 
