@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
+use crosstie::spelling;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,7 +25,7 @@ use crate::experiments::Experiments;
 use crate::log::{Log, Refusal};
 use crate::metrics::{Metrics, Now};
 use crate::observe::{Observe, Observers};
-use crate::repository::{Repository, State as VersionState};
+use crate::repository::{Catalogue, Repository, State as VersionState};
 use crate::settings::{Settings, SettingsError, Timeouts};
 use crate::state::State;
 use crate::{grpc, http};
@@ -206,10 +208,34 @@ fn look(state: &State) -> Result<(), StartError> {
             return Err(StartError::Artifact { model, reason });
         }
     }
+    for doubt in doubts(&state.settings, &state.repository.catalogue()) {
+        tracing::warn!("{doubt}");
+    }
     // Now that models are there it is known what they predict.
     state.experiments.look().map_err(StartError::Experiments)?;
     state.has_looked();
     Ok(())
+}
+
+/// What the settings say of models that are not there: slips, or models that are still to come.
+fn doubts(settings: &Settings, catalogue: &Catalogue) -> Vec<String> {
+    let models = || catalogue.models.keys().map(String::as_str);
+    let repository = &settings.repository;
+    let named = settings.rank.formulas.keys().map(|model| ("rank.formulas", model));
+    let named = named.chain(repository.versions.keys().map(|model| ("repository.versions", model)));
+    let absent = named.filter(|(_, model)| !catalogue.models.contains_key(*model));
+    let absent = absent.map(|(section, model)| {
+        format!("{section}.{model} means nothing now: there is no model `{model}`{}", spelling::hint(model, models()))
+    });
+    // That a directory cannot be read was told.
+    let empty = |directory: &&PathBuf| catalogue.models.is_empty() && directory.is_dir();
+    let empty = repository.directory.iter().filter(empty).map(|directory| {
+        format!(
+            "nothing is served: {} holds no model, which is `<model>/<version>/`, as in shop/1",
+            directory.display()
+        )
+    });
+    empty.chain(absent).collect()
 }
 
 /// A server without ports: who asks it is in this process, and says what time it is.
@@ -321,4 +347,29 @@ fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
 #[cfg(not(unix))]
 fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
     Ok(tokio::signal::ctrl_c())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::Model;
+
+    #[test]
+    fn settings_for_models_that_are_not_there_are_told() {
+        let place = tempfile::tempdir().unwrap();
+        let text = "[repository]\nversions = { shop = [3], shoop = [1] }\n[rank.formulas]\nshap = \"1\"";
+        let mut settings = Settings::parse(text).unwrap();
+        settings.repository.directory = Some(place.path().into());
+        let mut catalogue = Catalogue::default();
+        let said = doubts(&settings, &catalogue);
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].starts_with("nothing is served: "), "{said:?}");
+        catalogue.models.insert("shop".into(), Model::default());
+        let said = doubts(&settings, &catalogue);
+        for (said, key) in said.iter().zip(["rank.formulas.shap ", "repository.versions.shoop "]) {
+            assert!(said.starts_with(key) && said.ends_with("did you mean `shop`?"), "{said}");
+        }
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(doubts(&Settings::default(), &Catalogue::default()).is_empty());
+    }
 }

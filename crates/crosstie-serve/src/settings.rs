@@ -415,9 +415,21 @@ fn write_section(schema: &Value, values: &Value, path: &str, text: &mut String) 
     }
 }
 
+/// Characters of a line of comment, at most: what a terminal shows.
+const WIDTH: usize = 80;
+
 fn comment(schema: &Value, text: &mut String) {
-    for line in schema["description"].as_str().into_iter().flat_map(str::lines) {
-        text.push_str(&format!("# {line}\n"));
+    let words = schema["description"].as_str().into_iter().flat_map(str::split_whitespace);
+    let mut line = String::from("#");
+    for word in words {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            text.push_str(&format!("{line}\n"));
+            line = "#".into();
+        }
+        line.push_str(&format!(" {word}"));
+    }
+    if line != "#" {
+        text.push_str(&format!("{line}\n"));
     }
 }
 
@@ -452,6 +464,13 @@ mod tests {
         for key in ["insecure", "poll_seconds", "queue", "body_bytes", "drain_seconds", "# certificate", "# file"] {
             assert!(printed.contains(&format!("\n{key} = ")), "{key}:\n{printed}");
         }
+    }
+
+    #[test]
+    fn what_is_printed_fits_a_terminal() {
+        let printed = Settings::default().to_commented_toml();
+        let wide: Vec<&str> = printed.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{wide:#?}");
     }
 
     #[test]

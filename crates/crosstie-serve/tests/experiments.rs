@@ -278,6 +278,18 @@ fn where_an_experiment_stands_survives_the_process_and_what_is_decided_by_hand_c
 }
 
 #[test]
+fn a_damaged_state_stopped_all_without_a_word_of_what_to_do() {
+    let trial = Trial::new(EXPERIMENT);
+    let state = trial.place.path().join("trial.state.json");
+    fs::write(&state, "{").unwrap();
+    let error = trial.start_without_ports().unwrap_err().to_string();
+    assert!(error.contains("trial.state.json") && error.contains("move it away"), "{error}");
+    fs::remove_file(&state).unwrap();
+    trial.start_without_ports().unwrap();
+    assert!(state.exists());
+}
+
+#[test]
 fn an_arm_that_is_not_served_leaves_its_units_to_the_control() {
     let trial = Trial::new(&EXPERIMENT.replace("candidate:2", "candidate:9"));
     let server = trial.start().unwrap();

@@ -233,7 +233,10 @@ fn a_formula_sorts_and_cuts_and_what_has_no_score_comes_last() {
     assert_eq!(order, [3, 0, 1, 2]);
     assert_eq!(answer["candidates"][2]["score"], Value::Null);
     let notes = answer["notes"].to_string();
-    assert!(notes.contains("no finite value for 2 candidates, the first of them 1; ranked last"), "{notes}");
+    assert!(
+        notes.contains("no finite value for 2 candidates, the first of them candidates[1]; they are ranked last"),
+        "{notes}"
+    );
 }
 
 #[test]
@@ -274,10 +277,10 @@ fn what_is_wrong_is_refused_with_its_place() {
     let served = Served::new();
     let cases = [
         (json!([]), "found an array, expected an object"),
-        (json!({"user": {}}), "missing field `candidates`"),
+        (json!({"user": {}}), "field `candidates`: found nothing, expected a value"),
         (json!({"candidates": [], "candidate": []}), "did you mean `candidates`?"),
-        (json!({"candidates": {"item": 1}}), "field `candidates[0]`: found an object, expected an array of candidates"),
-        (json!({"candidates": [1]}), "field `candidates[0]`: found integer `1`, expected an object of fields"),
+        (json!({"candidates": {"item": 1}}), "field `candidates`: found an object, expected an array of candidates"),
+        (json!({"candidates": [1]}), "field `candidates[0]`: found 1, expected an object of fields"),
         (json!({"candidates": [{}, {"item": [1]}]}), "field `candidates[1].item`: found an array, expected a text"),
         (json!({"candidates": [{}, {"price": {}}]}), "field `candidates[1].price`: found an object, expected a number"),
         (json!({"candidates": [{"tags": [["a"]]}]}), "field `candidates[0].tags`: found an array, expected a text"),
@@ -289,7 +292,7 @@ fn what_is_wrong_is_refused_with_its_place() {
         (json!({"candidates": [{}], "user": []}), "field `user`: found an array, expected an object of fields"),
         (
             json!({"candidates": [{}, {"id": 1.5}]}),
-            "field `candidates[1].id`: found floating point `1.5`, expected a text or a whole number",
+            "field `candidates[1].id`: found 1.5, expected a text or a whole number",
         ),
         (json!({"candidates": [{"item": 1e17}]}), "field `candidates[0].item`: found 1e17, expected a text: so large"),
         (
@@ -300,8 +303,13 @@ fn what_is_wrong_is_refused_with_its_place() {
             json!({"candidates": [{}], "user": {"age": 3}, "context": {"age": 3}}),
             "field `context.age`: found a second value, expected none, since `user` gives it",
         ),
+        (json!({"candidates": [{}], "timeout_ms": "soon"}), "field `timeout_ms`: found \"soon\", expected a whole"),
+        (json!({"candidates": [{}], "model": 1}), "field `model`: found 1, expected a text"),
+        (json!({"candidates": [{}], "formula": [1]}), "field `formula`: found an array, expected a text"),
+        (json!({"candidates": null}), "field `candidates`: found null, expected an array of candidates"),
+        (json!({"candidates": [{}, 7]}), "field `candidates[1]`: found 7, expected an object of fields"),
         (json!({"candidates": [{}], "top": 1}), "field `top`: found a number, expected a `formula` with it"),
-        (json!({"candidates": [{}], "top": -1}), "invalid value: integer `-1`"),
+        (json!({"candidates": [{}], "top": -1}), "field `top`: found -1, expected a whole number that is not negative"),
         (
             json!({"candidates": [{"bit": 1}], "formula": "1 + bid"}),
             "field `formula`: found `bid` at character 5, expected a field that the request gives; did you mean `bit`?",

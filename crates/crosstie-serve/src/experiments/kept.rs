@@ -78,7 +78,10 @@ impl Kept {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(&path)(error)),
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| Error::file(&path, format!("no state: {error}")))
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            let begins = "move it away, and a server that reads the experiment's file begins anew with the first step";
+            Error::file(&path, format!("is no state of an experiment ({error}); {begins}"))
+        })
     }
 
     /// Where the experiment stands. One that was not started is, at `now`, in seconds since

@@ -117,7 +117,10 @@ fn of_log(contract: &Contract, state: &State, log: &Path) -> Result<Option<Count
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(&path)(error)),
     };
-    let kept: Kept = serde_json::from_str(&text).map_err(|error| Error::file(&path, format!("no counts: {error}")))?;
+    let kept: Kept = serde_json::from_str(&text).map_err(|error| {
+        let anew = "move it away, and the server that writes it counts anew";
+        Error::file(&path, format!("holds no counts ({error}); {anew}"))
+    })?;
     Ok((kept.state == *state && kept.arms.0.len() == contract.arms.len()).then_some(kept.arms))
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::Failure;
-use crate::object::Object;
+use crate::object;
 use crate::observe::Protocol;
 use crate::settings::{Settings, Timeouts};
 use crate::state::State;
@@ -70,15 +70,7 @@ async fn collect(mut body: Body, limit: usize, room: usize) -> Result<Bytes, Fai
 /// A body as JSON; an empty one as an empty object.
 ///
 /// # Errors
-/// [`Failure::BadRequest`] with line and column.
+/// As of [`object::read`].
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    let read = serde_json::from_slice(body).map(|Object(read)| read);
-    read.map_err(|error| not_as_expected(&error))
-}
-
-/// What serde says of a body's JSON.
-pub fn not_as_expected(error: &serde_json::Error) -> Failure {
-    let found = format!("a body that cannot be read: {}", crosstie::spelling::explain(&error.to_string()));
-    Failure::request(found, "JSON as of the Open Inference Protocol")
+    object::read(if body.is_empty() { b"{}" } else { body })
 }

@@ -7,11 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use crosstie::spelling;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::body;
 use crate::failure::{Failure, Fault, found_text};
 use crate::log::{Accepted, CandidateName, Feedback, Time, check_name};
+use crate::object;
 use crate::state;
 
 const KEYS: [&str; 6] = ["request", "candidate", "action", "value", "time", "event"];
@@ -40,21 +42,20 @@ pub async fn feedback(
 /// # Errors
 /// [`Failure::BadRequest`] with the event as its row and the key as its field.
 fn parse(body: &[u8], now: Time) -> Result<Vec<Feedback>, Failure> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|error| Failure::request(format!("a body that cannot be read: {error}"), "JSON"))?;
-    match &body {
-        Value::Array(events) => events.iter().enumerate().map(|(index, event)| one(index, event, now)).collect(),
-        event => Ok(vec![one(0, event, now)?]),
-    }
+    let whole: &RawValue = serde_json::from_slice(body).map_err(|error| object::wrong(&error))?;
+    let events: Vec<&RawValue> = match whole.get().starts_with('[') {
+        true => serde_json::from_str(whole.get()).map_err(|error| object::wrong(&error))?,
+        false => vec![whole],
+    };
+    (1..).zip(events).map(|(row, event)| one(row, event, now)).collect()
 }
 
-fn one(index: usize, event: &Value, now: Time) -> Result<Feedback, Failure> {
-    let Value::Object(keys) = event else {
-        let row = Some(index as u64 + 1);
-        let (found, expected) = (found(event), "an object".into());
-        return Err(Failure::BadRequest(Fault { field: None, row, found, expected }));
-    };
-    let event = Keys { row: index as u64 + 1, keys };
+fn one(row: u64, event: &RawValue, now: Time) -> Result<Feedback, Failure> {
+    let keys: Map<String, Value> = object::read(event.get().as_bytes()).map_err(|failure| match failure {
+        Failure::BadRequest(fault) => Failure::BadRequest(Fault { row: Some(row), ..fault }),
+        other => other,
+    })?;
+    let event = Keys { row, keys: &keys };
     if let Some(unknown) = keys.keys().find(|key| !KEYS.contains(&key.as_str())) {
         let hint = spelling::hint(unknown, KEYS);
         return Err(event.wrong(unknown, &format!("no such key{hint}")));
@@ -201,11 +202,17 @@ mod tests {
                 "field `acton`, row 2: found \"a\", expected no such key; did you mean `action`?",
             ),
             ("7", "row 2: found 7, expected an object"),
+            ("[7]", "row 2: found an array, expected an object"),
+            (
+                r#"{"request": "r", "request": "s", "candidate": 1, "action": "a"}"#,
+                "field `request`, row 2: found a second value, expected one",
+            ),
+            (r#"{"request": "r", "candidate": 1, "action": "\ud83d"}"#, "field `action`, row 2: found what cannot be"),
         ] {
             let said = wrong(&format!("[{right}, {event}]"));
             assert!(said.contains(expected), "{event}: {said}");
         }
-        assert!(wrong("{").contains("a body that cannot be read: EOF"));
+        assert!(wrong("{").contains("found what cannot be read: EOF"));
     }
 
     proptest! {

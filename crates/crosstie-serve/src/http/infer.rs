@@ -16,7 +16,7 @@ use super::values::Values;
 use super::{HEADER_LENGTH, body};
 use crate::engine::Turn;
 use crate::failure::{Failure, Fault};
-use crate::object::Object;
+use crate::object::{self, Object, Objects};
 use crate::observe::Protocol;
 use crate::repository::Version;
 use crate::stages::Stage;
@@ -69,9 +69,9 @@ struct Written {
     id: Option<String>,
     #[serde(default)]
     parameters: Object<RequestParameters>,
-    inputs: Vec<Object<WrittenInput>>,
+    inputs: Objects<WrittenInput>,
     #[serde(default)]
-    outputs: Vec<Object<WrittenOutput>>,
+    outputs: Objects<WrittenOutput>,
 }
 
 #[derive(Default, Deserialize)]
@@ -120,17 +120,16 @@ fn decode(body: &Bytes, length: Option<usize>) -> Result<(Option<String>, InferR
         let found = format!("a body of {} bytes", body.len());
         return Err(Failure::request(found, format!("{length} at least, as Inference-Header-Content-Length says")));
     };
-    let Object(written): Object<Written> =
-        serde_json::from_slice(head).map_err(|error| body::not_as_expected(&error))?;
+    let written: Written = object::read(head)?;
     let mut rest = body.slice(length..);
-    let inputs = written.inputs.into_iter().map(|Object(input)| tensor_of(input, &mut rest));
+    let inputs = written.inputs.0.into_iter().map(|input| tensor_of(input, &mut rest));
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
     if !rest.is_empty() {
         let found = format!("{} bytes behind the last binary input", rest.len());
         return Err(Failure::request(found, "none: the inputs' binary_data_size in all"));
     }
     let Object(RequestParameters { timeout: within, binary_data_output: binary }) = written.parameters;
-    let outputs = written.outputs.into_iter().map(|Object(output)| wanted(output, binary));
+    let outputs = written.outputs.0.into_iter().map(|output| wanted(output, binary));
     let (outputs, timeout) = (outputs.collect::<Result<_, _>>()?, within.map(timeout).transpose()?.flatten());
     Ok((written.id, InferRequest { inputs, outputs, binary, timeout }))
 }

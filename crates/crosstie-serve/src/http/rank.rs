@@ -79,15 +79,16 @@ fn place(state: &state::State, model: &str, request: &rank::Request) -> Option<P
     None
 }
 
-/// The model that is meant where a request names none.
+/// The model that is meant where a request names none: the only one that is served, or the
+/// only one that there is, which says why it does not answer.
 fn only_model(state: &state::State) -> Result<String, Failure> {
     let catalogue = state.repository.catalogue();
-    let mut names = catalogue.models.keys();
-    match (names.next(), names.next()) {
-        (Some(name), None) => Ok(name.clone()),
-        (None, _) => Err(Failure::NotReady("no model is served".into())),
-        (Some(_), Some(_)) => {
-            let names: Vec<&str> = catalogue.models.keys().map(String::as_str).collect();
+    let serving = catalogue.models.iter().filter(|(_, model)| !model.ready.is_empty()).map(|(name, _)| name.as_str());
+    match (&serving.collect::<Vec<&str>>()[..], catalogue.models.keys().next()) {
+        ([name], _) => Ok(name.to_string()),
+        ([], Some(name)) if catalogue.models.len() == 1 => Ok(name.clone()),
+        ([], _) => Err(Failure::NotReady("no model is served".into())),
+        (names, _) => {
             Err(Failure::field("model", "none", format!("one of {}, for several are served", names.join(", "))))
         }
     }

@@ -15,6 +15,7 @@ use super::Request;
 use super::cell::{Cell, Cells};
 use super::id::Id;
 use crate::failure::Failure;
+use crate::object;
 use crate::repository::{Input, Kind};
 
 /// The key under which a candidate says what it is called.
@@ -167,6 +168,8 @@ struct Reader<'a> {
     /// Per column, who gave it already for all rows; nobody, if there are none.
     taken: Vec<Option<Giver>>,
     giver: Giver,
+    /// Whether it is the objects of an array that are read.
+    many: bool,
     columns: Vec<Column>,
     ids: Vec<Option<Id>>,
     strangers: Vec<String>,
@@ -198,6 +201,7 @@ impl<'a> Reader<'a> {
             extras,
             taken,
             giver: Giver::Candidates,
+            many: false,
             columns: kinds.map(column).collect(),
             ids: Vec::new(),
             strangers: Vec::new(),
@@ -231,21 +235,10 @@ impl<'a> Reader<'a> {
         let mut json = serde_json::Deserializer::from_str(json.get());
         read(self, &mut json).map_err(|error| {
             let message = error.to_string();
-            // Its place within the part says nothing to who sent the whole.
-            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            let message = ["invalid type: ", "invalid value: "]
-                .iter()
-                .find_map(|prefix| message.strip_prefix(prefix))
-                .unwrap_or(message);
-            let (found, expected) = message.split_once(", expected ").unwrap_or((message, "a value that can be read"));
-            let found = match found {
-                "map" => "an object",
-                "sequence" => "an array",
-                other => other,
-            };
+            let unreadable = || (object::without_place(&message).to_string(), "a value that can be read".to_string());
+            let (found, expected) = object::found_and_expected(&message).unwrap_or_else(unreadable);
             let giver = self.giver;
-            let mut path =
-                if giver == Giver::Candidates { format!("{giver}[{}]", self.rows) } else { giver.to_string() };
+            let mut path = if self.many { format!("{giver}[{}]", self.rows) } else { giver.to_string() };
             if let Some(name) = self.name {
                 let name = match name {
                     Name::Column(place) => self.column_name(place),
@@ -484,6 +477,7 @@ impl<'de> Visitor<'de> for All<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        self.reader.many = true;
         while elements.next_element_seed(&mut *self.reader)?.is_some() {
             self.reader.end();
             if self.reader.rows > self.most {

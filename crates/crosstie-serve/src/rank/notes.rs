@@ -46,6 +46,11 @@ pub(super) fn unknown(features: &Features, unknown: &Unknown<'_>) -> Vec<String>
 pub(super) fn not_finite(values: &[f64]) -> Option<String> {
     let which: Vec<usize> = (0..values.len()).filter(|row| !values[*row].is_finite()).collect();
     let first = which.first()?;
-    let place = if which.len() == 1 { "candidate" } else { "candidates, the first of them" };
-    Some(format!("the formula has no finite value for {} {place} {first}; ranked last", which.len()))
+    Some(match which.len() {
+        1 => format!("the formula has no finite value for candidates[{first}], which is ranked last"),
+        many => format!(
+            "the formula has no finite value for {many} candidates, the first of them candidates[{first}]; they are \
+             ranked last"
+        ),
+    })
 }

@@ -1,13 +1,12 @@
 //! What a client asks for.
 
-use crosstie::spelling;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::failure::{Failure, found_text};
 use crate::log::{check_name, text_of};
-use crate::object::Object;
+use crate::object;
 
 /// One user, one context and the candidates to rank for them.
 ///
@@ -58,16 +57,9 @@ impl Request {
     /// known which columns the model has.
     ///
     /// # Errors
-    /// The place and key of what is wrong.
+    /// The key of what is wrong, what was found and what was expected.
     pub fn parse(body: &[u8]) -> Result<Request, Failure> {
-        let request = serde_json::from_slice(body).map(|Object(request)| request);
-        let request: Request = request.map_err(|error| {
-            let message = spelling::explain(&error.to_string()).replace('\n', "; ");
-            match message.split_once(", expected ") {
-                Some((found, expected)) => Failure::request(found, expected),
-                None => Failure::request(message, "a request to rank, in JSON"),
-            }
-        })?;
+        let request: Request = object::read(body)?;
         // What feedback could not name.
         if let Some(id) = &request.request {
             check_name(id).map_err(|expected| Failure::field("request", found_text(id), expected))?;

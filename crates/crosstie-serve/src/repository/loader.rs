@@ -141,7 +141,8 @@ impl Loader {
             match find(directory) {
                 Ok(there) => found = there,
                 Err(error) => {
-                    tracing::error!("the repository cannot be read; what serves serves on: {error}");
+                    let serves_on = if self.catalogue.load().serves() { "; what serves serves on" } else { "" };
+                    tracing::error!("the repository cannot be read{serves_on}: {error}");
                     return None;
                 }
             }
@@ -176,7 +177,7 @@ impl Loader {
         };
         self.unloaded.remove(model);
         self.bring(model, versions, true).map_err(|reason| {
-            Failure::NotReady(format!("model `{model}` cannot be loaded; what served before serves on: {reason}"))
+            Failure::NotReady(format!("model `{model}` cannot be loaded{}: {reason}", self.serves_on(model)))
         })
     }
 
@@ -305,15 +306,26 @@ impl Loader {
 
     fn fail(&mut self, model: &str, number: u64, reason: String) -> Result<(), String> {
         let state = State::Unavailable(reason.clone());
+        let serves_on = self.serves_on(model);
+        // Without a repository a server does not start then, and says so as it ends.
+        let starts = self.settings.directory.is_some() || !serves_on.is_empty();
         let told = self.catalogue.load().models.get(model).and_then(|model| model.others.get(&number)) == Some(&state);
         if !told {
-            tracing::error!("model {model}, version {number} cannot be loaded; what served before serves on: {reason}");
+            if starts {
+                tracing::error!("model {model}, version {number} cannot be loaded{serves_on}: {reason}");
+            }
             self.observers.iter().for_each(|observer| observer.load_failed(model, number, &reason));
             self.publish(|catalogue| {
                 catalogue.models.entry(model.into()).or_default().others.insert(number, state);
             });
         }
         Err(reason)
+    }
+
+    /// What to say of what served before, if anything of the model did.
+    fn serves_on(&self, model: &str) -> &'static str {
+        let serves = self.catalogue.load().models.get(model).is_some_and(|model| !model.ready.is_empty());
+        if serves { "; what served before serves on" } else { "" }
     }
 
     /// Replaces the catalogue by a changed copy. What it holds no more is retired.

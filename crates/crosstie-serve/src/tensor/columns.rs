@@ -37,8 +37,10 @@ pub(super) fn rows_of(inputs: &[Input], mut tensors: Vec<Tensor>, candidates: us
     let names = || inputs.iter().map(|input| input.name.as_str());
     if let Some(stranger) = tensors.first() {
         let twice = names().any(|name| name == stranger.name);
-        let found = if twice { "a second input of this name" } else { "an input that the model does not read" };
-        let hint = spelling::hint(&stranger.name, names());
+        let (found, hint) = match twice {
+            true => ("a second input of this name", String::new()),
+            false => ("an input that the model does not read", spelling::hint(&stranger.name, names())),
+        };
         return Err(Failure::field(&stranger.name, found, format!("the model's inputs, once each{hint}")));
     }
     if let Some(input) = absent {

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::common::{Client, Golden, Models, artifact, figures, settings, told};
+use crate::common::{Client, Golden, Models, artifact, figures, serve, settings, told};
 use crosstie_serve::server::Server;
 use crosstie_serve::settings::Settings;
 
@@ -48,7 +48,11 @@ fn a_bad_request_is_answered_by_its_code_with_field_and_row() {
         (Box::new(|r| input(r, "price")["shape"] = json!([rows + 1])), 400, &["field `price`", "elements"]),
         (Box::new(|r| input(r, "price")["shape"] = json!([2, rows / 2])), 400, &["field `price`", "[N] or [N, 1]"]),
         (Box::new(|r| input(r, "price")["shape"] = json!([])), 400, &["field `price`", "[N] or [N, 1]"]),
-        (Box::new(|r| input(r, "price")["shape"] = json!([-1])), 400, &["-1", "line 1"]),
+        (
+            Box::new(|r| input(r, "price")["shape"] = json!([-1])),
+            400,
+            &[".shape`: found -1, expected a whole number that is not"],
+        ),
         (
             Box::new(|r| {
                 let price = input(r, "price");
@@ -90,7 +94,7 @@ fn a_bad_request_is_answered_by_its_code_with_field_and_row() {
         (Box::new(|r| *input(r, "price") = json!(["price", [1], "FP64", {}, [1]])), 400, &["expected an object"]),
         (Box::new(|r| input(r, "price")["parameters"] = json!([8])), 400, &["expected an object"]),
         (Box::new(|r| r["inputs"] = json!([])), 400, &["no input of this name"]),
-        (Box::new(|r| drop(r.as_object_mut().unwrap().remove("inputs"))), 400, &["missing field `inputs`"]),
+        (Box::new(|r| drop(r.as_object_mut().unwrap().remove("inputs"))), 400, &["field `inputs`: found nothing"]),
         (Box::new(|r| r["outputs"] = json!([{"name": "buy.from_impresion"}])), 400, &["`buy.from_impression`"]),
         (
             Box::new(|r| r["outputs"] = json!([{"name": "buy.given_parent", "parameters": {"classification": 3}}])),
@@ -141,6 +145,16 @@ fn a_bad_request_is_answered_by_its_code_with_field_and_row() {
         said.iter().for_each(|part| assert!(error.contains(part), "{number}: {part:?} is not in {error:?}"));
     }
     assert_eq!(client.post(INFER, &golden.request()).status, 200, "what is right is still answered");
+}
+
+#[test]
+fn an_input_that_is_there_twice_is_not_told_to_be_another() {
+    let (server, golden) = (serve(1), Golden::of(&artifact(1)));
+    let mut request = golden.request();
+    let again = input(&mut request, "price").clone();
+    request["inputs"].as_array_mut().unwrap().push(again);
+    let error = Client::new(server.http()).post(INFER, &request).error();
+    assert_eq!(error, "field `price`: found a second input of this name, expected the model's inputs, once each");
 }
 
 #[test]

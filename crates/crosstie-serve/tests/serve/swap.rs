@@ -188,6 +188,27 @@ fn a_version_whose_tasks_its_model_s_formula_does_not_fit_is_not_served() {
 }
 
 #[test]
+fn what_never_served_is_not_said_to_serve() {
+    let models = Models::new();
+    let broken = models.put(1, "broken", 1);
+    fs::remove_file(broken.join("manifest.json")).unwrap();
+    models.put(1, "click", 1);
+    models.put(2, "shop", 1);
+    let server = models.serve();
+    let mut client = Client::new(server.http());
+    let error = client.post("/v1/rank", &json!({"candidates": [{}]})).error();
+    assert_eq!(error, "field `model`: found none, expected one of click, shop, for several are served");
+    let load = "/v2/repository/models/broken/load";
+    let error = client.post(load, &json!({})).error();
+    assert!(error.starts_with("model `broken` cannot be loaded: "), "{error}");
+    copy(&artifact(1), &broken);
+    assert_eq!(client.post(load, &json!({})).status, 200);
+    fs::remove_file(broken.join("manifest.json")).unwrap();
+    let error = client.post(load, &json!({})).error();
+    assert!(error.starts_with("model `broken` cannot be loaded; what served before serves on: "), "{error}");
+}
+
+#[test]
 fn a_half_copied_version_is_not_served_and_tried_again_when_it_is_whole() {
     let models = Models::new();
     models.put(1, "click", 1);

@@ -24,7 +24,7 @@ const ROWS: usize = 1 << 13;
 /// A file holds one day in UTC, `2026-11-27.parquet`, with one row for each candidate that
 /// was answered, by the time of the exposure and then by position. Its columns:
 ///
-/// - for each action `<action>`: 1 if it happened within the window, 0 if the window has
+/// - for each action, a task or not, `<action>`: 1 if it happened within the window, 0 if the window has
 ///   passed without it, null until it has passed; where a value was ever told, also
 ///   `<action>_value`, the sum of the values of all such events, null where there is none;
 /// - every feature, under its name and as it was given: truth values, whole numbers,
@@ -36,8 +36,11 @@ const ROWS: usize = 1 << 13;
 ///   1, and `score`; for each task `p_<task>`, given the parent action, and `joint_<task>`,
 ///   from the impression.
 ///
-/// Where a feature has the name of an action it is called `feature_<name>`; where one of
-/// the last has the name of an action or a feature, `logged_<name>`.
+/// A task keeps its name: a feature of that name is called `feature_<name>`. A feature keeps
+/// its own before all others: one of the last, and the value of an action, is called
+/// `logged_<name>` then. An action that is no task, which anybody may have sent, gives way to
+/// all of them and is called `action_<name>`. Tasks are those of the schema, or without one
+/// those of the models that scored.
 #[derive(Clone, Debug)]
 pub struct Files<'a> {
     /// How long after an exposure an action counts, in microseconds.
@@ -194,43 +197,51 @@ impl Files<'_> {
     }
 
     /// All columns: what they hold, how they are called, and which could not be called as they
-    /// should.
+    /// should. Who comes first keeps its name. What anybody may send by feedback comes last, so
+    /// that no event can put its action in the place of a feature or an id.
     fn columns(&self, joined: &Joined) -> (Vec<Content>, SchemaRef, Vec<(String, String)>) {
-        let mut wanted = Vec::new();
-        for (action, name) in joined.actions().iter().enumerate() {
-            let task = self.schema.and_then(|schema| schema.tasks.iter().find(|task| task.name == *name));
-            let label = task.map_or(name.as_str(), |task| task.column());
-            wanted.push((Content::Label(action), label.to_string(), DataType::Int8, ""));
-            if joined.valued.contains(&(action as u32)) {
-                wanted.push((Content::Value(action), format!("{label}_value"), DataType::Float64, "logged"));
-            }
-        }
-        // Labels of any action before values: `buy_value` may be an action, too.
-        wanted.sort_by_key(|(content, ..)| matches!(content, Content::Value(_)));
+        let mut columns = Named::default();
+        let actions = joined.actions().iter().enumerate();
+        let (tasks, others): (Vec<_>, Vec<_>) = actions.partition(|(_, action)| self.is_task(joined, action));
+        let label = |columns: &mut Named, (action, name): (usize, &String)| {
+            let label = columns.add(Content::Label(action), self.label(name), DataType::Int8, "action");
+            (action, label)
+        };
+        let tasks: Vec<_> = tasks.into_iter().map(|action| label(&mut columns, action)).collect();
         for (name, seen) in &joined.features {
-            wanted.push((Content::Feature(name.clone()), name.clone(), seen.data_type(), "feature"));
+            columns.add(Content::Feature(name.clone()), name, seen.data_type(), "feature");
         }
         for (logged, name) in Logged::ALL {
-            wanted.push((Content::Logged(logged), name.into(), logged.data_type(), "logged"));
+            columns.add(Content::Logged(logged), name, logged.data_type(), "logged");
         }
         for task in joined.tasks() {
-            wanted.push((Content::GivenParent(task.into()), format!("p_{task}"), DataType::Float64, "logged"));
-            wanted.push((Content::FromImpression(task.into()), format!("joint_{task}"), DataType::Float64, "logged"));
+            columns.add(Content::GivenParent(task.into()), &format!("p_{task}"), DataType::Float64, "logged");
+            columns.add(Content::FromImpression(task.into()), &format!("joint_{task}"), DataType::Float64, "logged");
         }
-        let (mut contents, mut fields, mut renamed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut taken = BTreeSet::new();
-        for (content, name, data_type, prefix) in wanted {
-            let mut free = name.clone();
-            while !taken.insert(free.clone()) {
-                free = format!("{prefix}_{free}");
+        let value = |columns: &mut Named, (action, label): (usize, String)| {
+            if joined.valued.contains(&(action as u32)) {
+                columns.add(Content::Value(action), &format!("{label}_value"), DataType::Float64, "logged");
             }
-            if free != name {
-                renamed.push((name, free.clone()));
-            }
-            contents.push(content);
-            fields.push(Field::new(free, data_type, true));
-        }
+        };
+        tasks.into_iter().for_each(|task| value(&mut columns, task));
+        let others: Vec<_> = others.into_iter().map(|action| label(&mut columns, action)).collect();
+        others.into_iter().for_each(|other| value(&mut columns, other));
+        let Named { contents, fields, renamed, .. } = columns;
         (contents, Arc::new(Columns::new(fields)), renamed)
+    }
+
+    /// Whether an action is one to train on: as the schema says, or else the models that scored.
+    fn is_task(&self, joined: &Joined, action: &String) -> bool {
+        match self.schema {
+            Some(schema) => schema.tasks.iter().any(|task| task.name == *action),
+            None => joined.tasks.contains(action),
+        }
+    }
+
+    /// How the label of an action is called.
+    fn label<'a>(&'a self, action: &'a str) -> &'a str {
+        let task = self.schema.and_then(|schema| schema.tasks.iter().find(|task| task.name == action));
+        task.map_or(action, |task| task.column())
     }
 
     /// Columns that the schema reads and that there are not.
@@ -240,6 +251,32 @@ impl Files<'_> {
         let others = [&schema.scenario, &schema.group, &schema.weight].into_iter().flatten().map(String::as_str);
         let read: BTreeSet<&str> = labels.chain(schema.feature_columns()).chain(others).collect();
         read.into_iter().filter(|name| columns.index_of(name).is_err()).map(str::to_string).collect()
+    }
+}
+
+/// Columns under names of their own.
+#[derive(Default)]
+struct Named {
+    contents: Vec<Content>,
+    fields: Vec<Field>,
+    taken: HashSet<String>,
+    renamed: Vec<(String, String)>,
+}
+
+impl Named {
+    /// Adds a column and gives its name: the one that is wanted, with as many prefixes as it
+    /// takes for no other to have it.
+    fn add(&mut self, content: Content, wanted: &str, data_type: DataType, prefix: &str) -> String {
+        let mut name = wanted.to_string();
+        while !self.taken.insert(name.clone()) {
+            name = format!("{prefix}_{name}");
+        }
+        if name != wanted {
+            self.renamed.push((wanted.into(), name.clone()));
+        }
+        self.contents.push(content);
+        self.fields.push(Field::new(&name, data_type, true));
+        name
     }
 }
 

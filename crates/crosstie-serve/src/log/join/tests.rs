@@ -228,6 +228,47 @@ fn columns_of_one_name_are_told_apart_and_labels_keep_theirs() {
 }
 
 #[test]
+fn an_action_that_is_no_task_takes_the_name_of_no_feature_and_of_no_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut exposure = exposure("r1", 0);
+    exposure.context = Some(features(json!({"price": 9.5, "buy_value": 3})));
+    let value = |action: &str| Feedback { value: Some(2.0), ..feedback("r1", index(0), action, 1) };
+    let heard = vec![value("price"), value("buy"), feedback("r1", index(0), "request", 30)];
+    log(directory.path(), vec![exposure], heard);
+    let schema = |task: &str| {
+        crosstie::schema::Schema::parse(&format!(
+            "[[task]]\nname = \"{task}\"\n[[field]]\nname = \"user\"\nkind = \"categorical\""
+        ))
+        .unwrap()
+    };
+    for schema in [None, Some(schema("buy"))] {
+        let (out, report) = join(&[directory.path()], &files(schema.as_ref()));
+        let mut renamed = report.renamed.clone();
+        renamed.sort();
+        let expected = [("buy_value", "logged_buy_value"), ("price", "action_price"), ("request", "action_request")];
+        assert_eq!(renamed, expected.map(|(name, called)| (name.to_string(), called.to_string())));
+        for (name, expected) in [
+            ("price", ["9.5", "9.5", "9.5"]),
+            ("buy_value", ["3", "3", "3"]),
+            ("request", ["r1", "r1", "r1"]),
+            ("action_price", ["0", "0", "1"]),
+            ("action_price_value", ["", "", "2"]),
+            ("action_request", ["0", "0", "0"]),
+            ("buy", ["0", "0", "1"]),
+            ("logged_buy_value", ["", "", "2"]),
+        ] {
+            assert_eq!(column(&out, name), expected, "{name}");
+        }
+    }
+    // What a schema trains on is a label, whoever else has its name.
+    let (out, _) = join(&[directory.path()], &files(Some(&schema("price"))));
+    assert_eq!(
+        (column(&out, "price"), column(&out, "feature_price")[0].as_str()),
+        (vec!["0".into(), "0".into(), "1".to_string()], "9.5")
+    );
+}
+
+#[test]
 fn a_value_that_cannot_be_read_costs_no_other_of_its_object() {
     let directory = tempfile::tempdir().unwrap();
     let text = r#"{"user": "u1", "q": "hi \ud83d", "age": 31, "zz": 1e400}"#;
