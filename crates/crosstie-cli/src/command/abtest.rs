@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use crosstie::data::Source;
-use crosstie::durable::NewFile;
+use crosstie::durable::write_file;
 use crosstie::experiment::statistics::TUNING;
 use crosstie::experiment::{Contract, Correction, Settings, StudyReport};
 use crosstie::spelling;
@@ -18,8 +18,9 @@ use crosstie_serve::log::join::{Files, Joined};
 use serde::Serialize;
 
 use super::join::{shortened, window};
+use crate::files::Outputs;
 use crate::session::Session;
-use crate::{files, message, output, table};
+use crate::{message, output, run, table};
 use log::{Log, Measures};
 
 /// Tell how two or more models compare, from what was shown and what came of it
@@ -195,6 +196,15 @@ impl Abtest {
         Ok((report, log, warnings))
     }
 
+    fn check_outputs(&self) -> Result<()> {
+        let outputs = Outputs::of(self.json.iter().chain(&self.html))?;
+        let (logs, files): (Vec<&String>, Vec<&String>) = self.data.iter().partition(|path| Path::new(path).is_dir());
+        outputs.spare(logs, "in a log that is read")?;
+        outputs.spare(&self.experiment, "the experiment's file")?;
+        let read = [files, self.before.iter().collect()].into_iter().filter(|files| !files.is_empty());
+        read.map(|files| Source::open(&files)).try_for_each(|source| outputs.spare_files(&source?))
+    }
+
     /// The rows of files with what was shown.
     fn read(
         &self,
@@ -204,9 +214,6 @@ impl Abtest {
         began: u64,
     ) -> Result<(Log, log::Columns)> {
         let source = Source::open(files)?;
-        for out in self.json.iter().chain(&self.html) {
-            files::refuse_input(out, &source)?;
-        }
         let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
         let (mut log, columns) = (Log::new(measures, settings, began), self.columns(&source));
         log.read(&source, &columns, name)?;
@@ -257,15 +264,13 @@ impl Abtest {
     }
 
     pub fn execute(&self, session: &Session) -> Result<()> {
-        let json = self.json.as_deref().map(NewFile::create).transpose()?;
-        let html = self.html.as_deref().map(NewFile::create).transpose()?;
+        self.check_outputs()?;
         let (report, log, warnings) = self.report(session)?;
-        if let Some(json) = json {
-            let told = Told { warnings: &warnings, report: &report };
-            json.write(serde_json::to_string_pretty(&told)? + "\n")?;
+        if let Some(json) = &self.json {
+            run::write_json(json, &Told { warnings: &warnings, report: &report })?;
         }
-        if let Some(html) = html {
-            html.write(page::page(&report, &log.name(), &warnings))?;
+        if let Some(html) = &self.html {
+            write_file(html, page::page(&report, &log.name(), &warnings))?;
         }
         let passed = log.took_no_part;
         if passed > 0 {

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crosstie::artifact;
 use crosstie::export::{self, EXTERNAL_ABOVE, Exported};
 
+use crate::files::Outputs;
 use crate::{message, run};
 
 /// Write a trained model for other engines, with what is needed to feed it
@@ -54,6 +55,7 @@ impl Export {
     pub fn execute(&self) -> Result<()> {
         let start = SystemTime::now();
         let Format::Onnx = self.format;
+        Outputs::of_directory(&self.out).spare_run(&self.path)?;
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
         let inputs = match self.inputs {
             Inputs::Ids => export::Inputs::Ids,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use crosstie::Error;
-use crosstie::durable::NewFile;
 use crosstie::experiment::{ArmFigures, Contract, MarketConfig, MarketReport, Status};
 use crosstie_serve::market;
 
 use super::abtest::told::{interval, lift};
+use crate::files::Outputs;
 use crate::session::Session;
 use crate::{files, interrupt, output, run, table};
 
@@ -64,12 +64,14 @@ impl Simulate {
 
     pub fn execute(&self, session: &Session) -> Result<()> {
         interrupt::listen()?;
-        let json = self.json.as_deref().map(NewFile::create).transpose()?;
+        let outputs = Outputs::of(&self.json)?;
+        outputs.spare([&self.market, &self.experiment], "among the files that are read")?;
         let text =
             std::fs::read_to_string(&self.market).with_context(|| format!("cannot read {}", self.market.display()))?;
         let config = MarketConfig::parse(&text).with_context(|| self.market.display().to_string())?;
         let contract = Contract::read(&self.experiment)?;
         let artifacts = self.artifacts(&contract)?;
+        artifacts.iter().try_for_each(|artifact| outputs.spare_run(artifact))?;
         // Removed when the market has closed.
         let (directory, _aside) = match &self.out {
             Some(out) => {
@@ -88,8 +90,8 @@ impl Simulate {
             interrupt::check().map_err(|_| Error::Stopped("the market's last day"))
         })?;
         bar.finish_and_clear();
-        if let Some(json) = json {
-            json.write(serde_json::to_string_pretty(&report)? + "\n")?;
+        if let Some(json) = &self.json {
+            run::write_json(json, &report)?;
         }
         output::print(told(&report, &contract))
     }
