@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod aside;
 mod calibration;
 mod command;
 mod environment;

@@ -9,7 +9,7 @@ use crosstie::artifact;
 use crosstie::export::{self, EXTERNAL_ABOVE, Exported};
 
 use crate::files::Outputs;
-use crate::{message, run};
+use crate::{interrupt, message, run};
 
 /// Write a trained model for other engines, with what is needed to feed it
 ///
@@ -53,6 +53,7 @@ pub enum Inputs {
 
 impl Export {
     pub fn execute(&self) -> Result<()> {
+        interrupt::listen()?;
         let start = SystemTime::now();
         let Format::Onnx = self.format;
         Outputs::of_directory(&self.out).spare_run(&self.path)?;
@@ -61,6 +62,8 @@ impl Export {
             Inputs::Ids => export::Inputs::Ids,
             Inputs::Raw => export::Inputs::Raw,
         };
+        // What is begun here takes moments, and is done before Ctrl-C is heeded.
+        interrupt::check()?;
         let exported = export::export(&scorer, inputs, self.external_above, &self.out)?;
         let Exported { inputs, outputs, external, notes } = exported;
         notes.iter().for_each(|note| tracing::warn!("{note}"));
