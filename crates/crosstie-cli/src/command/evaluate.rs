@@ -65,7 +65,7 @@ impl Evaluate {
         if let Some(json) = &self.json {
             run::write_json(json, &report)?;
         }
-        let what = format!("{} rows of {}", table::count(report.rows), named.join(", "));
+        let what = format!("{} of {}", table::several(report.rows, "row", "rows"), named.join(", "));
         output::print(table::wrapped(&what, 0) + "\n")?;
         output::print(table::report(&report))?;
         table::unidentified(&scorer.network().objective).map_or(Ok(()), output::print)?;

@@ -55,8 +55,8 @@ impl Predict {
         let source = Source::open(&self.data)?;
         outputs.spare_files(&source)?;
         let rows = predict(session, &scorer, &source, &self.keep, &self.out)?;
-        let (rows, took) = (table::count(rows), message::since(start));
-        tracing::info!("{rows} rows scored in {took}, written to {}", self.out.display());
+        let (rows, took) = (table::several(rows, "row", "rows"), message::since(start));
+        tracing::info!("{rows} scored in {took}, written to {}", self.out.display());
         Ok(())
     }
 }

@@ -90,7 +90,7 @@ fn figures_are_not_written_over_the_data_they_come_from() {
     place.ok("train ads.toml --out run");
     let before = fs::read(place.path("data/test.parquet")).expect("read");
     let ran = place.run("evaluate run --json data/test.parquet").exit(1);
-    ran.says(&["data/test.parquet is among the files"]);
+    ran.says(&["data/test.parquet is among the data that run/config.toml names"]);
     assert_eq!(fs::read(place.path("data/test.parquet")).expect("read"), before);
     assert_eq!(fs::read_dir(place.path("data")).expect("read").count(), 4, "nothing is left beside it");
 }
@@ -132,6 +132,8 @@ fn a_model_is_saved_though_its_test_file_goes_bad_further_down() {
     let place = place();
     place.write("late.csv", &format!("user,price,click\n{}a,1,2\n", "a,1,1\nb,2,0\n".repeat(1000)));
     let ran = place.run("train small.toml --set data.test=['late.csv'] --out run").exit(1);
-    ran.says(&["the model is saved in run/artifact", "late.csv: row 2001, column `click`"]);
+    ran.says(&[
+        "the model is saved in run/artifact, but could not be evaluated\n  because late.csv: row 2001, column `click`",
+    ]);
     place.ok("evaluate run --data log.csv").prints(&["3 rows of log.csv"]);
 }
