@@ -87,7 +87,7 @@ impl Aside {
         let mut paths = entries.with_context(cannot)?;
         paths.sort();
         // All of them or none: who asks the process to end waits meanwhile.
-        let _whole = interrupt::wait();
+        let _whole = interrupt::hold_off();
         fs::create_dir_all(out).with_context(cannot)?;
         for path in paths {
             let place = out.join(path.file_name().unwrap_or_default());

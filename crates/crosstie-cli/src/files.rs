@@ -116,7 +116,7 @@ impl<'a> Outputs<'a> {
         let Some(config) = run::config(path) else {
             return self.spare([path], &format!("a part of {}", path.display()));
         };
-        let directory = config.parent().unwrap_or(path);
+        let directory = parent(&config);
         self.spare(run::places(directory), &format!("a file of the run {}", directory.display()))?;
         // Of a config that cannot be read nobody knows the data; whoever needs it says why.
         let Ok(Config { data, .. }) = Config::read(&config, &[]) else { return Ok(()) };
@@ -131,11 +131,13 @@ impl<'a> Outputs<'a> {
 
 /// A path by which one place is told from another, whether anything is there or not.
 fn real(path: &Path) -> PathBuf {
-    let new = || {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(parent.canonicalize().ok()?.join(path.file_name()?))
-    };
+    let new = || Some(parent(path).canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_path_buf())
+}
+
+/// The directory that something lies in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

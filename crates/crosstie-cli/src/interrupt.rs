@@ -77,7 +77,7 @@ pub fn removed(directory: &Path) {
 }
 
 /// Ctrl-C waits as long as this is held.
-pub fn wait() -> impl Sized {
+pub fn hold_off() -> impl Sized {
     under_way()
 }
 

@@ -33,6 +33,14 @@ fn a_log_that_is_too_short_is_named_and_leaves_no_directory() {
 }
 
 #[test]
+fn a_column_without_a_name_is_told_of_in_words() {
+    let place = Place::new();
+    let rows: String = (0..300).map(|row| format!("{row},{},{}\n", row * 7 % 11, u8::from(row % 3 == 0))).collect();
+    place.write("log.csv", &format!(",price,click\n{rows}"));
+    place.ok("init log.csv").prints(&["(no name): an id whose values do not come back"]);
+}
+
+#[test]
 fn what_init_writes_trains_as_it_is() {
     let place = place();
     let ran = place.ok("init log.csv").says(&["written to log: config.toml, schema.toml, train.parquet"]);
