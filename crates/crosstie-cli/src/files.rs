@@ -5,7 +5,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use crosstie::config::Config;
 use crosstie::data::{FILES, Source};
+use crosstie::durable::NewFile;
+
+use crate::run;
 
 /// Makes a directory that must not hold anything yet.
 pub fn make_empty(directory: &Path, advice: &str) -> Result<()> {
@@ -54,13 +58,86 @@ pub fn refuse_to_replace(out: &Path, more: &[&str], advice: &str) -> Result<()> 
     Ok(())
 }
 
-/// Refuses to write over a file that is read.
-pub fn refuse_input(out: &Path, source: &Source) -> Result<()> {
-    let same = |file: &Path| matches!((file.canonicalize(), out.canonicalize()), (Ok(file), Ok(out)) if file == out);
-    if source.files().iter().any(|file| same(file)) {
-        bail!("{} is among the files to score; name another to write", out.display());
+/// The files that a command is to write. None may be one that it reads or that belongs to
+/// what it reads: so every command asks before it does any work.
+pub struct Outputs<'a>(Vec<&'a Path>);
+
+impl<'a> Outputs<'a> {
+    /// Those that were named.
+    ///
+    /// # Errors
+    /// One that cannot be written, and one that is named twice.
+    pub fn of(named: impl IntoIterator<Item = &'a PathBuf>) -> Result<Outputs<'a>> {
+        let outputs: Vec<&Path> = named.into_iter().map(PathBuf::as_path).collect();
+        for (index, output) in outputs.iter().enumerate() {
+            // Begun when there is something to write: whatever ends the work leaves nothing.
+            drop(NewFile::create(output)?);
+            // What is no ordinary file, such as a pipe, takes one after the other.
+            let ordinary = fs::metadata(output).map_or(true, |data| data.is_file());
+            if ordinary && outputs[..index].iter().any(|other| real(other) == real(output)) {
+                bail!("{} is named for two outputs; name another file for one of them", output.display());
+            }
+        }
+        Ok(Outputs(outputs))
     }
-    Ok(())
+
+    /// A directory that is to be written as a whole.
+    pub fn of_directory(path: &'a Path) -> Outputs<'a> {
+        Outputs(vec![path])
+    }
+
+    /// Refuses outputs that are one of these places, or lie in it; `what` says what
+    /// they are.
+    pub fn spare(&self, kept: impl IntoIterator<Item = impl AsRef<Path>>, what: &str) -> Result<()> {
+        let kept: Vec<PathBuf> = match &self.0[..] {
+            [] => return Ok(()),
+            _ => kept.into_iter().map(|place| real(place.as_ref())).collect(),
+        };
+        for output in &self.0 {
+            let place = real(output);
+            if kept.iter().any(|kept| place.starts_with(kept)) {
+                bail!("{} is {what}; name another place to write", output.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses outputs that are among files that are read.
+    pub fn spare_files(&self, source: &Source) -> Result<()> {
+        self.spare(source.files(), "among the files that are read")
+    }
+
+    /// Refuses outputs that belong to the run or the artifact that a path means, or are data
+    /// that the run's config names.
+    pub fn spare_run(&self, path: &Path) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let Some(config) = run::config(path) else {
+            return self.spare([path], &format!("a part of {}", path.display()));
+        };
+        let directory = parent(&config);
+        self.spare(run::places(directory), &format!("a file of the run {}", directory.display()))?;
+        // Of a config that cannot be read nobody knows the data; whoever needs it says why.
+        let Ok(Config { data, .. }) = Config::read(&config, &[]) else { return Ok(()) };
+        let what = format!("among the data that {} names", config.display());
+        self.spare([data.schema()], &what)?;
+        [&data.train, &data.valid, &data.test].into_iter().try_for_each(|files| match Source::open(files) {
+            Ok(source) => self.spare(source.files(), &what),
+            Err(_) => self.spare(files, &what),
+        })
+    }
+}
+
+/// A path by which one place is told from another, whether anything is there or not.
+fn real(path: &Path) -> PathBuf {
+    let new = || Some(parent(path).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.to_path_buf())
+}
+
+/// The directory that something lies in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod aside;
 mod calibration;
 mod command;
 mod environment;
@@ -34,7 +35,10 @@ fn main() -> ExitCode {
             told(panic);
         }
     }));
-    let arguments = arguments::Arguments::parse();
+    let arguments = match arguments::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => return usage(&told),
+    };
     let session = session::Session::start(&arguments.shared);
     match arguments.command.execute(&session) {
         Ok(()) if interrupt::stop().load(std::sync::atomic::Ordering::Relaxed) => ExitCode::from(interrupt::EXIT_CODE),
@@ -51,5 +55,17 @@ fn main() -> ExitCode {
             tracing::error!("{}", message::chain(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Tells the help, the version, or what is wrong with the arguments.
+fn usage(told: &clap::Error) -> ExitCode {
+    match output::print_usage(told) {
+        Err(error) if !told.use_stderr() && !output::is_broken_pipe(&error) => {
+            // There is no session yet that would tell it.
+            eprintln!("error: {}", message::chain(&error));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2)),
     }
 }

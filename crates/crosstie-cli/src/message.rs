@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime as Clock};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::output;
+
 /// The message of an event without its fields, which are for machines.
 pub struct Sentence {
     /// Whether the time comes first, as in a log file.
@@ -34,7 +36,7 @@ where
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        writeln!(writer, "{}", message.0)
+        writeln!(writer, "{}", output::visible(&message.0))
     }
 }
 

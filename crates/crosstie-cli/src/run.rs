@@ -300,6 +300,11 @@ pub fn config(path: &Path) -> Option<PathBuf> {
     run.map(|run| run.join(CONFIG))
 }
 
+/// The files and directories of a run, whether it has them all or not.
+pub fn places(run: &Path) -> impl Iterator<Item = PathBuf> {
+    FILES.iter().map(move |name| run.join(name))
+}
+
 /// The artifact that a path means: itself, or that of a run.
 pub fn artifact(path: &Path) -> Result<PathBuf> {
     let artifact = path.join(ARTIFACT);

@@ -5,6 +5,8 @@ use crosstie::metric::{Figures, Report};
 use crosstie::objective::Objective;
 pub use crosstie::page::{count, figure, percent};
 
+use crate::output;
+
 const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─'));
 
 /// Columns of a terminal. Tables do not ask how wide it is, so that they are the
@@ -39,7 +41,9 @@ impl Column<'_> {
 /// be wrapped. What is too wide for a terminal goes on in another table below,
 /// with the same names in front.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    let in_line = |cells: Vec<String>| cells.iter().map(|cell| output::in_line(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(in_line).collect();
+    let header: Vec<_> = header.iter().map(|heading| output::in_line(heading)).collect();
     let columns: Vec<Column<'_>> = header
         .iter()
         .enumerate()
@@ -147,6 +151,20 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// A number with so many decimals; what is rounded to nothing has no sign.
+pub fn decimals(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(rest) if !rest.contains(|digit| ('1'..='9').contains(&digit)) => rest.into(),
+        _ => text,
+    }
+}
+
+/// So many of something, as in `1 row is` and `2 rows are`.
+pub fn several(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
+}
+
 /// A number of bytes.
 pub fn bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
@@ -170,7 +188,8 @@ pub fn report(report: &Report) -> String {
     };
     let missing = report.tasks.values().map(|meanings| meanings.from_impression.gauc_missing).max();
     if let Some(missing @ 1..) = missing {
-        parts.push(format!("{} rows have no group and are left out of gauc", count(missing)));
+        let rows = several(missing, "row has no group and is", "rows have no group and are");
+        parts.push(format!("{rows} left out of gauc"));
     }
     parts.join("\n\n")
 }
@@ -226,6 +245,8 @@ mod tests {
         assert_eq!(percent(Some(0.25)), "25.00 %");
         assert_eq!(number(3.0), "3");
         assert_eq!(number(0.5), "0.5000");
+        assert_eq!([-0.004, -0.006, 1.0].map(|value| decimals(value, 2)), ["0.00", "-0.01", "1.00"]);
+        assert_eq!([0, 1, 1000].map(|rows| several(rows, "row", "rows")), ["0 rows", "1 row", "1,000 rows"]);
     }
 
     #[test]

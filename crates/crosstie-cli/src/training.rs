@@ -151,7 +151,8 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     let bar = session.spinner(format!("evaluating on the {on} files"));
     let settings = if config.train.report { Settings::default() } else { Settings::FIGURES };
     let gathered = report::gather(&trained.scorer, source, &source.called(&format!("the {on} files")), settings);
-    let gathered = gathered.with_context(|| format!("the model is saved in {}", run.artifact().display()))?;
+    let gathered = gathered
+        .with_context(|| format!("the model is saved in {}, but could not be evaluated", run.artifact().display()))?;
     bar.finish_and_clear();
     if data.test.is_some() {
         // Of the validation files training itself has told it.

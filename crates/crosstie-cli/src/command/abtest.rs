@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use crosstie::data::Source;
-use crosstie::durable::NewFile;
+use crosstie::durable::write_file;
 use crosstie::experiment::statistics::TUNING;
 use crosstie::experiment::{Contract, Correction, Settings, StudyReport};
 use crosstie::spelling;
@@ -18,8 +18,10 @@ use crosstie_serve::log::join::{Files, Joined};
 use serde::Serialize;
 
 use super::join::{shortened, window};
+use crate::aside::Aside;
+use crate::files::Outputs;
 use crate::session::Session;
-use crate::{files, message, output, table};
+use crate::{output, run, table};
 use log::{Log, Measures};
 
 /// Tell how two or more models compare, from what was shown and what came of it
@@ -54,7 +56,7 @@ pub struct Abtest {
     /// was shown before it began does not count
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "control"])]
     pub experiment: Option<PathBuf>,
-    /// Which experiment, where the log has several
+    /// Which experiment, where the log has several: one of its column `experiment`
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The arm that the others are compared with [default: control]
@@ -68,7 +70,7 @@ pub struct Abtest {
     #[arg(long, value_name = "COLUMN")]
     pub value: Option<String>,
     /// Files of the same units in the time before the experiment, which make intervals
-    /// narrower (CUPED); they need no arm
+    /// narrower (CUPED); they need no arm, and their times, if they have any, must be before
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub before: Vec<String>,
     /// The column of whom the arm was chosen for [default: unit; where that is a feature,
@@ -95,7 +97,7 @@ pub struct Abtest {
     #[arg(long, value_name = "P", default_value_t = Settings::default().power)]
     pub power: f64,
     /// Also tell how many units it takes to find this lift, such as 0.02
-    #[arg(long, value_name = "LIFT")]
+    #[arg(long, value_name = "LIFT", allow_negative_numbers = true)]
     pub lift: Option<f64>,
     /// How p-values of several scenarios are corrected
     #[arg(long, default_value = "holm")]
@@ -155,8 +157,8 @@ impl Abtest {
             let shares = contract.arms.iter().zip(contract.shares());
             return Ok(shares.map(|(arm, share)| (arm.name.clone(), share)).collect());
         }
-        if found.len() < 2 {
-            bail!("the column `{column}` has {} arm(s), expected two or more: {}", found.len(), found.join(", "));
+        if let [arm] = found {
+            bail!("the column `{column}` has one arm, `{arm}`; expected two or more");
         }
         let control = self.control.as_deref().unwrap_or("control");
         if !found.contains(&control) {
@@ -176,23 +178,48 @@ impl Abtest {
             None => 0,
         };
         let bar = session.spinner("reading the log");
-        // Removed when the report is made.
-        let aside = tempfile::Builder::new().prefix("crosstie-abtest-").tempdir()?;
-        let (files, shortened) = self.files(aside.path(), began)?;
+        // Errors tell of the logs instead of files that nobody will find.
+        let aside = Aside::hidden(format!("{}, joined: ", self.data.join(", ")))?;
+        let (files, shortened) = self.files(aside.path(), began).map_err(|error| aside.named(error))?;
         let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
         let read = self.read(&files, name, settings, began);
-        let (mut log, columns) = read.map_err(|error| self.named(aside.path(), error))?;
+        let (mut log, columns) = read.map_err(|error| aside.named(error))?;
         if !self.before.is_empty() {
             bar.set_message("reading the time before");
             let before = Source::open(&self.before)?;
             let unit = self.unit.clone().unwrap_or_else(|| log::own("unit", before.columns()));
-            log.read_before(&before, &unit)?;
+            let time = self.time.clone().unwrap_or_else(|| log::own("time", before.columns()));
+            let time = Some(&*time).filter(|time| before.columns().iter().any(|column| column == time));
+            log.read_before(&before, &unit, time)?;
         }
         bar.finish_and_clear();
         let found: Vec<&str> = log.study.arms().collect();
+        if found.is_empty() {
+            let of = log.named().map_or(String::new(), |name| format!(", the experiment `{name}`"));
+            let since = if began > 0 { " and a time after it began" } else { "" };
+            let (unit, arm) = (&columns.unit, &columns.arm);
+            let passed = table::several(log.took_no_part, "row", "rows");
+            bail!(
+                "{passed} took no part, which are all: it takes a unit (column `{unit}`), an arm (column \
+                 `{arm}`){of}{since}"
+            );
+        }
         let report = log.study.report(&self.arms(contract.as_ref(), &columns.arm, &found)?);
+        if report.arms.iter().all(|arm| arm.units == 0) {
+            let crossed = table::several(report.crossed, "unit was", "units were");
+            bail!("no unit is left to compare: {crossed} served by more than one arm and left out");
+        }
         let warnings = shortened.into_iter().chain(told::warnings(&report)).collect();
         Ok((report, log, warnings))
+    }
+
+    fn check_outputs(&self) -> Result<()> {
+        let outputs = Outputs::of(self.json.iter().chain(&self.html))?;
+        let (logs, files): (Vec<&String>, Vec<&String>) = self.data.iter().partition(|path| Path::new(path).is_dir());
+        outputs.spare(logs, "in a log that is read")?;
+        outputs.spare(&self.experiment, "the experiment's file")?;
+        let read = [files, self.before.iter().collect()].into_iter().filter(|files| !files.is_empty());
+        read.map(|files| Source::open(&files)).try_for_each(|source| outputs.spare_files(&source?))
     }
 
     /// The rows of files with what was shown.
@@ -204,22 +231,14 @@ impl Abtest {
         began: u64,
     ) -> Result<(Log, log::Columns)> {
         let source = Source::open(files)?;
-        for out in self.json.iter().chain(&self.html) {
-            files::refuse_input(out, &source)?;
+        let columns = self.columns(&source);
+        if let (Some(name), None) = (&self.name, &columns.experiment) {
+            bail!("--name {name}: the log has no column `experiment` that says which rows are of it");
         }
-        let measures = Measures::new(&source, &self.action, self.value.as_deref())?;
-        let (mut log, columns) = (Log::new(measures, settings, began), self.columns(&source));
+        let measures = Measures::new(&source, &columns, &self.action, self.value.as_deref())?;
+        let mut log = Log::new(measures, settings, began);
         log.read(&source, &columns, name)?;
         Ok((log, columns))
-    }
-
-    /// An error that tells of the logs instead of files in `aside`, which nobody will find.
-    fn named(&self, aside: &Path, error: anyhow::Error) -> anyhow::Error {
-        let (said, aside) = (message::chain(&error), format!("{}/", aside.display()));
-        match said.contains(&aside) {
-            true => anyhow::anyhow!(said.replace(&aside, &format!("{}, joined: ", self.data.join(", ")))),
-            false => error,
-        }
     }
 
     /// The files with what was shown: those named, or what logs are joined to in `aside`; and
@@ -257,19 +276,17 @@ impl Abtest {
     }
 
     pub fn execute(&self, session: &Session) -> Result<()> {
-        let json = self.json.as_deref().map(NewFile::create).transpose()?;
-        let html = self.html.as_deref().map(NewFile::create).transpose()?;
+        self.check_outputs()?;
         let (report, log, warnings) = self.report(session)?;
-        if let Some(json) = json {
-            let told = Told { warnings: &warnings, report: &report };
-            json.write(serde_json::to_string_pretty(&told)? + "\n")?;
+        if let Some(json) = &self.json {
+            run::write_json(json, &Told { warnings: &warnings, report: &report })?;
         }
-        if let Some(html) = html {
-            html.write(page::page(&report, &log.name(), &warnings))?;
+        if let Some(html) = &self.html {
+            write_file(html, page::page(&report, &log.name(), &warnings))?;
         }
         let passed = log.took_no_part;
         if passed > 0 {
-            tracing::info!("{} rows took no part in an experiment", table::count(passed));
+            tracing::info!("{} no part in an experiment", table::several(passed, "row took", "rows took"));
         }
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         output::print(told::report(&report, self.lift))

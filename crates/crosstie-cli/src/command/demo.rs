@@ -66,7 +66,7 @@ impl Demo {
         let data = directory.join("data");
         tracing::info!("making a log of {} impressions in {}", table::count(self.rows), data.display());
         let log = Synth { rows: self.rows, seed: self.seed, ..Synth::default() };
-        output::print(synth::actions(&log.write(&data)?))?;
+        output::print(synth::actions(&synth::write(&log, &data)?))?;
         let test = data.join("test.parquet");
         let source = Source::open(&[test.to_string_lossy()])?;
         let truth = Truth::read(&log.schema(), &source)?;

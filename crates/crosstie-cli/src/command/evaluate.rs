@@ -7,11 +7,11 @@ use clap::Args;
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
-use crosstie::durable::NewFile;
 
+use crate::files::Outputs;
 use crate::run;
 use crate::session::Session;
-use crate::{calibration, files, message, output, table};
+use crate::{calibration, message, output, table};
 
 /// Evaluate a trained model on its test files, or on other labelled files
 ///
@@ -52,19 +52,20 @@ impl Evaluate {
     }
 
     pub fn execute(&self, session: &Session) -> Result<()> {
-        let json = self.json.as_deref().map(NewFile::create).transpose()?;
+        let outputs = Outputs::of(&self.json)?;
+        outputs.spare_run(&self.path)?;
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
         let (named, on) = if self.data.is_empty() { self.files_of_run()? } else { (self.data.clone(), "these files") };
         let source = Source::open(&named)?;
-        self.json.iter().try_for_each(|json| files::refuse_input(json, &source))?;
+        outputs.spare_files(&source)?;
         let bar = session.spinner("scoring");
         let (report, drift) = scorer.evaluate_and_compare(&source)?;
         bar.finish_and_clear();
         message::warn_of(drift.as_ref(), &source.called("these files"));
-        if let Some(json) = json {
-            json.write(run::json(&report)?)?;
+        if let Some(json) = &self.json {
+            run::write_json(json, &report)?;
         }
-        let what = format!("{} rows of {}", table::count(report.rows), named.join(", "));
+        let what = format!("{} of {}", table::several(report.rows, "row", "rows"), named.join(", "));
         output::print(table::wrapped(&what, 0) + "\n")?;
         output::print(table::report(&report))?;
         table::unidentified(&scorer.network().objective).map_or(Ok(()), output::print)?;

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use crosstie::artifact;
 use crosstie::export::{self, EXTERNAL_ABOVE, Exported};
 
-use crate::{message, run};
+use crate::files::Outputs;
+use crate::{interrupt, message, run};
 
 /// Write a trained model for other engines, with what is needed to feed it
 ///
@@ -52,13 +53,17 @@ pub enum Inputs {
 
 impl Export {
     pub fn execute(&self) -> Result<()> {
+        interrupt::listen()?;
         let start = SystemTime::now();
         let Format::Onnx = self.format;
+        Outputs::of_directory(&self.out).spare_run(&self.path)?;
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
         let inputs = match self.inputs {
             Inputs::Ids => export::Inputs::Ids,
             Inputs::Raw => export::Inputs::Raw,
         };
+        // What is begun here takes moments, and is done before Ctrl-C is heeded.
+        interrupt::check()?;
         let exported = export::export(&scorer, inputs, self.external_above, &self.out)?;
         let Exported { inputs, outputs, external, notes } = exported;
         notes.iter().for_each(|note| tracing::warn!("{note}"));

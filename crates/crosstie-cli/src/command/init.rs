@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use crosstie::data::survey::{Survey, survey};
 use crosstie::data::{FILES, Source};
@@ -10,6 +10,7 @@ use crosstie::durable;
 use crosstie::proposal::{Asked, Proposal, Told, deal, propose};
 use crosstie::schema::{Field, FieldKind, Side};
 
+use crate::aside::Aside;
 use crate::session::Session;
 use crate::{files, output, table};
 
@@ -82,13 +83,18 @@ impl Proposed {
     /// Writes the files and tells what was decided; gives the config's path.
     pub fn write(&self, session: &Session) -> Result<PathBuf> {
         let Proposed { source, survey, proposal, out, schema, config: text, seed } = self;
-        std::fs::create_dir_all(out).map_err(crosstie::Error::io(out))?;
         let bar = session.spinner("writing the three files");
-        let rows = deal(source, &proposal.cut.what, out, *seed)?;
-        bar.finish_and_clear();
-        durable::write_file(&out.join("schema.toml"), schema)?;
+        let aside = Aside::of(out)?;
+        let dealt = deal(source, &proposal.cut.what, aside.path(), *seed).and_then(|rows| {
+            durable::write_file(&aside.path().join("schema.toml"), schema)?;
+            durable::write_file(&aside.path().join("config.toml"), text)?;
+            Ok(rows)
+        });
+        let cannot = || format!("{} cannot be cut into three files", source.called("the log"));
+        let rows = dealt.map_err(|error| aside.named(error)).with_context(cannot)?;
+        aside.publish(out)?;
         let config = out.join("config.toml");
-        durable::write_file(&config, text)?;
+        bar.finish_and_clear();
         output::print(story(source, survey, proposal, rows))?;
         tracing::info!("written to {}: config.toml, schema.toml, {}", out.display(), FILES.join(", "));
         Ok(config)
@@ -105,10 +111,10 @@ fn directory_of(source: &Source) -> PathBuf {
 /// What was decided, in one screen.
 fn story(source: &Source, survey: &Survey, proposal: &Proposal, rows: [u64; 3]) -> String {
     let mut lines = vec![format!(
-        "{}: {} rows, {} columns\n",
+        "{}: {}, {}\n",
         source.called("the log"),
-        table::count(survey.rows),
-        survey.columns.len()
+        table::several(survey.rows, "row", "rows"),
+        table::several(survey.columns.len() as u64, "column", "columns")
     )];
     let mut say = |what: &str, text: String| {
         let text = table::wrapped(&text, LONGEST + 4);
@@ -167,6 +173,7 @@ fn kind_of(field: &Field) -> &'static str {
 }
 
 fn few(names: &[&str]) -> String {
+    let names: Vec<&str> = names.iter().map(|name| if name.is_empty() { "(no name)" } else { name }).collect();
     match names.len().saturating_sub(MOST_NAMES) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names[..MOST_NAMES].join(", ")),

@@ -101,12 +101,13 @@ impl Join {
             tracing::warn!("the feature `{name}` has values that cannot be read as JSON; they count as missing");
         }
         if joined.replaced() > 0 {
-            let replaced = table::count(joined.replaced() as u64);
-            tracing::warn!("{replaced} requests do not count: a later one has the same id");
+            let replaced = table::several(joined.replaced() as u64, "request does", "requests do");
+            tracing::warn!("{replaced} not count: a later one has the same id");
         }
         warn(&report);
-        let [exposures, rows, labelled] = [report.exposures, report.rows, report.labelled].map(table::count);
-        tracing::info!("{exposures} requests, {rows} candidates; the window has passed for {labelled}");
+        let requests = table::several(report.exposures, "request", "requests");
+        let candidates = table::several(report.rows, "candidate", "candidates");
+        tracing::info!("{requests}, {candidates}; the window has passed for {}", table::count(report.labelled));
         output::print(actions(&report))?;
         match &report.files[..] {
             [file] => tracing::info!("written to {}", file.display()),
@@ -129,12 +130,12 @@ fn warn(report: &Report) {
     }
     let unmatched = report.unmatched;
     if unmatched.requests > 0 {
-        let events = table::count(unmatched.requests);
-        tracing::warn!("{events} events are of requests that the log does not tell of; they were left out");
+        let events = table::several(unmatched.requests, "event is", "events are");
+        tracing::warn!("{events} left out: the log does not tell of the request");
     }
     if unmatched.candidates > 0 {
-        let events = table::count(unmatched.candidates);
-        tracing::warn!("{events} events are of candidates that were not answered; they were left out");
+        let events = table::several(unmatched.candidates, "event is", "events are");
+        tracing::warn!("{events} left out: the candidate was not answered");
     }
 }
 

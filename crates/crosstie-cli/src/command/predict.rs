@@ -12,8 +12,9 @@ use crosstie::data::{Source, Writer};
 use crosstie::feature::Unknown;
 use crosstie::scorer::Scorer;
 
+use crate::files::Outputs;
 use crate::session::Session;
-use crate::{files, interrupt, message, run, table};
+use crate::{interrupt, message, run, table};
 
 /// Score rows with a trained model
 ///
@@ -48,18 +49,20 @@ impl Predict {
         interrupt::listen()?;
         let start = std::time::SystemTime::now();
         Writer::check(&self.out)?;
+        let outputs = Outputs::of([&self.out])?;
+        outputs.spare_run(&self.path)?;
         let scorer = artifact::load(&run::artifact(&self.path)?)?;
         let source = Source::open(&self.data)?;
+        outputs.spare_files(&source)?;
         let rows = predict(session, &scorer, &source, &self.keep, &self.out)?;
-        let (rows, took) = (table::count(rows), message::since(start));
-        tracing::info!("{rows} rows scored in {took}, written to {}", self.out.display());
+        let (rows, took) = (table::several(rows, "row", "rows"), message::since(start));
+        tracing::info!("{rows} scored in {took}, written to {}", self.out.display());
         Ok(())
     }
 }
 
 /// Scores everything, a piece at a time, and gives the number of rows.
 pub fn predict(session: &Session, scorer: &Scorer, source: &Source, keep: &[String], out: &Path) -> Result<u64> {
-    files::refuse_input(out, source)?;
     let fields = scorer.prediction_fields();
     if let Some(taken) = keep.iter().find(|column| fields.iter().any(|field| field.name() == *column)) {
         bail!("--keep {taken}: the predictions have a column of this name");

@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use crosstie::data::recipe::{RECIPES, prepare};
 
+use crate::aside::Aside;
 use crate::files;
 use crate::session::Session;
 
@@ -43,7 +44,10 @@ impl Prepare {
     pub fn execute(&self, session: &Session) -> Result<()> {
         files::refuse_to_replace(&self.out, &[], "name another directory with --out")?;
         let bar = session.spinner(format!("preparing {}", self.recipe));
-        let report = prepare(&self.recipe, &self.from, &self.out, self.seed)?;
+        let aside = Aside::of(&self.out)?;
+        let prepared = prepare(&self.recipe, &self.from, aside.path(), self.seed);
+        let report = prepared.map_err(|error| aside.named(error))?;
+        aside.publish(&self.out)?;
         bar.finish_and_clear();
         for line in &report.lines {
             tracing::info!("{line}");

@@ -8,15 +8,16 @@ use clap::Args;
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
-use crosstie::durable::NewFile;
+use crosstie::durable::write_file;
 use crosstie::metric::Report as Figures;
 use crosstie::model::Diagnosis;
 use crosstie::report::{Findings, Settings, gather};
 use serde::de::DeserializeOwned;
 
+use crate::files::Outputs;
 use crate::run::Run;
 use crate::session::Session;
-use crate::{findings, output, run, table};
+use crate::{findings, message, output, run, table};
 
 /// Make a page of a run: what was learned, how good it is, and by what
 ///
@@ -46,14 +47,18 @@ impl Report {
         let Some(path) = run::config(&self.run) else {
             bail!("{} is no run: there is no config.toml in it", self.run.display());
         };
-        let out = self.out.as_deref().map(NewFile::create).transpose()?;
-        let run = match &out {
+        Outputs::of(&self.out)?.spare_run(&self.run)?;
+        let run = match &self.out {
             Some(_) => Run::look_at(path.parent().unwrap_or(&self.run)),
             None => Run::reopen(path.parent().unwrap_or(&self.run))?,
         };
         let config = Config::read(&path, &[])?;
         let scorer = artifact::load(&run::artifact(run.path())?)?;
-        let before = read::<Findings>(&run.findings())?;
+        // What this command writes itself it does not need.
+        let before = read::<Findings>(&run.findings()).unwrap_or_else(|error| {
+            tracing::warn!("{}; the report is made anew without it", message::chain(&error));
+            None
+        });
         let kept = before.as_ref().and_then(|before| Some(before.history.as_ref()?.kept.clone()));
         let (files, on) = match &config.data.test[..] {
             [] => (&config.data.valid[..], "validation"),
@@ -86,10 +91,10 @@ impl Report {
                 report
             }
         };
-        let place = match out {
+        let place = match &self.out {
             Some(out) => {
-                out.write(report.page())?;
-                self.out.clone().unwrap_or_default()
+                write_file(out, report.page())?;
+                out.clone()
             }
             None => {
                 findings::write(&report, &run)?;

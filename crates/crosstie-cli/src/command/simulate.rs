@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use crosstie::Error;
-use crosstie::durable::NewFile;
+use crosstie::artifact;
 use crosstie::experiment::{ArmFigures, Contract, MarketConfig, MarketReport, Status};
+use crosstie::feature::Purpose;
 use crosstie_serve::market;
 
 use super::abtest::told::{interval, lift};
+use crate::files::Outputs;
 use crate::session::Session;
 use crate::{files, interrupt, output, run, table};
 
@@ -35,7 +37,7 @@ pub struct Simulate {
     #[arg(long, value_name = "FILE")]
     pub experiment: PathBuf,
     /// The run or artifact that serves an arm; once for each arm
-    #[arg(long = "arm", value_name = "ARM=RUN_OR_ARTIFACT", required = true)]
+    #[arg(long = "arm", value_name = "ARM=RUN", required = true)]
     pub arms: Vec<String>,
     /// Keep what the server works with in this directory, which must be new or empty: its
     /// models, the experiment and where it stands, its log
@@ -47,14 +49,26 @@ pub struct Simulate {
 }
 
 impl Simulate {
-    /// The artifacts, in the order of the arms.
-    fn artifacts(&self, contract: &Contract) -> Result<Vec<PathBuf>> {
+    /// The artifacts, in the order of the arms: models of logs like the market's.
+    fn artifacts(&self, config: &MarketConfig, contract: &Contract) -> Result<Vec<PathBuf>> {
+        let schema = config.log.synth()?.schema();
+        let there = schema.feature_columns();
         let mut paths: Vec<Option<PathBuf>> = vec![None; contract.arms.len()];
         for named in &self.arms {
             let Some((arm, path)) = named.split_once('=') else {
-                bail!("--arm {named}: expected ARM=RUN_OR_ARTIFACT, such as control=runs/single");
+                bail!("--arm {named}: expected ARM=RUN, such as control=runs/single");
             };
-            paths[contract.arm(arm)?] = Some(run::artifact(Path::new(path))?);
+            let place = contract.arm(arm)?;
+            let artifact = run::artifact(Path::new(path))?;
+            let scorer = artifact::load(&artifact)?;
+            if let Some(column) = scorer.features().columns(Purpose::Scoring).iter().find(|name| !there.contains(name))
+            {
+                bail!(
+                    "--arm {named}: its model reads the column `{column}`, which the market's log does not have; \
+                     train it on a log of `crosstie synth` with the market's settings"
+                );
+            }
+            paths[place] = Some(artifact);
         }
         let path = |(path, arm): (Option<PathBuf>, &crosstie::experiment::Arm)| {
             path.with_context(|| format!("no model serves the arm `{}`; --arm {}=RUN names one", arm.name, arm.name))
@@ -64,12 +78,14 @@ impl Simulate {
 
     pub fn execute(&self, session: &Session) -> Result<()> {
         interrupt::listen()?;
-        let json = self.json.as_deref().map(NewFile::create).transpose()?;
+        let outputs = Outputs::of(&self.json)?;
+        outputs.spare([&self.market, &self.experiment], "among the files that are read")?;
         let text =
             std::fs::read_to_string(&self.market).with_context(|| format!("cannot read {}", self.market.display()))?;
         let config = MarketConfig::parse(&text).with_context(|| self.market.display().to_string())?;
         let contract = Contract::read(&self.experiment)?;
-        let artifacts = self.artifacts(&contract)?;
+        let artifacts = self.artifacts(&config, &contract)?;
+        artifacts.iter().try_for_each(|artifact| outputs.spare_run(artifact))?;
         // Removed when the market has closed.
         let (directory, _aside) = match &self.out {
             Some(out) => {
@@ -88,8 +104,8 @@ impl Simulate {
             interrupt::check().map_err(|_| Error::Stopped("the market's last day"))
         })?;
         bar.finish_and_clear();
-        if let Some(json) = json {
-            json.write(serde_json::to_string_pretty(&report)? + "\n")?;
+        if let Some(json) = &self.json {
+            run::write_json(json, &report)?;
         }
         output::print(told(&report, &contract))
     }

@@ -1,12 +1,13 @@
 //! `crosstie synth`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crosstie::data::synth::{Relation, Synth as Log, SynthReport};
 
+use crate::aside::Aside;
 use crate::session::Session;
 use crate::{files, output, table};
 
@@ -54,7 +55,7 @@ impl Synth {
         let Synth { rows, ref out, seed, scenarios, relation, direct_rate, selection } = *self;
         files::refuse_to_replace(out, &[], "name another directory with --out")?;
         let bar = session.spinner("writing the log");
-        let report = Log { rows, seed, scenarios, relation, direct_rate, selection }.write(out)?;
+        let report = write(&Log { rows, seed, scenarios, relation, direct_rate, selection }, out)?;
         bar.finish_and_clear();
         let [train, valid, test] = report.rows.map(table::count);
         let (users, items) = (table::count(report.users as u64), table::count(report.items as u64));
@@ -65,6 +66,14 @@ impl Synth {
         tracing::info!("written to {}: train.parquet, valid.parquet, test.parquet, schema.toml", out.display());
         Ok(())
     }
+}
+
+/// Writes a log into a directory that holds none, as a whole.
+pub fn write(log: &Log, out: &Path) -> Result<SynthReport> {
+    let aside = Aside::of(out)?;
+    let report = log.write(aside.path()).map_err(|error| aside.named(error))?;
+    aside.publish(out)?;
+    Ok(report)
 }
 
 /// How often each action happened.

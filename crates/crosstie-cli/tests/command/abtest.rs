@@ -122,9 +122,62 @@ fn what_a_log_lacks_is_named() {
     }
     place.write("two.csv", &log(20, 1.0).replacen(",t,", ",other,", 1));
     place.run("abtest two.csv").exit(1).says(&["experiments `other` and `t`; --name says which"]);
-    place.ok("abtest two.csv --name t").says(&["1 rows took no part"]);
+    place.ok("abtest two.csv --name t").says(&["1 row took no part"]);
     place.write("broken.csv", "unit,time,arm,click,click_value\nu1,soon,control,1,2\n");
     place.run("abtest broken.csv").exit(1).says(&["broken.csv: row 1, column `time`"]);
+}
+
+#[test]
+fn rows_from_the_experiment_are_not_taken_for_those_of_before() {
+    let place = Place::new();
+    place.write("log.csv", &log(20, 1.0));
+    let ran = place.run("abtest log.csv --before log.csv").exit(1);
+    ran.says(&["log.csv: row 1, column `time`", "2026-11-01T08:00:00Z", "when the experiment begins"]);
+    let october = log(20, 1.0).replace("2026-11-", "2026-10-");
+    place.write("before.csv", &october);
+    place.ok("abtest log.csv --before before.csv").prints(&["(CUPED)"]);
+    place.write("before.csv", &october.replacen("2026-10-03", "2026-11-02", 1));
+    let ran = place.run("abtest log.csv --before before.csv").exit(1);
+    ran.says(&["before.csv: row 3, column `time`: found \"2026-11-02T08:00:00Z\", expected a time before"]);
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_instead_of_figures_of_nothing() {
+    let place = Place::new();
+    let all = log(20, 1.0);
+    place.write("log.csv", &all);
+    place.write("alone.csv", &all.replace(",experiment,", ",trial,"));
+    place.write("armless.csv", &all.replace(",control,", ",,").replace(",candidate,", ",,"));
+    place.write("impossible.csv", &all.replacen(",0.25\n", ",7\n", 1));
+    place.write("bare.csv", "unit,time,arm\nu1,1700000000,control\n");
+    place.write("plain.csv", "unit,time,arm,position,tap\nu1,1700000000,control,1,1\n");
+    for (arguments, said) in [
+        ("alone.csv --name foo", "--name foo: the log has no column `experiment`"),
+        (
+            "log.csv --name foo",
+            "200 rows took no part, which are all: it takes a unit (column `unit`), an arm (column `arm`), the experiment `foo`",
+        ),
+        ("armless.csv", "200 rows took no part, which are all: it takes a unit (column `unit`), an arm (column `arm`)"),
+        (
+            "impossible.csv",
+            "impossible.csv: row 1, column `joint_click`: found \"7\", expected a probability from 0 to 1",
+        ),
+        ("bare.csv", "expected a column of an action (1, 0 or nothing) beside unit, time, arm"),
+        ("plain.csv", "--action names the actions, and --value what is earned, among these columns: tap"),
+    ] {
+        place.run(&format!("abtest {arguments}")).exit(1).says(&[said]);
+    }
+    let both = |arm: &str| format!("u1,1700000000,{arm},1,0.5\nu2,1700000000,{arm},1,0.5\n");
+    place.write("mixed.csv", &format!("unit,time,arm,click,joint_click\n{}{}", both("control"), both("new")));
+    let said = "no unit is left to compare: 2 units were served by more than one arm and left out";
+    place.run("abtest mixed.csv").exit(1).says(&[said]);
+}
+
+#[test]
+fn a_lift_to_find_may_be_a_loss() {
+    let place = Place::new();
+    place.write("log.csv", &log(40, 1.0));
+    place.ok("abtest log.csv --lift -0.02").prints(&["units for -2.00 %"]);
 }
 
 /// A log of a server with an experiment: one request of two candidates for each unit, by turns
@@ -192,5 +245,5 @@ fn features_that_are_called_as_the_log_s_own_columns_are_not_taken_for_them() {
     assert_eq!(seen["predicted"].as_f64().unwrap() / seen["rows"].as_f64().unwrap(), 0.25, "{seen}");
     place.ok("join log --window 1h --out joined");
     place.ok("abtest joined/*.parquet").prints(&shown);
-    place.run("abtest joined/*.parquet --arm arm").exit(1).says(&["the column `arm` has 1 arm(s)"]);
+    place.run("abtest joined/*.parquet --arm arm").exit(1).says(&["the column `arm` has one arm, `left`"]);
 }

@@ -90,9 +90,41 @@ fn figures_are_not_written_over_the_data_they_come_from() {
     place.ok("train ads.toml --out run");
     let before = fs::read(place.path("data/test.parquet")).expect("read");
     let ran = place.run("evaluate run --json data/test.parquet").exit(1);
-    ran.says(&["data/test.parquet is among the files"]);
+    ran.says(&["data/test.parquet is among the data that run/config.toml names"]);
     assert_eq!(fs::read(place.path("data/test.parquet")).expect("read"), before);
     assert_eq!(fs::read_dir(place.path("data")).expect("read").count(), 4, "nothing is left beside it");
+}
+
+#[test]
+fn what_a_command_reads_or_leaves_is_never_written_over() {
+    let place = place();
+    place.ok("train ads.toml --out run");
+    let files = ["data/test.parquet", "data/train.parquet", "run/config.toml", "run/artifact/manifest.json"];
+    let before = files.map(|file| fs::read(place.path(file)).expect("read"));
+    place.write("log.csv", "unit,time,arm,click,joint_click\nu1,2026-11-01,a,1,0.5\n");
+    for (command, said) in [
+        ("report run --out data/test.parquet", "data/test.parquet is among the data that run/config.toml names"),
+        ("report run --out run/config.toml", "run/config.toml is a file of the run run"),
+        ("evaluate run --json run/artifact/manifest.json", "run/artifact/manifest.json is a file of the run run"),
+        ("evaluate run/artifact --json run/metrics.json", "run/metrics.json is a file of the run run"),
+        ("evaluate run --json data/train.parquet", "data/train.parquet is among the data that run/config.toml names"),
+        ("evaluate run --json data/schema.toml", "data/schema.toml is among the data"),
+        ("predict run --data log.csv --out data/train.parquet", "data/train.parquet is among the data"),
+        ("export run --format onnx --out run/checkpoint", "run/checkpoint is a file of the run run"),
+        ("abtest log.csv --json x.json --html ./x.json", "./x.json is named for two outputs"),
+        ("abtest log.csv --before ads.csv --json log.csv", "log.csv is among the files"),
+    ] {
+        fs::write(place.path("ads.csv"), "unit,time\nu1,2026-10-01\n").expect("written");
+        place.run(command).exit(1).says(&[said]);
+    }
+    assert_eq!(files.map(|file| fs::read(place.path(file)).expect("read")), before);
+    assert!(!place.path("x.json").exists() && !place.path("run/checkpoint/model.onnx").exists());
+    // A copy of an artifact belongs to no run.
+    fs::create_dir(place.path("served")).expect("made");
+    fs::rename(place.path("run/artifact"), place.path("served/1")).expect("moved");
+    let ran = place.run("evaluate served/1 --data data/test.parquet --json served/1/manifest.json").exit(1);
+    ran.says(&["served/1/manifest.json is a part of served/1"]);
+    place.ok("evaluate served/1 --data data/test.parquet --json /dev/null");
 }
 
 #[test]
@@ -100,6 +132,8 @@ fn a_model_is_saved_though_its_test_file_goes_bad_further_down() {
     let place = place();
     place.write("late.csv", &format!("user,price,click\n{}a,1,2\n", "a,1,1\nb,2,0\n".repeat(1000)));
     let ran = place.run("train small.toml --set data.test=['late.csv'] --out run").exit(1);
-    ran.says(&["the model is saved in run/artifact", "late.csv: row 2001, column `click`"]);
+    ran.says(&[
+        "the model is saved in run/artifact, but could not be evaluated\n  because late.csv: row 2001, column `click`",
+    ]);
     place.ok("evaluate run --data log.csv").prints(&["3 rows of log.csv"]);
 }

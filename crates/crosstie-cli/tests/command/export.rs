@@ -168,7 +168,7 @@ fn an_export_takes_the_place_of_nothing_but_an_export() {
     place.run(&format!("export {run} --format onnx --out mine")).exit(1).says(&["mine", "holds `notes.txt`"]);
     assert_eq!(place.read("mine/notes.txt"), "a thesis");
     place.run(&format!("export {run} --format onnx --out {run}")).exit(1).says(&["which is of no export"]);
-    place.run(&format!("export {run} --format onnx --out {run}/artifact")).exit(1).says(&["which is of no export"]);
+    place.run(&format!("export {run} --format onnx --out {run}/artifact")).exit(1).says(&["is a file of the run"]);
     place.ok(&format!("predict {run} --data rows.csv --out scores.csv"));
 }
 

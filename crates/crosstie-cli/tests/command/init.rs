@@ -25,6 +25,22 @@ fn place() -> Place {
 }
 
 #[test]
+fn a_log_that_is_too_short_is_named_and_leaves_no_directory() {
+    let place = Place::new();
+    place.write("short.csv", "price,click\n1,0\n2,1\n3,0\n");
+    place.run("init short.csv --task click --out deep/short").exit(1).says(&["short.csv"]);
+    assert_eq!(std::fs::read_dir(place.path("")).expect("read").count(), 1);
+}
+
+#[test]
+fn a_column_without_a_name_is_told_of_in_words() {
+    let place = Place::new();
+    let rows: String = (0..300).map(|row| format!("{row},{},{}\n", row * 7 % 11, u8::from(row % 3 == 0))).collect();
+    place.write("log.csv", &format!(",price,click\n{rows}"));
+    place.ok("init log.csv").prints(&["(no name): an id whose values do not come back"]);
+}
+
+#[test]
 fn what_init_writes_trains_as_it_is() {
     let place = place();
     let ran = place.ok("init log.csv").says(&["written to log: config.toml, schema.toml, train.parquet"]);

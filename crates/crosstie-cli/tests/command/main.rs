@@ -12,6 +12,7 @@ mod experiment;
 mod export;
 mod init;
 mod inspect;
+mod interrupted;
 mod join;
 #[path = "../../../crosstie/tests/report/markup.rs"]
 mod markup;

@@ -65,6 +65,15 @@ fn where_the_data_are_gone_the_run_tells_what_it_can() {
 }
 
 #[test]
+fn a_report_that_is_damaged_is_made_anew() {
+    let place = trained("");
+    let whole = place.read("run/report.json");
+    place.write("run/report.json", &whole[..whole.len() / 2]);
+    place.ok("report run").says(&["warning: run/report.json is damaged"]).prints(&["run/report.html"]);
+    assert_eq!(findings(&place).page(), place.read("run/report.html"));
+}
+
+#[test]
 fn what_is_no_run_is_refused() {
     let place = Place::new();
     place.run("report nowhere").exit(1).says(&["nowhere is no run"]);

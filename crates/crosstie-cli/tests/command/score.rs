@@ -127,7 +127,7 @@ fn predictions_are_refused_where_they_would_do_harm() {
     place
         .run("predict run --data data/test.parquet --out data/../data/test.parquet")
         .exit(1)
-        .says(&["among the files"]);
+        .says(&["among the data that run/config.toml names"]);
     assert_eq!(std::fs::read(place.path("data/test.parquet")).expect("read"), before);
     place.run("predict run --data data/test.parquet --out scores.txt").exit(1).says(&["scores.txt", "`txt`"]);
     place.run("predict run --data data/test.parquet --out a.csv --keep usr_id").exit(1).says(&["`user_id`"]);

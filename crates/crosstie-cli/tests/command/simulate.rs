@@ -41,6 +41,19 @@ fn two_models_meet_in_a_market() {
     place.run(&format!("{arguments} --out work")).exit(1).says(&["work", "name another directory with --out"]);
     place.run("simulate market.toml --experiment t.toml --arm control=weak").exit(1).says(&["serves the arm `better`"]);
     place.run(&format!("{arguments} --arm bettr=weak")).exit(1).says(&["no arm `bettr`; did you mean `better`?"]);
+    place.write(
+        "shop/schema.toml",
+        "[[task]]\nname = \"click\"\n[[field]]\nname = \"product\"\nkind = \"categorical\"\n",
+    );
+    place.write("shop/train.csv", &format!("product,click\n{}", "a,1\nb,0\n".repeat(50)));
+    place.write(
+        "shop.toml",
+        "[data]\nschema = \"shop/schema.toml\"\ntrain = \"shop/train.csv\"\nvalid = \"shop/train.csv\"\n\
+         [model]\nname = \"single-task\"\n[train]\nepochs = 1\n",
+    );
+    place.ok("train shop.toml --out strange");
+    let ran = place.run("simulate market.toml --experiment t.toml --arm control=weak --arm better=strange").exit(1);
+    ran.says(&["--arm better=strange: its model reads the column `product`"]);
     place.write("market.toml", "task = \"clik\"\n");
     place.run(arguments).exit(1).says(&["no task `clik`; did you mean `click`?"]);
 }

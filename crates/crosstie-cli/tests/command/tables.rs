@@ -32,6 +32,16 @@ fn place(schema: &str) -> Place {
 }
 
 #[test]
+fn characters_that_steer_a_terminal_are_told_and_not_sent() {
+    let place = Place::new();
+    place.write("log.csv", "\"a\u{1b}[31m\nb\",click\n1,1\n2,0\n");
+    let ran = place.ok("inspect log.csv").prints(&["a\\u{1b}[31m\\nb"]);
+    assert!(!ran.stdout.contains('\u{1b}'), "{}", ran.stdout);
+    let ran = place.run("init log.csv --task \u{1b}[2J").exit(1);
+    assert!(!ran.stderr.contains('\u{1b}') && ran.stderr.contains("\\u{1b}[2J"), "{}", ran.stderr);
+}
+
+#[test]
 fn numbers_written_as_floats_or_missing_in_any_way_score_the_same() {
     let place = place(SCHEMA);
     place.ok("train ads.toml --out run");

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::place::Place;
+use crate::place::{Place, Ran};
 
 const COMMANDS: [&str; 16] = [
     "synth",
@@ -42,6 +42,17 @@ fn wrong_usage_is_told_with_exit_code_2() {
     place.run("synth --rows 100 --out data --relation relatd").exit(2).says(&["related"]);
     place.run("prepare kuairand --from . --out data").exit(2).says(&["kuairand-pure"]);
     place.run("models --quiet --verbose").exit(2).says(&["cannot be used with"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_written_is_an_error() {
+    let place = Place::new();
+    for arguments in ["--help", "train --help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
+        let output = place.command(arguments).stdout(full).output().expect("ran");
+        Ran::new(arguments, output).exit(1).says(&["error: cannot write to stdout", "No space left"]);
+    }
 }
 
 #[test]

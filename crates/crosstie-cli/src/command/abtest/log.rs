@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use crosstie::data::{Column, Rows, Source};
 use crosstie::experiment::{Settings, Shown, Study};
 use crosstie::spelling;
+use crosstie_serve::log::Time;
 
 /// Rows that are taken at a time.
 const ROWS: usize = 8192;
@@ -36,8 +37,8 @@ struct Value {
 }
 
 impl Measures {
-    /// What can be compared in a log.
-    pub fn new(source: &Source, asked: &[String], earned: Option<&str>) -> Result<Measures> {
+    /// What can be compared in a log, of which its own columns tell who was shown what and when.
+    pub fn new(source: &Source, own_columns: &Columns, asked: &[String], earned: Option<&str>) -> Result<Measures> {
         let columns: Vec<&str> = source.columns().iter().map(String::as_str).collect();
         let there = |name: &str| columns.contains(&name);
         let mut actions: Vec<String> = asked.to_vec();
@@ -50,10 +51,18 @@ impl Measures {
             bail!("there is no action `{action}`{}", spelling::hint(action, columns));
         }
         if actions.is_empty() && earned.is_none() {
-            bail!(
-                "the log has no probability and no value of an action; --action names actions: {}",
-                columns.join(", ")
-            );
+            let others: Vec<&str> = columns.into_iter().filter(|column| !own_columns.have(column)).collect();
+            match others.is_empty() {
+                true => bail!(
+                    "the log tells of no action: expected a column of an action (1, 0 or nothing) beside {}",
+                    source.columns().join(", ")
+                ),
+                false => bail!(
+                    "the log has no probability and no value of an action; --action names the actions, and --value \
+                     what is earned, among these columns: {}",
+                    others.join(", ")
+                ),
+            }
         }
         let value = |column: String| {
             let action = column.strip_suffix("_value").filter(|action| there(action)).map(String::from);
@@ -121,7 +130,15 @@ impl Measures {
         for (action, probability) in self.actions.iter().zip(&self.probabilities) {
             let labels = rows.column(action)?.labels()?;
             let numbers = match probability {
-                Some(column) => rows.column(column)?.numbers()?,
+                Some(column) => {
+                    let column = rows.column(column)?;
+                    let numbers = column.numbers()?;
+                    let impossible = |number: &Option<f64>| number.is_some_and(|it| !(0.0..=1.0).contains(&it));
+                    match numbers.iter().position(impossible) {
+                        Some(row) => return Err(column.error(row, "a probability from 0 to 1").into()),
+                        None => numbers,
+                    }
+                }
                 None => vec![None; rows.len()],
             };
             for ((row, label), number) in predicted.iter_mut().zip(labels).zip(numbers) {
@@ -153,6 +170,19 @@ pub struct Columns {
     pub experiment: Option<String>,
 }
 
+impl Columns {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let if_there = self.scenario.iter().chain(&self.experiment);
+        [&self.unit, &self.time, &self.arm].into_iter().chain(if_there).map(String::as_str)
+    }
+
+    /// Whether a column is one of these, or another that a server's log has beside actions.
+    fn have(&self, column: &str) -> bool {
+        const LOGGED: [&str; 7] = ["request", "model", "version", "artifact", "candidate", "position", "score"];
+        self.all().any(|own| own == column) || LOGGED.contains(&column)
+    }
+}
+
 /// A log, read into a study.
 pub struct Log {
     measures: Measures,
@@ -162,13 +192,15 @@ pub struct Log {
     pub took_no_part: u64,
     /// When the experiment began, in seconds since 1970: rows of before do not count.
     began: u64,
+    /// When the first row that counts was shown, in seconds since 1970.
+    first: f64,
     experiment: Option<String>,
 }
 
 impl Log {
     pub fn new(measures: Measures, settings: Settings, began: u64) -> Log {
         let study = Study::new(&measures.names(), &measures.actions, settings);
-        Log { measures, study, took_no_part: 0, began, experiment: None }
+        Log { measures, study, took_no_part: 0, began, first: f64::INFINITY, experiment: None }
     }
 
     /// The experiment's name, if the log has one.
@@ -176,14 +208,17 @@ impl Log {
         self.experiment.clone().unwrap_or_else(|| "experiment".into())
     }
 
+    /// The experiment whose rows count, where rows tell theirs.
+    pub fn named(&self) -> Option<&str> {
+        self.experiment.as_deref()
+    }
+
     /// Takes in the rows of one experiment: the one asked for, or the only one.
     pub fn read(&mut self, source: &Source, columns: &Columns, asked: Option<&str>) -> Result<()> {
         self.experiment = asked.map(String::from);
-        let placed = [Some(&columns.unit), Some(&columns.time), Some(&columns.arm), columns.scenario.as_ref()];
-        let placed = placed.into_iter().flatten().chain(columns.experiment.as_ref()).map(String::as_str);
         let mut wanted: Vec<&str> = Vec::new();
         let predicted = self.measures.probabilities.iter().flatten().map(String::as_str);
-        for column in placed.chain(self.measures.columns()).chain(predicted) {
+        for column in columns.all().chain(self.measures.columns()).chain(predicted) {
             if !wanted.contains(&column) {
                 wanted.push(column);
             }
@@ -213,6 +248,7 @@ impl Log {
                     self.took_no_part += 1;
                     continue;
                 }
+                self.first = self.first.min(time);
                 let scenario = scenarios.as_ref().and_then(|scenarios| scenarios[row].as_deref());
                 let (terms, predicted) = (&terms[row], &predicted[row]);
                 self.study.add(&Shown { unit, arm, day: day(time), scenario, terms, predicted });
@@ -235,18 +271,27 @@ impl Log {
         }
     }
 
-    /// Takes in rows of the time before.
-    pub fn read_before(&mut self, source: &Source, unit: &str) -> Result<()> {
+    /// Takes in rows of the time before. Where they tell their `time`, that must be before the
+    /// experiment: what a unit did in it is what is measured, and explains all of it.
+    pub fn read_before(&mut self, source: &Source, unit: &str, time: Option<&str>) -> Result<()> {
+        let began = if self.began > 0 { self.began as f64 } else { self.first };
         let mut wanted = vec![unit];
-        self.measures.columns().for_each(|column| {
+        let measured: Vec<String> = self.measures.columns().map(String::from).collect();
+        for column in time.into_iter().chain(measured.iter().map(String::as_str)) {
             if !wanted.contains(&column) {
                 wanted.push(column);
             }
-        });
-        let wanted: Vec<String> = wanted.into_iter().map(String::from).collect();
-        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        }
         for rows in source.rows(&wanted, ROWS) {
             let rows = rows?;
+            if let Some(time) = time {
+                let column = rows.column(time)?;
+                let is_before = |time: &Option<f64>| time.is_some_and(|time| seconds(time) < began);
+                if let Some(row) = column.numbers()?.iter().position(|time| !is_before(time)) {
+                    let began = Time::from_seconds(began).map_or(format!("{began}"), |began| began.to_string());
+                    return Err(column.error(row, format!("a time before {began}, when the experiment begins")).into());
+                }
+            }
             for (unit, terms) in texts(&rows.column(unit)?)?.iter().zip(self.measures.terms(&rows)?) {
                 // Units that take no part need no memory.
                 if let Some(unit) = unit.as_deref().filter(|unit| self.study.knows(unit)) {

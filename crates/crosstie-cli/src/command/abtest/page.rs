@@ -4,7 +4,7 @@ use crosstie::experiment::{Difference, Lift, StudyReport};
 use crosstie::page::{Axis, Page, Plot, panels, signed_percent, table};
 
 use super::told;
-use crate::table::count;
+use crate::table::several;
 
 /// The page; `warnings` stand first.
 pub fn page(report: &StudyReport, name: &str, warnings: &[String]) -> String {
@@ -12,7 +12,7 @@ pub fn page(report: &StudyReport, name: &str, warnings: &[String]) -> String {
     warnings.iter().for_each(|warning| page.warn(warning));
     told::conclusion(report).iter().for_each(|sentence| page.say(sentence));
     let units: u64 = report.arms.iter().map(|arm| arm.units).sum();
-    page.remark(&format!("{} units {}", count(units), told::days(report)));
+    page.remark(&format!("{} {}", several(units, "unit", "units"), told::days(report)));
     section(&mut page, "Arms", told::arms(report));
     page.remark(&format!("{}.", told::sample_ratio(report)));
     section(&mut page, "Predicted for one that happened", told::calibration(report));

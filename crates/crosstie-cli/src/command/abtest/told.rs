@@ -4,7 +4,7 @@ use crosstie::experiment::statistics::Interval;
 use crosstie::experiment::{ArmFigures, Difference, Lift, StudyReport};
 
 use super::log::ECPM;
-use crate::table::{self, count, figure, table};
+use crate::table::{self, count, figure, several, table};
 
 /// Below this p-value the arms do not have their shares.
 const MISMATCH: f64 = 1e-3;
@@ -160,9 +160,9 @@ pub fn warnings(report: &StudyReport) -> Vec<String> {
             .iter()
             .map(|arm| {
                 format!(
-                    "{} has {} units for a share of {}",
+                    "{} has {} for a share of {}",
                     arm.name,
-                    count(arm.units),
+                    several(arm.units, "unit", "units"),
                     table::percent(Some(arm.share))
                 )
             })
@@ -173,7 +173,10 @@ pub fn warnings(report: &StudyReport) -> Vec<String> {
         ));
     }
     if report.crossed > 0 {
-        warnings.push(format!("{} units were served by more than one arm and are left out", count(report.crossed)));
+        warnings.push(format!(
+            "{} served by more than one arm and left out",
+            several(report.crossed, "unit was", "units were")
+        ));
     }
     warnings
 }
@@ -216,7 +219,8 @@ pub fn report(report: &StudyReport, lift: Option<f64>) -> String {
     };
     let impressions: u64 = report.arms.iter().map(|arm| arm.impressions).sum();
     let units: u64 = report.arms.iter().map(|arm| arm.units).sum();
-    let what = format!("{} impressions of {} units {}", count(impressions), count(units), days(report));
+    let (impressions, units) = (several(impressions, "impression", "impressions"), several(units, "unit", "units"));
+    let what = format!("{impressions} of {units} {}", days(report));
     let titled = |title: &str, table: Option<String>| table.map(|table| format!("{title}\n\n{table}"));
     let wrapped = |text: &str| table::wrapped(text, 0);
     let lifts = "Lift over the control (sequences may be looked at every day; the rest once):";

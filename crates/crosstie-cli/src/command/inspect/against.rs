@@ -28,7 +28,7 @@ pub fn inspect(session: &Session, paths: &[PathBuf], against: &Path) -> Result<(
         );
     };
     let files = source.called("these files");
-    output::print(format!("{} rows of {files}, beside the training rows of", table::count(drift.rows)))?;
+    output::print(format!("{} of {files}, beside the training rows of", table::several(drift.rows, "row", "rows")))?;
     output::print(format!("{}\n", directory.display()))?;
     output::print(text(&drift))
 }
@@ -58,7 +58,7 @@ fn text(drift: &Drift) -> String {
 }
 
 fn line(shift: &Shift) -> Vec<String> {
-    let value = |x: f64| if shift.quantity.kind.is_share() { table::percent(Some(x)) } else { format!("{x:.2}") };
+    let value = |x: f64| if shift.quantity.kind.is_share() { table::percent(Some(x)) } else { table::decimals(x, 2) };
     vec![
         if shift.told { "!".into() } else { String::new() },
         shorten(&shift.quantity.name, NAME),

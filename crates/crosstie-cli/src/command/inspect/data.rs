@@ -37,12 +37,11 @@ fn beside(source: &Source) -> Option<PathBuf> {
 }
 
 fn text(summary: &Summary) -> String {
-    let plural = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let mut parts = vec![format!(
-        "{} rows, {}, {}",
-        table::count(summary.rows),
-        plural(summary.columns.len(), "column"),
-        plural(summary.files, "file")
+        "{}, {}, {}",
+        table::several(summary.rows, "row", "rows"),
+        table::several(summary.columns.len() as u64, "column", "columns"),
+        table::several(summary.files as u64, "file", "files")
     )];
     parts.push(table::table(
         &["column", "~type", ">missing", ">distinct", ">least", ">mean", ">greatest"],
@@ -104,7 +103,7 @@ fn scenarios(summary: &Summary) -> String {
     let mut text = table::table(&header, rows);
     if summary.scenario_count > summary.scenarios.len() {
         let more = summary.scenario_count - summary.scenarios.len();
-        text += &format!("\nand {} smaller scenarios", table::count(more as u64));
+        text += &format!("\nand {}", table::several(more as u64, "smaller scenario", "smaller scenarios"));
     }
     text
 }
