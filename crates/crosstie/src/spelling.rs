@@ -29,16 +29,22 @@ pub fn hint<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> S
 }
 
 /// What serde expects, by Rust's names of types, and in a person's words.
-const EXPECTED: [(&[&str], &str); 6] = [
+const EXPECTED: [(&[&str], &str); 8] = [
     (&["f64", "f32"], "a number"),
     (&["usize", "u64", "u32", "u16", "u8"], "a whole number that is not negative"),
     (&["i64", "i32"], "a whole number"),
     (&["a boolean"], "true or false"),
     (&["a sequence"], "a list"),
     (&["a map"], "a section"),
+    (&["path string"], "a path"),
+    (&["socket address"], "an address and a port, as in 127.0.0.1:8000"),
 ];
 /// What serde found, where its name is no person's word.
-const FOUND: [(&str, &str); 2] = [("invalid type: map,", "a section,"), ("invalid type: sequence,", "a list,")];
+const FOUND: [(&str, &str); 3] = [
+    ("invalid type: map,", "invalid type: a section,"),
+    ("invalid type: sequence,", "invalid type: a list,"),
+    ("invalid socket address syntax", "no address with a port, expected one as in 127.0.0.1:8000"),
+];
 
 /// Says types in a person's words, and adds the nearest spelling to serde's
 /// "unknown field/variant" messages, which list what was expected between
@@ -46,13 +52,13 @@ const FOUND: [(&str, &str); 2] = [("invalid type: map,", "a section,"), ("invali
 pub fn explain(message: &str) -> String {
     let mut message = message.trim_end().to_string();
     for (found, words) in FOUND {
-        message = message.replace(found, &format!("invalid type: {words}"));
+        message = message.replace(found, words);
     }
     if let Some(start) = message.rfind(", expected ").map(|comma| comma + ", expected ".len()) {
         let name = message[start..].lines().next().unwrap_or_default();
-        let said = EXPECTED.iter().find(|(names, _)| names.contains(&name));
+        let said = EXPECTED.iter().find(|(names, _)| names.contains(&name)).map(|(_, words)| *words);
         let end = start + name.len();
-        if let Some((_, words)) = said {
+        if let Some(words) = said.or(name.starts_with("struct ").then_some("a section")) {
             message.replace_range(start..end, words);
         }
     }
@@ -89,6 +95,11 @@ mod tests {
         assert_eq!(
             explain("invalid type: integer `2`, expected a boolean"),
             "invalid type: integer `2`, expected true or false"
+        );
+        assert_eq!(explain("invalid type: map, expected a sequence"), "invalid type: a section, expected a list");
+        assert_eq!(
+            explain("invalid type: integer `4`, expected struct Http\n"),
+            "invalid type: integer `4`, expected a section"
         );
         let text = "invalid type: integer `2`, expected a string\nin `model.name`";
         assert_eq!(explain(text), text);

@@ -213,7 +213,8 @@ fn label(draft: &mut Draft<'_>, column: usize, after: Option<usize>) -> Told<Lab
         task.after = Some(parent_name);
     }
     if own < 200 {
-        draft.unsure.push(format!("task `{}`: {own} positive rows are few to learn from and to judge by", task.name));
+        let rows = if own == 1 { "row is" } else { "rows are" };
+        draft.unsure.push(format!("task `{}`: {own} positive {rows} few to learn from and to judge by", task.name));
     }
     Told::new(Label { column, task }, why)
 }

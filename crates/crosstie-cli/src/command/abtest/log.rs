@@ -65,10 +65,12 @@ impl Measures {
             }
         }
         let value = |column: String| {
-            let action = column.strip_suffix("_value").filter(|action| there(action)).map(String::from);
+            let action = column.trim_start_matches("logged_").strip_suffix("_value");
+            let action = action.filter(|action| there(action)).map(String::from);
             Value { column, action }
         };
-        let named = actions.iter().map(|action| format!("{action}_value")).filter(|column| there(column));
+        let named = actions.iter().map(|action| own(&format!("{action}_value"), source.columns()));
+        let named = named.filter(|column| there(column));
         let mut values: Vec<Value> = named.map(value).collect();
         let earned = match earned {
             Some(column) if !there(column) => {
