@@ -51,7 +51,8 @@ pub fn found_and_expected(message: &str) -> Option<(String, String)> {
     let (found, expected) = message.rsplit_once(", expected ")?;
     let expected = match expected {
         "a string" => "a text",
-        "a sequence" => "an array",
+        "a list" => "an array",
+        "a section" => "an object",
         other => other,
     };
     Some((words(found), expected.to_string()))
@@ -68,8 +69,8 @@ fn words(found: &str) -> String {
     let found = ["invalid type: ", "invalid value: "].iter().find_map(|of| found.strip_prefix(of)).unwrap_or(found);
     let token = ["integer `", "floating point `", "boolean `"].iter().find_map(|of| found.strip_prefix(of));
     match (found, token.and_then(|token| token.strip_suffix('`')), found.strip_prefix("string ")) {
-        ("map", ..) => "an object".into(),
-        ("sequence", ..) => "an array".into(),
+        ("a section", ..) => "an object".into(),
+        ("a list", ..) => "an array".into(),
         (_, Some(token), _) => token.into(),
         // In Rust's quotation marks, which are JSON's for all that is short and plain.
         (_, _, Some(text)) => serde_json::from_str(text).map_or(text.into(), |text: String| found_text(&text)),

@@ -89,7 +89,7 @@ fn a_slip_in_a_setting_is_told_before_a_log_is_cut() {
     for (setting, said) in [
         ("train.epoch=1", "did you mean `epochs`?"),
         ("train.monitor=clik.auc", "did you mean `click`?"),
-        ("model.experts=six", "in `model.experts`"),
+        ("model.experts=six", "setting `model.experts=six`: "),
     ] {
         let ran = place.run(&format!("train log.csv --task click --task buy --set {setting}")).exit(1).says(&[said]);
         assert!(!ran.stderr.contains("config.toml"), "it stands in no file: {}", ran.stderr);
