@@ -59,7 +59,8 @@ impl Init {
         let bar = session.spinner("reading the log");
         let survey = survey(&source)?;
         bar.finish_and_clear();
-        let proposal = propose(&survey, &self.tasks)?;
+        let of_log = |error: crosstie::Error| error.within(Path::new(&source.called("the log")));
+        let proposal = propose(&survey, &self.tasks).map_err(of_log)?;
         let (schema, config) = (proposal.schema()?, proposal.config(&out.to_string_lossy()));
         Ok(Proposed { source, survey, proposal, out, schema, config, seed: self.seed })
     }
