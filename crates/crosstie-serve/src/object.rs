@@ -185,8 +185,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Deserialize)]
-    #[allow(dead_code)]
+    #[derive(Debug, PartialEq, Deserialize)]
     struct Outer {
         top: Option<usize>,
         on: Option<bool>,
@@ -195,11 +194,19 @@ mod tests {
         inner: Objects<Inner>,
     }
 
-    #[derive(Debug, Deserialize)]
-    #[allow(dead_code)]
+    #[derive(Debug, PartialEq, Deserialize)]
     struct Inner {
         shape: Vec<u64>,
         more: Option<Object<Map<String, Value>>>,
+    }
+
+    #[test]
+    fn what_is_right_is_read_at_every_depth() {
+        let json = r#"{"top": 3, "name": "a", "inner": [{"shape": [2, 1], "more": {"a": 1}}]}"#;
+        let more = Some(Object(Map::from_iter([("a".to_string(), Value::from(1))])));
+        let inner = Objects(vec![Inner { shape: vec![2, 1], more }]);
+        let expected = Outer { top: Some(3), on: None, name: Some("a".into()), inner };
+        assert_eq!(read::<Outer>(json.as_bytes()).unwrap(), expected);
     }
 
     #[test]
