@@ -74,7 +74,7 @@ impl<'a> Outputs<'a> {
             drop(NewFile::create(output)?);
             // What is no ordinary file, such as a pipe, takes one after the other.
             let ordinary = fs::metadata(output).map_or(true, |data| data.is_file());
-            if ordinary && outputs[..index].iter().any(|other| real(other) == real(output)) {
+            if ordinary && outputs[..index].iter().any(|other| same(other, output)) {
                 bail!("{} is named for two outputs; name another file for one of them", output.display());
             }
         }
@@ -127,6 +127,11 @@ impl<'a> Outputs<'a> {
             Err(_) => self.spare(files, &what),
         })
     }
+}
+
+/// Whether two paths mean one place.
+pub fn same(one: &Path, other: &Path) -> bool {
+    real(one) == real(other)
 }
 
 /// A path by which one place is told from another, whether anything is there or not.

@@ -372,8 +372,8 @@ impl<'a> Story<'a> {
         if figure.is_none() && !self.undefined {
             self.undefined = true;
             tracing::warn!(
-                "{} is not defined on the validation files: a class is missing in them; the latest weights are kept, \
-                 and training goes on to its last epoch",
+                "{} is not defined on the validation files: a class is missing in them (rows of weight 0 do not \
+                 count); the latest weights are kept, and training goes on to its last epoch",
                 self.monitor
             );
         }

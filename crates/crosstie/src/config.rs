@@ -135,7 +135,8 @@ pub struct TrainConfig {
     pub eval_every: u64,
     /// The validation figure that early stopping follows, written
     /// `[task.][meaning.]figure`. The task is one of the schema's, or `mean`, which is
-    /// meant if it is left out: the mean over tasks. The meaning is `given_parent`, which
+    /// meant if it is left out: the mean over tasks, in which one with few positives, whose
+    /// figure is mostly chance, counts positives / (positives + 500). The meaning is `given_parent`, which
     /// is meant if it is left out (on the rows where the parent action happened), or
     /// `from_impression` (on all rows). The figure is `auc` or `gauc`, of which more is
     /// better, or `logloss`, `ne` or `ece`, of which less is. So `auc` is the mean of the

@@ -173,8 +173,12 @@ impl Error {
     /// operating system was the reason.
     pub(crate) fn unwritten(path: impl AsRef<Path>, cause: impl Into<Cause>) -> Error {
         let cause = cause.into();
-        match io_within(&*cause).map(std::io::Error::kind) {
-            Some(kind) => Error::io(path)(std::io::Error::new(kind, cause)),
+        match io_within(&*cause) {
+            // The system's own words, without those of the libraries around them.
+            Some(system) => Error::io(path)(match system.raw_os_error() {
+                Some(code) => std::io::Error::from_raw_os_error(code),
+                None => std::io::Error::new(system.kind(), system.to_string()),
+            }),
             None => Error::unfit(path, format!("cannot be written: {cause}")).because(cause),
         }
     }
@@ -260,6 +264,8 @@ mod tests {
         assert_eq!(Error::unwritten("x", full()).blame(), Blame::System);
         let full = csv::Error::from(std::io::Error::from(ErrorKind::StorageFull));
         assert_eq!(Error::unwritten("x", full).blame(), Blame::System);
+        let full = ParquetError::External(Box::new(std::io::Error::from_raw_os_error(28)));
+        assert_eq!(Error::unwritten("x", full).to_string(), "x: No space left on device (os error 28)");
         let odd = || ParquetError::NYI("a type".into());
         assert_eq!(Error::file("x", "cannot be read").because(odd()).blame(), Blame::File);
         assert_eq!(Error::unwritten("x", odd()).blame(), Blame::Caller);

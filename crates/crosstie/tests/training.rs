@@ -394,6 +394,7 @@ fn settings_that_do_not_fit_are_refused_before_the_data_are_read() {
         ("mmoe", "model.experts=0", "model.experts"),
         ("single-task", "balance.name=gradnorm", "share nothing"),
         ("mmoe", "train.monitor=clik.auc", "did you mean `click`?"),
+        ("mmoe", "train.monitor=foo", "train.monitor: figure `foo`"),
         ("esmm", "train.mix.parent_rows=1", "train.mix"),
     ] {
         let said = run(&config(directory.path(), model, &[setting, &broken])).unwrap_err().to_string();

@@ -14,7 +14,7 @@ use crosstie::model::Diagnosis;
 use crosstie::report::{Findings, Settings, gather};
 use serde::de::DeserializeOwned;
 
-use crate::files::Outputs;
+use crate::files::{self, Outputs};
 use crate::run::Run;
 use crate::session::Session;
 use crate::{findings, message, output, run, table};
@@ -47,10 +47,14 @@ impl Report {
         let Some(path) = run::config(&self.run) else {
             bail!("{} is no run: there is no config.toml in it", self.run.display());
         };
-        Outputs::of(&self.out)?.spare_run(&self.run)?;
-        let run = match &self.out {
-            Some(_) => Run::look_at(path.parent().unwrap_or(&self.run)),
-            None => Run::reopen(path.parent().unwrap_or(&self.run))?,
+        let directory = path.parent().unwrap_or(&self.run);
+        // The page's own place may be named, too.
+        let own = Run::look_at(directory).report();
+        let out = self.out.as_ref().filter(|out| !files::same(out, &own));
+        Outputs::of(out)?.spare_run(&self.run)?;
+        let run = match out {
+            Some(_) => Run::look_at(directory),
+            None => Run::reopen(directory)?,
         };
         let config = Config::read(&path, &[])?;
         let scorer = artifact::load(&run::artifact(run.path())?)?;
@@ -91,7 +95,7 @@ impl Report {
                 report
             }
         };
-        let place = match &self.out {
+        let place = match out {
             Some(out) => {
                 write_file(out, report.page())?;
                 out.clone()

@@ -42,6 +42,7 @@ fn a_report_that_nobody_wants_is_not_made() {
     assert!(!place.path("run/report.html").exists() && !place.path("run/report.json").exists());
     let metrics = place.read("run/metrics.json");
     place.ok("report run").prints(&["run/report.html"]);
+    place.ok("report run --out run/report.html").prints(&["run/report.html"]);
     check(&place.read("run/report.html"));
     assert_eq!(place.read("run/metrics.json"), metrics);
     let seen = findings(&place).seen.unwrap();

@@ -153,7 +153,11 @@ fn failure(path: &Path, error: csv::Error, rows: u64) -> Error {
             Error::file(path, format!("row {}: found {len} cells, expected {expected_len} as in the header", rows + 1))
         }
         ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Error::file(path, format!("is cut short: the compressed data end within row {}", rows + 1)).because(error)
+            let message = format!(
+                "the compressed data end within row {}: it was cut short, or has bytes behind them that are none",
+                rows + 1
+            );
+            Error::file(path, message).because(error)
         }
         ErrorKind::Io(error) => Error::file(path, format!("row {} cannot be read: {error}", rows + 1)).because(error),
         other => Error::file(path, format!("row {} cannot be read: {other:?}", rows + 1)),

@@ -412,6 +412,17 @@ proptest! {
 }
 
 #[test]
+fn bytes_behind_compressed_data_are_not_only_called_data_cut_short() {
+    let directory = Directory::new();
+    let path = directory.path("t.csv.gz");
+    save(&path, &table(vec![("a", Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef)]));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend(b"more");
+    let said = refused(directory.file("more.csv.gz", &bytes));
+    assert!(said.contains("the compressed data end within row 3") && said.contains("bytes behind them"), "{said}");
+}
+
+#[test]
 fn a_blank_line_in_a_table_of_one_column_is_a_row() {
     let directory = Directory::new();
     let rows = |contents: &str| cells(&open(directory.file("t.csv", contents)).unwrap(), 2).unwrap();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::encode::read_labels;
+use super::encode::read_labels_that_count;
 use super::key::Keys;
 use super::rate::Rates;
 use super::slope::Slope;
@@ -82,11 +82,11 @@ impl TrainingFeatures {
         }
         let keys: Vec<String> = all.iter().flat_map(|held| held.key.clone()).collect();
         let mut columns: Vec<&str> = schema.tasks.iter().map(|task| task.column()).collect();
-        add(&mut columns, keys.iter().map(String::as_str));
+        add(&mut columns, schema.weight.as_deref().into_iter().chain(keys.iter().map(String::as_str)));
         for rows in others.rows(&columns, PIECE) {
             let rows = rows?;
             let rows = reading.as_ref().map_or_else(|| rows.clone(), |reading| rows.read_as(reading));
-            let labels = read_labels(schema, &mut rows.in_order())?;
+            let labels = read_labels_that_count(schema, &mut rows.in_order())?;
             let outcomes = outcomes(&funnel, &labels);
             let count = |held: &mut Held<'_>| -> Result<()> {
                 let keys = Keys::read(&mut rows.in_order(), &held.key)?;

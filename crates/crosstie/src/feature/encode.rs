@@ -209,8 +209,23 @@ pub(super) fn read_times(rows: &Rows, rate: &Rate) -> Result<Vec<f64>> {
     times.into_iter().enumerate().map(present).collect()
 }
 
+/// The labels that rates and other statistics of actions are of, `rows × tasks`: none of a row
+/// that weighs nothing.
+pub(super) fn read_labels_that_count(schema: &Schema, columns: &mut InOrder<'_>) -> Result<Vec<f32>> {
+    let mut labels = read_labels(schema, columns)?;
+    if let Some(weight) = &schema.weight {
+        let weights = columns.column(weight)?.weights()?;
+        for (labels, weight) in labels.chunks_mut(schema.tasks.len()).zip(weights) {
+            if weight == 0.0 {
+                labels.fill(f32::NAN);
+            }
+        }
+    }
+    Ok(labels)
+}
+
 /// Labels, `rows × tasks`.
-pub(super) fn read_labels(schema: &Schema, columns: &mut InOrder<'_>) -> Result<Vec<f32>> {
+fn read_labels(schema: &Schema, columns: &mut InOrder<'_>) -> Result<Vec<f32>> {
     let tasks = schema.tasks.len();
     let mut labels = vec![0.0; columns.rows() * tasks];
     for (task, contract) in schema.tasks.iter().enumerate() {

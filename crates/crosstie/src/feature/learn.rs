@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 use rayon::prelude::*;
 
 use super::drift::Profile;
-use super::encode::{encode, groups, places, read_labels};
+use super::encode::{encode, groups, places, read_labels_that_count};
 use super::key::Keys;
 use super::numeric::{self, Moments, Sample};
 use super::rate;
@@ -22,7 +22,7 @@ use super::warning;
 use super::{Encoder, Features, Learned, OTHER, Purpose, TrainingFeatures, column_of, table_name, training_columns};
 use crate::data::{Rows, Source, TextColumn, ahead};
 use crate::error::{Error, Result};
-use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
+use crate::schema::{Categorical, Encoding, Field, FieldKind, Multi, Rate, Schema, Transform};
 
 /// Up to this many numbers buckets are exact, beyond it they are of a sample. Every
 /// numeric field holds up to twice as many, of 16 bytes each, while learning.
@@ -203,8 +203,9 @@ impl Learner<'_> {
                     statistics.scales.insert(field.name.clone(), scale);
                 }
                 match transform {
-                    Transform::Quantile(Buckets { buckets, .. }) | Transform::Binned(Buckets { buckets, .. }) => {
-                        statistics.cuts.insert(field.name.clone(), sample.cuts(*buckets));
+                    Transform::Quantile(buckets) | Transform::Binned(buckets) => {
+                        let buckets = buckets.among(statistics.rows);
+                        statistics.cuts.insert(field.name.clone(), sample.cuts(buckets));
                     }
                     Transform::None | Transform::Standard | Transform::Log1p if missing => {
                         statistics.missing.insert(field.name.clone());
@@ -220,13 +221,18 @@ impl Learner<'_> {
                 if !is_asked_for(field) && sums.keys() < LEAST_UNASKED {
                     return Ok(());
                 }
+                let within = schema.fold_column(&rate).filter(|_| sums.is_within_folds());
                 let (rates, history) = sums.finish().ok_or_else(|| {
                     let smoothing = rate.smoothing.unwrap_or_default();
                     Error::Schema(format!("field `{}`: `smoothing` {smoothing} is too small", field.name))
                 })?;
                 // Of no rows, as of a sketch, there is nothing to say.
-                if rates.keys.len() > 0 && is_asked_for(field) {
-                    learned.statistics.warnings.extend(warning::rates(schema, &field.name, &rates.smoothing.smoothing));
+                if rates.keys.len() > 0 {
+                    let alike = || warning::rates(schema, &field.name, &rates.smoothing.smoothing);
+                    learned.statistics.warnings.extend(match within {
+                        Some(group) => Some(warning::rates_within(field, &rate.key, group)),
+                        None => is_asked_for(field).then(alike).flatten(),
+                    });
                 }
                 learned.rates.insert(field.name.clone(), rates);
                 learned.histories.insert(field.name.clone(), history);
@@ -296,7 +302,7 @@ pub(super) fn learn(
                 }
                 learners.iter_mut().for_each(Learner::leave_out_unless_asked_for);
             }
-            let labels = read_labels(schema, &mut rows.in_order())?;
+            let labels = read_labels_that_count(schema, &mut rows.in_order())?;
             labels.chunks(schema.tasks.len()).for_each(|labels| labels_seen.add(labels));
             let outcomes = outcomes(&funnel, &labels);
             let groups = groups(&rows, schema)?;

@@ -8,9 +8,9 @@
 //! that rates are drawn towards counts every training row: of many rows, its own
 //! hardly moves it.
 //!
-//! Of a key with very many rows, training rows see the totals, too: their own
-//! labels weigh nothing there. In the other folds they would see that the rate is
-//! low wherever their own fold is high, and of few keys a model learns that.
+//! Of a key with very many rows, and many of either outcome, training rows see the totals,
+//! too: their own labels weigh nothing there. In the other folds they would see that the rate
+//! is low wherever their own fold is high, and of few keys a model learns that.
 //!
 //! How far rates are drawn towards the mean is [estimated](super::shrinkage)
 //! from the log, unless the schema says it.
@@ -31,16 +31,20 @@ use serde::{Deserialize, Serialize};
 
 use super::key;
 use super::numeric::{Moments, Scale};
-use super::shrinkage::{self, Cell};
+use super::shrinkage::{self, Cell, Estimate};
 use super::slope::Slope;
 use super::sums::{Entry, Outcome, Sums};
 use super::vocabulary::Tokens;
 use crate::random::Stream;
 use crate::schema;
 
-/// A key with so many times the rows of the smoothing is large: what chance there
-/// is in its rate is a fiftieth of what there is between keys.
+/// A key with so many times the rows of the smoothing is large, if it has as many independent
+/// rows of either outcome: what chance there is in its rate is a fiftieth of what there is
+/// between keys, and a row's own label moves its log-odds by a fiftieth.
 const LARGE: f64 = 50.0;
+
+/// The rows from which on a key that training rows see nothing of is no rare one.
+const NOT_RARE: u32 = 10;
 
 /// What turns sums into a model's columns: one per task, the log-odds of the
 /// smoothed rate, and perhaps ln(1 + rows); all standardised.
@@ -124,35 +128,64 @@ impl Smoothing {
         self.smoothed(sums, task).map_or(0.0, |(yes, no)| sums.labelled(task) / (yes * no))
     }
 
-    /// Whether a key has so many rows that none of its own matters.
-    fn is_large(&self, totals: &Entry<'_>, task: usize) -> bool {
-        self.smoothing[task].is_some_and(|smoothing| totals.labelled(task) >= LARGE * smoothing)
-    }
-
-    /// The columns before standardisation, each with its variance by chance, of a
-    /// training row that `seen` are the rows it may see of `totals`.
-    fn raw(&self, seen: &Entry<'_>, totals: &Entry<'_>, count: bool, mut column: impl FnMut(usize, f64, f64)) {
+    /// The columns before standardisation, each with its variance by chance.
+    fn raw(&self, seen: &Seen<'_>, count: bool, mut column: impl FnMut(usize, f64, f64)) {
         let tasks = self.means.len();
         for task in 0..tasks {
-            let sums = if self.is_large(totals, task) { totals } else { seen };
+            let sums = seen.of(task);
             column(task, self.log_odds(sums, task), self.chance(sums, task));
         }
         if count {
-            column(tasks, seen.rows().ln_1p(), 1.0);
+            column(tasks, seen.rows.rows().ln_1p(), 1.0);
         }
     }
 
     /// The columns of a training row.
-    fn columns(&self, seen: &Entry<'_>, totals: &Entry<'_>, into: &mut Vec<f32>) {
-        self.raw(seen, totals, self.count(), |column, x, _| into.push(self.scales[column].apply(x)));
+    fn columns(&self, seen: &Seen<'_>, into: &mut Vec<f32>) {
+        self.raw(seen, self.count(), |column, x, _| into.push(self.scales[column].apply(x)));
     }
 
     /// The columns of any other row.
-    fn carried_columns(&self, totals: &Entry<'_>, into: &mut Vec<f32>) {
+    fn carried_columns(&self, totals: Entry<'_>, into: &mut Vec<f32>) {
         let share = |column: usize| self.carried.get(column).copied().unwrap_or(1.0);
-        self.raw(totals, totals, self.count(), |column, x, _| {
+        self.raw(&Seen::all(totals), self.count(), |column, x, _| {
             into.push((share(column) * f64::from(self.scales[column].apply(x))) as f32);
         });
+    }
+}
+
+/// What a row sees of its key.
+struct Seen<'a> {
+    rows: Entry<'a>,
+    /// All rows of the key, of which a training row sees the labels of some tasks.
+    totals: Option<(Entry<'a>, &'a [Option<Large>])>,
+}
+
+impl<'a> Seen<'a> {
+    fn all(rows: Entry<'a>) -> Seen<'a> {
+        Seen { rows, totals: None }
+    }
+
+    fn of(&self, task: usize) -> &Entry<'a> {
+        match &self.totals {
+            Some((totals, large)) if large[task].is_some_and(|large| large.is(totals, task)) => totals,
+            _ => &self.rows,
+        }
+    }
+}
+
+/// From where on none of a key's own labels matters to its rate.
+#[derive(Clone, Copy, Debug)]
+struct Large {
+    rows: f64,
+    /// Rows of the outcome that is rarer.
+    rarer: f64,
+}
+
+impl Large {
+    fn is(&self, totals: &Entry<'_>, task: usize) -> bool {
+        let rarer = totals.positives(task).min(totals.negatives(task));
+        totals.labelled(task) >= self.rows && rarer >= self.rarer
     }
 }
 
@@ -216,7 +249,7 @@ impl Rates {
     pub fn new(keys: Tokens, totals: Sums, smoothing: Smoothing) -> Rates {
         let width = smoothing.scales.len();
         let mut values = Vec::with_capacity((totals.len() + 1) * width);
-        let mut columns = |entry: Entry<'_>| smoothing.carried_columns(&entry, &mut values);
+        let mut columns = |entry: Entry<'_>| smoothing.carried_columns(entry, &mut values);
         (0..totals.len()).for_each(|key| columns(totals.entry(key)));
         let mut nothing = Sums::new(totals.tasks);
         let entry = nothing.push();
@@ -377,6 +410,20 @@ impl Learner {
         }
     }
 
+    /// Whether training rows see nothing of most keys, even of those with many rows: all of
+    /// a key's are in one fold, as where it lies within the group.
+    pub fn is_within_folds(&self) -> bool {
+        let (mut all, mut alone) = (0, 0);
+        for ((key, _), rows) in self.cells.pairs.iter().zip(&self.sums.rows) {
+            let of_key = self.totals.rows[*key as usize];
+            if of_key >= NOT_RARE {
+                all += u64::from(*rows);
+                alone += if *rows == of_key { u64::from(*rows) } else { 0 };
+            }
+        }
+        self.events.is_none() && alone * 2 > all
+    }
+
     /// The rates, and what training rows see of them; `None` where they have no
     /// finite scale (a smoothing too close to 0).
     pub fn finish(self) -> Option<(Rates, History)> {
@@ -388,37 +435,37 @@ impl Learner {
         // The order of the sums below decides their last bits.
         order.sort_unstable();
         let means = means(&totals);
-        let estimate = |task: usize| match smoothing {
-            Some(smoothing) => Some(smoothing),
-            None => {
-                let cell = |(key, _, cell): &(u32, u32, usize)| {
-                    let sums = sums.entry(*cell);
-                    Cell { key: *key, rows: sums.labelled(task), positives: sums.positives(task) }
-                };
-                shrinkage::smoothing(order.iter().map(cell), means[task])
-            }
+        let estimate = |task: usize| {
+            let cell = |(key, _, cell): &(u32, u32, usize)| {
+                let sums = sums.entry(*cell);
+                Cell { key: *key, rows: sums.labelled(task), positives: sums.positives(task) }
+            };
+            shrinkage::estimate(order.iter().map(cell), means[task])
         };
-        let strengths = (0..totals.tasks).map(estimate).collect();
+        let estimates: Vec<Estimate> = (0..totals.tasks).map(estimate).collect();
+        let strengths: Vec<Option<f64>> = estimates.iter().map(|estimate| smoothing.or(estimate.smoothing)).collect();
+        let large = |(strength, estimate): (&Option<f64>, &Estimate)| {
+            strength.map(|strength| Large { rows: LARGE * strength, rarer: LARGE * estimate.alike })
+        };
+        let large: Vec<Option<Large>> = strengths.iter().zip(&estimates).map(large).collect();
         let mut smoothing = Smoothing { smoothing: strengths, means, scales: Vec::new(), carried: Vec::new() };
         let mut spread = vec![Spread::default(); totals.tasks + usize::from(count)];
         let history = match events {
             None => {
                 let mut ranked = Cells::default();
                 let times = times_of_folds(folds, order.iter().map(|(_, fold, cell)| (*fold, sums.rows[*cell])));
-                let seen = |(key, fold, cell): &(u32, u32, usize)| {
-                    totals.without(*key as usize, &sums, *cell, times[*fold as usize])
+                let seen = |(key, fold, cell): &(u32, u32, usize)| Seen {
+                    rows: totals.without(*key as usize, &sums, *cell, times[*fold as usize]),
+                    totals: Some((totals.entry(*key as usize), &large)),
                 };
                 for cell in &order {
                     ranked.add(cell.0, cell.1);
                     let rows = f64::from(sums.rows[cell.2]);
-                    let totals = totals.entry(cell.0 as usize);
-                    smoothing.raw(&seen(cell), &totals, count, |column, x, chance| spread[column].add(x, chance, rows));
+                    smoothing.raw(&seen(cell), count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
                 smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
                 let mut values = Vec::with_capacity(order.len() * spread.len());
-                for cell in &order {
-                    smoothing.columns(&seen(cell), &totals.entry(cell.0 as usize), &mut values);
-                }
+                order.iter().for_each(|cell| smoothing.columns(&seen(cell), &mut values));
                 let slopes = Slope::of_tasks(&values, &sums, order.iter().map(|(_, _, cell)| *cell));
                 History::Folds { folds, cells: ranked, values, slopes }
             }
@@ -426,14 +473,13 @@ impl Learner {
                 let (starts, times, earlier, there) = by_time(&events, &outcomes, &rank, &totals);
                 drop((events, outcomes));
                 for (moment, rows) in there.rows.iter().enumerate() {
-                    let (seen, rows) = (earlier.entry(moment), f64::from(*rows));
-                    smoothing.raw(&seen, &seen, count, |column, x, chance| spread[column].add(x, chance, rows));
+                    let (seen, rows) = (Seen::all(earlier.entry(moment)), f64::from(*rows));
+                    smoothing.raw(&seen, count, |column, x, chance| spread[column].add(x, chance, rows));
                 }
                 smoothing.scales = spread.iter().map(Spread::scale).collect::<Option<_>>()?;
                 let mut values = Vec::with_capacity(times.len() * spread.len());
                 for moment in 0..times.len() {
-                    let seen = earlier.entry(moment);
-                    smoothing.columns(&seen, &seen, &mut values);
+                    smoothing.columns(&Seen::all(earlier.entry(moment)), &mut values);
                 }
                 let slopes = Slope::of_tasks(&values, &there, 0..there.len());
                 History::Time { starts, times, values, slopes }
@@ -532,164 +578,4 @@ fn by_time(
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A training row: key, time, outcome of the only task.
-    type Row = (u8, i32, Outcome);
-
-    fn rate(time: bool) -> schema::Rate {
-        schema::Rate {
-            key: vec!["k".into()],
-            smoothing: Some(3.0),
-            count: true,
-            folds: 4,
-            time: time.then(|| "at".into()),
-        }
-    }
-
-    fn place(row: usize, time: f64) -> Place {
-        Place { file: 0, row: row as u64, group: None, time }
-    }
-
-    fn learn_as(rate: &schema::Rate, rows: &[Row]) -> (Rates, History) {
-        let mut learner = Learner::new(rate, 1);
-        for (row, (key, at, outcome)) in rows.iter().enumerate() {
-            learner.add(&[*key], &place(row, f64::from(*at)), &[*outcome]);
-        }
-        learner.finish().unwrap()
-    }
-
-    fn learn(rows: &[Row], time: bool) -> (Rates, History) {
-        learn_as(&rate(time), rows)
-    }
-
-    /// The definition, by going through all rows again for each row.
-    fn expected(rows: &[Row], time: bool) -> Vec<[f64; 2]> {
-        let labelled: Vec<bool> = rows.iter().filter_map(|row| row.2).collect();
-        let ones = labelled.iter().filter(|one| **one).count() as f64;
-        let least = 0.5 / (labelled.len() as f64 + 1.0);
-        let mean = if labelled.is_empty() { 0.5 } else { (ones / labelled.len() as f64).clamp(least, 1.0 - least) };
-        let count = rows.len() as f64;
-        // Per row: rate and count, and the variance of both that means nothing.
-        let raw: Vec<[f64; 4]> = (0..rows.len())
-            .map(|row| {
-                let apart = |other: usize| place(other, 0.0).fold(4) != place(row, 0.0).fold(4);
-                let before = |other: usize| rows[other].1 < rows[row].1;
-                let sees =
-                    |other: &usize| rows[*other].0 == rows[row].0 && if time { before(*other) } else { apart(*other) };
-                let others = (0..rows.len()).filter(|other| apart(*other)).count() as f64;
-                let times = if time || others == 0.0 { 1.0 } else { count / others };
-                let seen: Vec<usize> = (0..rows.len()).filter(sees).collect();
-                let labels: Vec<bool> = seen.iter().filter_map(|row| rows[*row].2).collect();
-                let positives = times * labels.iter().filter(|one| **one).count() as f64;
-                let (labels, seen) = (times * labels.len() as f64, times * seen.len() as f64);
-                let r = (positives + 3.0 * mean) / (labels + 3.0);
-                // d ln(r / (1 - r)) / d positives = 1 / (r (1 - r) (labels + 3)).
-                let by_chance = labels * r * (1.0 - r) / (r * (1.0 - r) * (labels + 3.0)).powi(2);
-                [(r / (1.0 - r)).ln(), (seen + 1.0).ln(), by_chance, 1.0]
-            })
-            .collect();
-        let mean_of = |column: usize| raw.iter().map(|row| row[column]).sum::<f64>() / count;
-        let scale = |column: usize| {
-            let mean = mean_of(column);
-            let variance = raw.iter().map(|row| (row[column] - mean).powi(2)).sum::<f64>() / count;
-            let deviation = if variance < 1e-20 { 1.0 } else { variance.sqrt() };
-            (mean, deviation.max(mean_of(column + 2).sqrt()))
-        };
-        let scales = [scale(0), scale(1)];
-        raw.iter().map(|row| [0, 1].map(|column| (row[column] - scales[column].0) / scales[column].1)).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_training_row_sees_other_folds_or_earlier_rows_only(
-            rows in prop::collection::vec((0u8..4, 0i32..6, prop::option::of(any::<bool>())), 1..50),
-            time in any::<bool>(),
-        ) {
-            let (rates, history) = learn(&rows, time);
-            for (row, expected) in expected(&rows, time).iter().enumerate() {
-                let (key, at, _) = rows[row];
-                let found = history.columns(&rates, &[key], &place(row, f64::from(at)));
-                for (found, expected) in found.iter().zip(expected) {
-                    prop_assert!((f64::from(*found) - expected).abs() < 1e-4, "{} {}: {} {}", row, time, found, expected);
-                }
-            }
-        }
-
-        #[test]
-        fn totals_do_not_depend_on_row_order(
-            (rows, shuffled) in prop::collection::vec((0u8..4, 0i32..6, prop::option::of(any::<bool>())), 1..50)
-                .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
-        ) {
-            let ((one, _), (other, _)) = (learn(&rows, true), learn(&shuffled, true));
-            prop_assert!(one.keys.iter().eq(other.keys.iter()));
-            prop_assert_eq!(&one.smoothing, &other.smoothing);
-            prop_assert_eq!(&one.values, &other.values);
-        }
-    }
-
-    #[test]
-    fn few_keys_mean_the_same_to_training_rows_as_to_others() {
-        // One key of 4000 rows, every fifth positive: nothing but chance differs.
-        let rows: Vec<Row> = (0..4000).map(|row| (1, 0, Some(row % 5 == 0))).collect();
-        let (rates, history) = learn(&rows, false);
-        for (place, found) in rates.full(&[1]).iter().enumerate() {
-            assert!(found.abs() < 1.0, "column {place} of the totals lies {found} deviations away");
-            let training = |row: usize| history.columns(&rates, &[1], &self::place(row, 0.0))[place];
-            assert!((0..4000).all(|row| training(row).abs() < 1.0), "column {place} of training rows");
-        }
-    }
-
-    #[test]
-    fn rows_of_one_group_do_not_see_each_other() {
-        // A session of four rows alike, each of its own item but for one in common.
-        let group = |row: u64| Some(row / 4);
-        let mut learner = Learner::new(&rate(false), 1);
-        let at = |row: u64| Place { file: 0, row, group: group(row), time: 0.0 };
-        (0..400).for_each(|row| learner.add(&[7], &at(row), &[Some(row / 4 % 2 == 0)]));
-        let (rates, history) = learner.finish().unwrap();
-        for session in 0..100 {
-            let seen: Vec<&[f32]> = (0..4).map(|row| history.columns(&rates, &[7], &at(session * 4 + row))).collect();
-            assert!(seen.windows(2).all(|two| two[0] == two[1]), "session {session}: {seen:?}");
-        }
-    }
-
-    #[test]
-    fn training_rows_of_a_large_key_see_its_totals() {
-        let rows: Vec<Row> = (0..1000).map(|row| (u8::from(row % 10 == 0), 0, Some(row % 3 == 0))).collect();
-        let (rates, history) = learn(&rows, false);
-        // 50 times the smoothing of 3 are 150 rows: 900 are large, 100 are not.
-        let rate_of = |key: u8, row: usize| history.columns(&rates, &[key], &place(row, 0.0))[0];
-        assert!((0..1000).filter(|row| row % 10 != 0).all(|row| rate_of(0, row) == rates.full(&[0])[0]));
-        assert!((0..1000).filter(|row| row % 10 == 0).any(|row| rate_of(1, row) != rates.full(&[1])[0]));
-    }
-
-    #[test]
-    fn keys_alike_have_one_rate_and_say_so() {
-        let rows: Vec<Row> = (0..3000).map(|row| ((row % 3) as u8, 0, Some(row / 3 % 4 == 0))).collect();
-        let (rates, history) = learn_as(&schema::Rate { smoothing: None, ..rate(false) }, &rows);
-        assert_eq!(rates.smoothing.smoothing, [None]);
-        let of = |key: u8| rates.full(&[key])[0];
-        assert!(of(0) == of(1) && of(1) == of(2) && of(2) == of(9));
-        assert_eq!(history.columns(&rates, &[1], &place(1, 0.0))[0], of(9));
-    }
-
-    #[test]
-    fn a_new_key_has_the_mean_rate_and_no_rows() {
-        let (rates, _) =
-            learn(&[(1, 0, Some(true)), (1, 1, Some(false)), (1, 2, Some(false)), (2, 3, Some(false))], false);
-        let scale = |column: usize, x: f64| rates.smoothing.scales[column].apply(x);
-        assert_eq!(rates.full(&[9]), [scale(0, (0.25f64 / 0.75).ln()), scale(1, 0.0)]);
-        // (1 + 3 · 0.25) / (3 + 3) positives of key 1, with 3 rows.
-        assert_eq!(rates.full(&[1]), [scale(0, (1.75f64 / 4.25).ln()), scale(1, 4f64.ln())]);
-    }
-
-    #[test]
-    fn a_task_without_positives_has_finite_rates() {
-        let (rates, _) = learn(&[(1, 0, Some(false)), (2, 1, Some(false)), (3, 1, None)], false);
-        assert!(rates.values.iter().all(|x| x.is_finite()));
-    }
-}
+mod tests;

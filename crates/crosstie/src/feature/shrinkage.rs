@@ -64,23 +64,38 @@ impl Agreement {
     }
 }
 
-/// The smoothing, in rows; `None` where keys differ by no more than chance. Cells
-/// of a key come one after the other. `mean` is the rate of all rows together.
-pub(super) fn smoothing(cells: impl Iterator<Item = Cell> + Clone, mean: f64) -> Option<f64> {
+/// What the rows of a log say of its keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Estimate {
+    /// In rows; `None` where keys differ by no more than chance.
+    pub smoothing: Option<f64>,
+    /// How many rows tell as much as one that is independent of the others: their variance by
+    /// chance, in that of such rows.
+    pub alike: f64,
+}
+
+/// Estimates the smoothing. Cells of a key come one after the other. `mean` is the rate of
+/// all rows together.
+pub(super) fn estimate(cells: impl Iterator<Item = Cell> + Clone, mean: f64) -> Estimate {
     let mut smoothing = START;
+    let mut alike = 1.0;
     for _ in 0..ROUNDS {
         let sums = agreement(cells.clone(), mean, smoothing);
         let between = sums.common / sums.pairs;
-        if !(sums.common > AGREE * sums.chance.sqrt() && between > 0.0) {
-            return None;
-        }
+        let differ = sums.common > AGREE * sums.chance.sqrt() && between > 0.0;
+        let between = if differ { between } else { 0.0 };
         let by_chance = (sums.squares - between * sums.own) / sums.rows;
+        // Not a number where there are no rows.
+        alike = (by_chance / (mean * (1.0 - mean) - between).max(0.0)).max(1.0);
+        if !differ {
+            return Estimate { smoothing: None, alike };
+        }
         let last = std::mem::replace(&mut smoothing, (by_chance / between).max(LEAST));
         if (smoothing - last).abs() <= 0.01 * last {
             break;
         }
     }
-    Some(smoothing)
+    Estimate { smoothing: Some(smoothing), alike }
 }
 
 fn agreement(cells: impl Iterator<Item = Cell>, mean: f64, smoothing: f64) -> Agreement {
@@ -124,31 +139,35 @@ mod tests {
         cells
     }
 
-    fn estimate(cells: &[Cell]) -> Option<f64> {
+    fn estimate(cells: &[Cell]) -> Estimate {
         let sum = |of: fn(&Cell) -> f64| cells.iter().map(of).sum::<f64>();
-        smoothing(cells.iter().copied(), sum(|cell| cell.positives) / sum(|cell| cell.rows))
+        super::estimate(cells.iter().copied(), sum(|cell| cell.positives) / sum(|cell| cell.rows))
     }
 
     #[test]
     fn the_smoothing_is_chance_over_the_variance_between_keys() {
         // Of a row: .2 · .8 less the variance .01 between keys; 15 rows.
         for (keys, rows) in [(4000, 20), (1000, 300), (300, 3000)] {
-            let found = estimate(&cells(1, keys, rows, 0.1, 1)).unwrap();
-            assert!((12.0..18.0).contains(&found), "{keys} keys of {rows} rows: {found}");
+            let found = estimate(&cells(1, keys, rows, 0.1, 1));
+            let smoothing = found.smoothing.unwrap();
+            assert!((12.0..18.0).contains(&smoothing), "{keys} keys of {rows} rows: {found:?}");
+            assert!((1.0..1.1).contains(&found.alike), "{keys} keys of {rows} rows: {found:?}");
         }
     }
 
     #[test]
     fn rows_that_hang_together_tell_less() {
         // Ten rows alike are one: ten times the chance.
-        let found = estimate(&cells(2, 2000, 200, 0.1, 10)).unwrap();
-        assert!((120.0..180.0).contains(&found), "{found}");
+        let found = estimate(&cells(2, 2000, 200, 0.1, 10));
+        assert!((120.0..180.0).contains(&found.smoothing.unwrap()), "{found:?}");
+        assert!((9.0..11.0).contains(&found.alike), "{found:?}");
     }
 
     #[test]
     fn keys_that_differ_by_chance_all_have_the_mean() {
         for (keys, rows) in [(3, 10_000), (300, 300), (10_000, 10)] {
-            let differ = (0..100).filter(|seed| estimate(&cells(*seed, keys, rows, 0.0, 1)).is_some()).count();
+            let differ =
+                (0..100).filter(|seed| estimate(&cells(*seed, keys, rows, 0.0, 1)).smoothing.is_some()).count();
             // Few keys give a skewed sum: somewhat more than the normal 2.3 %.
             assert!(differ <= 12, "{keys} keys: {differ} of 100");
         }
@@ -156,7 +175,9 @@ mod tests {
 
     #[test]
     fn nothing_or_a_single_key_has_the_mean() {
-        assert_eq!(estimate(&[]), None);
-        assert_eq!(estimate(&cells(3, 1, 1000, 0.1, 1)), None);
+        for cells in [vec![], cells(3, 1, 1000, 0.1, 1)] {
+            let found = estimate(&cells);
+            assert!(found.smoothing.is_none() && found.alike >= 1.0, "{found:?}");
+        }
     }
 }

@@ -146,6 +146,22 @@ fn small() -> Table {
 }
 
 #[test]
+fn the_labels_of_rows_that_weigh_nothing_are_in_no_rate() {
+    let table = small();
+    let mut with_others = table.lines();
+    with_others.extend(lines(&["ann,x,1,home,7,0,0,0", "bob,x,1,home,8,0,1,1", "cid,x,1,feed,9,0,1,1"]));
+    let learned = [table, Table::new(HEADER, &with_others)].map(|table| table.learn_training());
+    let [alone, beside] = &learned;
+    assert_eq!(alone.base_rates, beside.base_rates);
+    let means = |features: &TrainingFeatures| {
+        let rates = features.features().encoders.iter().filter_map(|encoder| encoder.rates());
+        rates.map(|rates| rates.smoothing.means.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(means(alone).len(), 2);
+    assert_eq!(means(alone), means(beside));
+}
+
+#[test]
 fn cells_become_the_ids_that_the_rules_say() {
     let table = small();
     let training = table.learn_training();

@@ -4,7 +4,7 @@
 use super::vocabulary::Counts;
 use super::{Features, Lookup, MISSING, UNKNOWN};
 use crate::batch::{Batch, Ids};
-use crate::schema::{Funnel, Schema};
+use crate::schema::{Field, Funnel, Schema};
 use crate::spelling;
 
 /// What is listed under `never` and is no column: a slip of the pen there lets a field read
@@ -198,6 +198,16 @@ pub(super) fn rates(schema: &Schema, field: &str, smoothing: &[Option<f64>]) -> 
             alike.join(", ")
         )
     })
+}
+
+/// Says so where training rows see nothing of a rate's keys, since each lies within one group.
+pub(super) fn rates_within(field: &Field, key: &[String], group: &str) -> String {
+    let (name, key) = (&field.name, key.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", "));
+    format!(
+        "field `{name}`: most of its values have rows of one `{group}` alone, and a training row sees the rates of no \
+         row of its own `{group}`, so that nothing is learned of them; a field of kind `rate` with \
+         `key = [\"{group}\", {key}]` sees other rows of one `{group}`"
+    )
 }
 
 /// Says which fields' rates say less of the validation rows than of the training rows, and per

@@ -70,7 +70,8 @@ pub struct Schema {
     /// ranked among themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Column with a non-negative weight per row, for losses and metrics.
+    /// Column with a non-negative weight per row, for losses and metrics. Rates
+    /// count rows, whatever they weigh, but none whose weight is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
     /// Columns that must never become features, since they are known only afterwards:
@@ -312,10 +313,20 @@ pub enum Transform {
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Buckets {
     /// Number of buckets; fewer where numbers are, and up to four times as many where
-    /// each different number then has one of its own.
-    pub buckets: u32,
+    /// each different number then has one of its own. If absent, as many as
+    /// [`Buckets::among`] says.
+    pub buckets: Option<u32>,
     /// Embedding width; the schema's default if absent.
     pub width: Option<usize>,
+}
+
+impl Buckets {
+    /// The number of buckets, of so many training rows: if the schema says nothing, one for
+    /// every 250 of them, at least 4 and at most 64. A vector of a bucket that has fewer
+    /// rows learns their chance.
+    pub fn among(&self, rows: u64) -> u32 {
+        self.buckets.unwrap_or_else(|| (rows / 250).clamp(4, 64) as u32)
+    }
 }
 
 impl Rate {
@@ -332,7 +343,8 @@ const DEFAULT_FOLDS: u32 = 5;
 /// ln(r / (1 - r)) with r = (positives + smoothing · mean) / (rows +
 /// smoothing), standardised. On training rows computed out of fold, or from
 /// strictly earlier rows if `time` is named; of a key with 50 times the rows of the
-/// smoothing from all rows, since a row's own label weighs nothing there.
+/// smoothing, and as many of either outcome, from all rows, since a row's own label
+/// weighs nothing there.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct Rate {
     /// Columns whose values together are the key. Cells are taken whole.

@@ -41,7 +41,8 @@ pub(super) struct RawField {
     /// Of a categorical or multi field: rows of the table that values are hashed to, in
     /// place of a vocabulary; values that meet in one share it. Of a numeric field: about so
     /// many buckets of its numbers; up to four times as many where each different number
-    /// then has one of its own.
+    /// then has one of its own. If absent, one for every 250 training rows, at least 4 and
+    /// at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     buckets: Option<u32>,
     /// Numbers in the vector of a value; the schema's `width` if absent.
@@ -101,7 +102,6 @@ const DEFAULT_MIN_COUNT: u64 = 10;
 const DEFAULT_MIN_COUNT_OF_SEVERAL: u64 = 3;
 pub(super) const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
 pub(super) const TRANSFORMS: [&str; 5] = ["binned", "none", "standard", "log1p", "quantile"];
-const DEFAULT_BUCKETS: u32 = 64;
 
 /// The fields of a schema, those of one table with one `min_count`.
 pub(super) fn fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Field>, D::Error> {
@@ -216,9 +216,9 @@ impl TryFrom<RawField> for Field {
                     _ => &["column", "transform"],
                 };
                 raw.refuse_all_but(&format!("a numeric field with transform {transform}"), allowed)?;
-                let buckets = || match raw.buckets.unwrap_or(DEFAULT_BUCKETS) {
-                    buckets @ 2.. => Ok(Buckets { buckets, width: raw.width }),
-                    few => Err(format!("field `{name}`: {few} `buckets` are too few, at least 2")),
+                let buckets = || match raw.buckets {
+                    Some(few @ ..2) => Err(format!("field `{name}`: {few} `buckets` are too few, at least 2")),
+                    buckets => Ok(Buckets { buckets, width: raw.width }),
                 };
                 FieldKind::Numeric(match transform {
                     "none" => Transform::None,
@@ -303,7 +303,7 @@ impl From<Field> for RawField {
                 };
                 raw.transform = Some(name.into());
                 raw.width = buckets.as_ref().and_then(|buckets| buckets.width);
-                raw.buckets = buckets.map(|buckets| buckets.buckets);
+                raw.buckets = buckets.and_then(|buckets| buckets.buckets);
                 "numeric"
             }
             FieldKind::Rate(rate) => {

@@ -93,14 +93,10 @@ impl Family {
     /// The figure that tells this family's best step, of the tasks' own figures, each with
     /// the positives that it is of.
     pub fn figure(&self, tasks: &[Option<(f64, f64)>]) -> Option<f64> {
-        let mean = |of: &mut dyn Iterator<Item = f64>| {
-            let (sum, count) = of.fold((0.0, 0.0), |(sum, count), figure| (sum + figure, count + 1.0));
-            (count > 0.0).then(|| sum / count)
-        };
-        let all = mean(&mut tasks.iter().flatten().map(|(figure, _)| *figure))?;
+        let all = mean(tasks.iter().flatten().copied())?;
         let own = || self.tasks.iter().filter_map(|task| tasks[*task]);
         let positives: f64 = own().map(|(_, positives)| positives).sum();
-        let figure = mean(&mut own().map(|(figure, _)| figure)).unwrap_or(all);
+        let figure = mean(own()).unwrap_or(all);
         Some((positives * figure + FEW * all) / (positives + FEW))
     }
 }
@@ -109,6 +105,17 @@ impl Family {
 /// figure of few positives is mostly chance, and its best step, too: a rare task goes
 /// with the others.
 const FEW: f64 = 500.0;
+
+/// The mean of figures, each with the positives that it is of: the fewer they are, the less
+/// it counts, or the chance of one rare task would choose the step of all.
+pub(super) fn mean(figures: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let (sum, weights) = figures.fold((0.0, 0.0), |(sum, weights), (figure, positives)| {
+        // A log-loss is defined without positives, too.
+        let weight = (positives + 1.0) / (positives + 1.0 + FEW);
+        (sum + weight * figure, weights + weight)
+    });
+    (weights > 0.0).then(|| sum / weights)
+}
 
 /// The families that have a best step of their own. A training that follows the figure
 /// of one task has one, for all.
@@ -191,10 +198,24 @@ mod tests {
     #[test]
     fn a_figure_of_few_positives_is_drawn_towards_that_of_all_tasks() {
         let family = |task| Family { tasks: vec![task], parameters: Vec::new(), tables: Vec::new() };
-        let tasks = [Some((0.8, 4_500.0)), Some((0.6, 0.0)), None];
-        assert_eq!(family(1).figure(&tasks), Some(0.7));
-        assert!((family(0).figure(&tasks).unwrap() - 0.79).abs() < 1e-12);
-        assert_eq!(family(2).figure(&tasks), Some(0.7), "a task without a figure goes with the others");
+        // The first counts 4,500 / 5,000 in the mean of all, the second 1,500 / 2,000.
+        let tasks = [Some((0.8, 4_499.0)), Some((0.6, 1_499.0)), None];
+        let all = (0.9 * 0.8 + 0.75 * 0.6) / 1.65;
+        let drawn = |figure: f64, positives: f64| (positives * figure + 500.0 * all) / (positives + 500.0);
+        assert!((family(0).figure(&tasks).unwrap() - drawn(0.8, 4_499.0)).abs() < 1e-12);
+        assert!((family(1).figure(&tasks).unwrap() - drawn(0.6, 1_499.0)).abs() < 1e-12);
+        let others = family(2).figure(&tasks).unwrap();
+        assert!((others - all).abs() < 1e-12, "a task without a figure goes with the others");
         assert_eq!(family(0).figure(&[None, None, None]), None);
+    }
+
+    #[test]
+    fn a_task_with_three_positives_does_not_choose_the_step_of_all() {
+        // From the first evaluation to the second click becomes better and buy, by chance, worse.
+        let [before, after] = [[(0.90, 2_000.0), (1.2, 3.0)], [(0.89, 2_000.0), (1.6, 3.0)]];
+        let family = Family { tasks: vec![0], parameters: Vec::new(), tables: Vec::new() };
+        let of = |tasks: [(f64, f64); 2]| family.figure(&tasks.map(Some)).unwrap();
+        assert!(of(after) < of(before));
+        assert!(mean(after.into_iter()) < mean(before.into_iter()));
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::best_step::Family;
+use super::best_step::{self, Family};
 use super::event::{Event, Next, Observer, unheeded};
 use super::loader::Loader;
 use super::mix::Mix;
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::feature::Features;
 use crate::learned::Passes;
-use crate::metric::{FigureName, Meaning, Report};
+use crate::metric::{FigureName, Meaning, Meanings, Report};
 use crate::model::Network;
 use crate::objective::{Objective, Space};
 
@@ -33,6 +33,19 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     pub fn better(&self, new: f64, old: f64) -> bool {
         if self.higher_is_better { new > old } else { new < old }
+    }
+
+    /// The monitored figure; where it is that of the mean, a task with few positives counts less.
+    pub fn monitored(&self, report: &Report) -> Option<f64> {
+        if self.monitor.task().is_some() {
+            return self.monitor.of(report);
+        }
+        let meaning = self.monitor.meaning();
+        let of_task = |(name, meanings): (&String, &Meanings)| {
+            let figure = self.monitor.of_task(name, meaning).of(report)?;
+            Some((figure, meanings.get(meaning).positives as f64))
+        };
+        best_step::mean(report.tasks.iter().filter_map(of_task))
     }
 
     /// The monitored figure of one task, on the rows that its loss is about.
@@ -84,7 +97,7 @@ impl Job<'_> {
     /// together, where there is one.
     pub fn figures(&self, objective: &Objective, report: &Report, shared: Option<&Report>) -> Vec<Option<f64>> {
         if let [_] = self.families.as_slice() {
-            return vec![self.monitor.of(report)];
+            return vec![self.monitored(report)];
         }
         let of_task = |(task, name): (usize, &String)| {
             let figure = self.figure_of_task(objective, task);
@@ -93,7 +106,7 @@ impl Job<'_> {
         };
         let tasks: Vec<Option<(f64, f64)>> = objective.names().iter().enumerate().map(of_task).collect();
         let of_family = |family: &Family| match shared {
-            Some(shared) if family.tasks.is_empty() => self.monitor.of(shared),
+            Some(shared) if family.tasks.is_empty() => self.monitored(shared),
             _ => family.figure(&tasks),
         };
         self.families.iter().map(of_family).collect()
@@ -107,7 +120,11 @@ impl Job<'_> {
 /// The figure that early stopping follows, and whether higher is better.
 pub(super) fn monitor(config: &Config, objective: &Objective) -> Result<(FigureName, bool)> {
     let name = &config.train.monitor;
-    let figure = FigureName::parse(name, objective.names().iter().map(String::as_str))?;
+    let figure =
+        FigureName::parse(name, objective.names().iter().map(String::as_str)).map_err(|error| match error {
+            Error::Config(message) => Error::Config(format!("train.monitor: {message}")),
+            other => other,
+        })?;
     let given_parent = figure.task().filter(|_| figure.meaning() == Meaning::GivenParent);
     let task = given_parent.and_then(|task| objective.names().iter().position(|name| name == task));
     if let Some(why) = task.and_then(|task| objective.unidentified_task(task)) {

@@ -136,7 +136,7 @@ impl State {
             self.broken_off = true;
             return Ok(ControlFlow::Break(()));
         };
-        let (step, figure) = (self.trainer.batches(), job.monitor.of(&report));
+        let (step, figure) = (self.trainer.batches(), job.monitored(&report));
         let objective = &self.trainer.learned().network().objective;
         let figures = job.figures(objective, &report, shared.as_ref());
         let old = self.best.as_ref().map(|best| best.steps.clone());
