@@ -50,7 +50,8 @@ enum Under {
         file: NamedTempFile,
         place: PathBuf,
     },
-    /// Opened only to be written: opening a pipe waits for its reader.
+    /// What cannot be replaced, or what a directory under way has. Opened only to be written:
+    /// opening a pipe waits for its reader.
     ItsOwn,
     /// A descriptor that is open already.
     Open {
@@ -96,6 +97,17 @@ impl NewFile {
             }
         };
         Ok(NewFile { path: path.into(), file: Under::Hidden { file, place } })
+    }
+
+    /// Begins a file of a directory that is under way itself, such as those that
+    /// [`replace_directory`] fills. Such a directory is forced to the disk as a whole before it is
+    /// seen, so none of its files waits for the disk by itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn within(path: &Path) -> Result<NewFile> {
+        File::create(path).map_err(Error::io(path))?;
+        Ok(NewFile { path: path.into(), file: Under::ItsOwn })
     }
 
     /// A handle to write with.
