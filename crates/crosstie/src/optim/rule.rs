@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::compute::kernel::vectorised;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::range::{BELOW_ONE, ZERO_OR_MORE};
 
 /// The family of an update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -170,26 +171,14 @@ impl Rule {
     /// Refuses settings that make no sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key under `section`.
+    /// [`crate::Error::Config`] naming the key under `section`.
     pub fn check(&self, section: &str) -> Result<()> {
-        let wrong = |key: &str, found: f64, expected: &str| {
-            Err(Error::Config(format!("{section}.{key} must be {expected}, found {found}")))
-        };
-        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
-            return wrong("learning_rate", self.learning_rate, "0 or more");
-        }
-        for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return wrong(key, beta, "at least 0 and below 1");
-            }
-        }
+        let key = |name: &str| format!("{section}.{name}");
+        ZERO_OR_MORE.check(key("learning_rate"), self.learning_rate)?;
+        BELOW_ONE.check(key("beta1"), self.beta1)?;
+        BELOW_ONE.check(key("beta2"), self.beta2)?;
         let numbers = [("epsilon", self.epsilon), ("initial", self.initial), ("decay", self.decay), ("l2", self.l2)];
-        for (key, value) in numbers {
-            if !(value.is_finite() && value >= 0.0) {
-                return wrong(key, value.into(), "0 or more");
-            }
-        }
-        Ok(())
+        numbers.into_iter().try_for_each(|(name, value)| ZERO_OR_MORE.check(key(name), value))
     }
 
     /// Memory for so many elements.
