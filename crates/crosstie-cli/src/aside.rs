@@ -1,21 +1,19 @@
 //! Files under way in a directory of their own, which is removed however the work ends.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use crosstie::durable;
-use tempfile::{Builder, TempDir, TempPath};
+use crosstie::durable::{self, Unfinished};
+use tempfile::TempPath;
 
 use crate::{interrupt, message};
 
 /// A hidden directory for files under way. Dropped, or when the process is asked to end, it
 /// leaves nothing.
 pub struct Aside {
-    directory: TempDir,
-    /// Tells others that it is no leftover of a process that has died.
-    _held: Option<File>,
+    directory: Unfinished,
     /// What its files are called by errors, in front of their names.
     called: String,
 }
@@ -28,34 +26,22 @@ impl Aside {
         if !near.is_dir() {
             bail!("cannot make {}: {} is no directory", out.display(), near.display());
         }
-        // Short enough for a file system that hardly takes the name itself.
-        let name: String =
-            out.file_name().map_or("log".into(), |name| name.to_string_lossy().chars().take(40).collect());
-        // What dead processes have left.
-        durable::recover(&near.join(&name))?;
-        let prefix = format!(".{name}.");
-        let mut hidden = Builder::new();
-        hidden.prefix(&prefix).suffix(".unfinished");
-        loop {
-            let directory = hidden.tempdir_in(near).with_context(|| format!("cannot write into {}", near.display()))?;
-            // Where a directory cannot be opened or locked, nobody looks for leftovers.
-            let held = File::open(directory.path()).ok();
-            let taken = held.as_ref().is_some_and(|held| matches!(held.try_lock(), Err(TryLockError::WouldBlock)));
-            if !taken && directory.path().is_dir() {
-                return Aside::new(directory, held, out.join("").display().to_string());
-            }
-        }
+        let place = near.join(out.file_name().unwrap_or("log".as_ref()));
+        Aside::beside(&place, out.join("").display().to_string())
     }
 
     /// For files that nobody will see; in errors they are called by what is in front of their
     /// names.
     pub fn hidden(called: String) -> Result<Aside> {
-        Aside::new(Builder::new().prefix("crosstie-").tempdir()?, None, called)
+        Aside::beside(&std::env::temp_dir().join("crosstie"), called)
     }
 
-    fn new(directory: TempDir, held: Option<File>, called: String) -> Result<Aside> {
+    fn beside(place: &Path, called: String) -> Result<Aside> {
+        // What dead processes have left.
+        durable::recover(place)?;
+        let directory = Unfinished::create(place)?;
         interrupt::removes(directory.path())?;
-        Ok(Aside { directory, _held: held, called })
+        Ok(Aside { directory, called })
     }
 
     /// Where to write.

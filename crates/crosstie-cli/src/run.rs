@@ -238,8 +238,7 @@ fn holds_a_run(directory: &Path, overwrite: bool) -> Result<bool> {
         let name = entry.with_context(cannot)?.file_name();
         let name = name.to_string_lossy();
         // Files under way that a run which was killed has left.
-        let unfinished = name.starts_with('.') && name.ends_with(".unfinished");
-        if name == LOCK || name == ASIDE || unfinished {
+        if name == LOCK || name == ASIDE || durable::is_under_way(&name) {
             continue;
         }
         if !overwrite {

@@ -27,6 +27,7 @@ use crate::layer::Style;
 use crate::model::ModelConfig;
 use crate::objective::ObjectiveConfig;
 use crate::optim::{self, OptimizerConfig};
+use crate::range::ZERO_OR_MORE;
 use crate::schema::one_or_many::{self, OneOrMany};
 use crate::spec::ModelSpec;
 use crate::text;
@@ -480,16 +481,12 @@ impl Config {
         self.optimizer.dense.check("optimizer.dense")?;
         self.optimizer.rows.check("optimizer.rows")?;
         self.optimizer.schedule.check()?;
-        if !(self.optimizer.clip.is_finite() && self.optimizer.clip >= 0.0) {
-            return wrong(format!("optimizer.clip must be 0 or more, found {}", self.optimizer.clip));
-        }
-        if !(self.embedding.spread.is_finite() && self.embedding.spread >= 0.0) {
-            return wrong(format!("embedding.spread must be 0 or more, found {}", self.embedding.spread));
-        }
+        ZERO_OR_MORE.check("optimizer.clip", self.optimizer.clip)?;
+        ZERO_OR_MORE.check("embedding.spread", self.embedding.spread)?;
         let train = &self.train;
         Threads::check("train.threads", train.threads)?;
         if train.epochs == 0 {
-            return wrong("train.epochs must be at least 1".into());
+            return wrong("train.epochs must be at least 1, found 0".into());
         }
         // The rows of a batch are counted in 32 bits.
         if u32::try_from(train.batch_size).is_err() {
@@ -511,9 +508,7 @@ impl Config {
             );
         }
         if let Some(MixConfig { parent_rows, once }) = train.mix {
-            if !(parent_rows.is_finite() && parent_rows >= 0.0) {
-                return wrong(format!("train.mix.parent_rows must be 0 or more, found {parent_rows}"));
-            }
+            ZERO_OR_MORE.check("train.mix.parent_rows", parent_rows)?;
             if parent_rows > 0.0 && parent_rows < LEAST_PARENT_ROWS && once == Once::ParentRows {
                 return wrong(format!(
                     "train.mix.parent_rows is {parent_rows}: with train.mix.once = \"parent-rows\" it must be \

@@ -1,7 +1,7 @@
 //! Files and directories that appear whole or not at all, and survive a crash.
 //!
 //! Something new is written beside its place under a hidden name, forced to the
-//! disk, and renamed. Beside `x` there may be, for a while:
+//! disk, and renamed. Beside `x` there may be, for a while (a long `x` is shortened there):
 //!
 //! | name | what it is |
 //! |---|---|
@@ -25,6 +25,10 @@ use crate::error::{Error, Result};
 const UNFINISHED: &str = ".unfinished";
 const REPLACED: &str = ".replaced";
 
+/// Bytes of a name that its hidden names begin with: with what follows they are longer, and
+/// some file systems take 143 bytes.
+const NAMED: usize = 100;
+
 /// A file that takes its name only when it is whole. Dropped before
 /// [`NewFile::finish`], it leaves nothing, and a file that had the name stays as
 /// it was.
@@ -46,7 +50,8 @@ enum Under {
         file: NamedTempFile,
         place: PathBuf,
     },
-    /// Opened only to be written: opening a pipe waits for its reader.
+    /// What cannot be replaced, or what a directory under way has. Opened only to be written:
+    /// opening a pipe waits for its reader.
     ItsOwn,
     /// A descriptor that is open already.
     Open {
@@ -79,11 +84,8 @@ impl NewFile {
         if place.exists() && !place.is_file() {
             return Ok(NewFile { path: path.into(), file: Under::ItsOwn });
         }
-        let mut name = name_of(&place)?;
-        // A hidden name is longer than the name, and may be too long where that is not.
-        name.truncate((0..=180.min(name.len())).rfind(|end| name.is_char_boundary(*end)).unwrap_or(0));
-        remove_leftovers(&place, &name);
-        let prefix = format!(".{name}.");
+        let prefix = hidden(&place)?;
+        remove_leftovers(&place, &prefix);
         let file = loop {
             let mut builder = tempfile::Builder::new();
             builder.prefix(&prefix).suffix(UNFINISHED);
@@ -95,6 +97,17 @@ impl NewFile {
             }
         };
         Ok(NewFile { path: path.into(), file: Under::Hidden { file, place } })
+    }
+
+    /// Begins a file of a directory that is under way itself, such as those that
+    /// [`replace_directory`] fills. Such a directory is forced to the disk as a whole before it is
+    /// seen, so none of its files waits for the disk by itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn within(path: &Path) -> Result<NewFile> {
+        File::create(path).map_err(Error::io(path))?;
+        Ok(NewFile { path: path.into(), file: Under::ItsOwn })
     }
 
     /// A handle to write with.
@@ -196,8 +209,8 @@ fn replace_by(
 /// [`Error::Io`].
 pub fn recover(directory: &Path) -> Result<()> {
     let place = place_of(directory)?;
-    let name = name_of(&place)?;
-    let mut replaced = leftovers(&place, &name, is_replaced);
+    let prefix = hidden(&place)?;
+    let mut replaced = leftovers(&place, &prefix, is_replaced);
     // The newest first: should there be several, it is the one that was there last.
     replaced.sort_by_key(|left| std::cmp::Reverse(fs::metadata(&left.path).and_then(|data| data.modified()).ok()));
     for left in replaced {
@@ -209,20 +222,25 @@ pub fn recover(directory: &Path) -> Result<()> {
             }
         }
     }
-    remove_leftovers(&place, &name);
+    remove_leftovers(&place, &prefix);
     Ok(())
 }
 
 /// A directory under way, held by a lock; removed where it is dropped.
-struct Unfinished {
+#[derive(Debug)]
+pub struct Unfinished {
     directory: TempDir,
     _held: Option<File>,
 }
 
 impl Unfinished {
-    fn create(place: &Path) -> Result<Unfinished> {
+    /// Begins a directory beside `place`, which need not become its own.
+    ///
+    /// # Errors
+    /// [`Error::File`] where `place` has no name; [`Error::Io`].
+    pub fn create(place: &Path) -> Result<Unfinished> {
         let parent = parent_of(place);
-        let prefix = format!(".{}.", name_of(place)?);
+        let prefix = hidden(place)?;
         loop {
             let mut builder = tempfile::Builder::new();
             let directory = builder.prefix(&prefix).suffix(UNFINISHED).tempdir_in(parent).map_err(Error::io(parent))?;
@@ -231,6 +249,11 @@ impl Unfinished {
                 return Ok(Unfinished { directory, _held: held });
             }
         }
+    }
+
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// It was renamed, and is no temporary directory any more.
@@ -252,7 +275,7 @@ impl Aside {
             let _ = held.try_lock();
         }
         let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{}.", name_of(place)?);
+        let prefix = hidden(place)?;
         let aside = builder.prefix(&prefix).suffix(REPLACED).make_in(parent_of(place), |path| fs::rename(place, path));
         let (_, path) = aside.map_err(Error::io(place))?.into_parts();
         let path = path.keep().map_err(|error| Error::io(place)(error.error))?;
@@ -304,13 +327,12 @@ impl Leftover {
     }
 }
 
-/// What dead processes left beside `place`: what is called `.name.` and then
+/// What dead processes left beside `place`: what is called by its hidden `prefix` and then
 /// something that `is` accepts.
-fn leftovers(place: &Path, name: &str, is: fn(&str) -> bool) -> Vec<Leftover> {
-    let prefix = format!(".{name}.");
+fn leftovers(place: &Path, prefix: &str, is: fn(&str) -> bool) -> Vec<Leftover> {
     let entries = fs::read_dir(parent_of(place)).into_iter().flatten().filter_map(|entry| entry.ok());
     let left = entries.filter_map(|entry| {
-        if !entry.file_name().to_str()?.strip_prefix(&prefix).is_some_and(is) {
+        if !entry.file_name().to_str()?.strip_prefix(prefix).is_some_and(is) {
             return None;
         }
         let held = File::open(entry.path()).ok()?;
@@ -320,8 +342,25 @@ fn leftovers(place: &Path, name: &str, is: fn(&str) -> bool) -> Vec<Leftover> {
     left.collect()
 }
 
-fn remove_leftovers(place: &Path, name: &str) {
-    leftovers(place, name, is_unfinished).into_iter().for_each(Leftover::remove);
+fn remove_leftovers(place: &Path, prefix: &str) {
+    leftovers(place, prefix, is_unfinished).into_iter().for_each(Leftover::remove);
+}
+
+/// What the hidden names beside `place` begin with. They are longer than its own, and may be
+/// too long where that is not: so of a long one there is the beginning, and a checksum, lest
+/// one place be given what another has left.
+fn hidden(place: &Path) -> Result<String> {
+    let name = name_of(place)?;
+    if name.len() <= NAMED {
+        return Ok(format!(".{name}."));
+    }
+    let end = (0..=NAMED).rfind(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    Ok(format!(".{}.{}.", &name[..end], &blake3::hash(name.as_bytes()).to_hex()[..16]))
+}
+
+/// Whether a name is that of something under way, of whatever place.
+pub fn is_under_way(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
 }
 
 fn is_unfinished(rest: &str) -> bool {
@@ -573,6 +612,22 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         }
         assert_eq!(names(root.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_directory_of_a_name_as_long_as_the_system_allows_is_written_and_brought_back() {
+        each_way(|root, replace| {
+            let [one, other] = ["1", "2"].map(|end| root.join("n".repeat(254) + end));
+            replace(&one, "old").unwrap();
+            replace(&one, "new").unwrap();
+            drop(Aside::put(&one).unwrap());
+            // What has the same beginning is another's.
+            recover(&other).unwrap();
+            assert!(!other.exists());
+            recover(&one).unwrap();
+            assert_eq!(fs::read_to_string(one.join("a")).unwrap(), "new");
+            assert_eq!(names(root).len(), 1);
+        });
     }
 
     #[cfg(unix)]

@@ -84,6 +84,7 @@ pub mod optim;
 pub mod page;
 pub mod proposal;
 pub mod random;
+mod range;
 pub mod reference;
 pub mod report;
 pub mod schema;

@@ -133,7 +133,7 @@ fn write_golden(scorer: &Scorer, source: &Source, directory: &Path) -> Result<()
     let path = directory.join(GOLDEN_ROWS);
     for rows in examples(scorer, source)?.rows(&columns, GOLDEN) {
         let batch = rows?.batch;
-        let mut writer = Writer::create(&path, batch.schema())?;
+        let mut writer = Writer::within(&path, batch.schema())?;
         writer.write(&batch)?;
         writer.finish()?;
     }

@@ -37,8 +37,9 @@ pub use uncertainty::Uncertainty;
 
 use crate::compute::Parameter;
 use crate::embedding::RowGradients;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::learned::Gradients;
+use crate::range::{ABOVE_ZERO, BELOW_ONE, ZERO_OR_MORE};
 
 /// The `[balance]` section: a method's name, with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +98,7 @@ impl BalanceConfig {
     /// The method, at the start of a training.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings that do not fit the network.
+    /// [`crate::Error::Config`] for settings that do not fit the network.
     pub fn start(&self, setting: &Setting<'_>) -> Result<Box<dyn Balance>> {
         Ok(match self {
             BalanceConfig::Fixed(_) => Box::new(Equal { tasks: setting.tasks }),
@@ -113,31 +114,22 @@ impl BalanceConfig {
     /// Refuses settings that make no sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    /// [`crate::Error::Config`] naming the key.
     pub fn check(&self) -> Result<()> {
-        let in_range =
-            |key: &str, found: f64, zero: bool| match found.is_finite() && (found > 0.0 || zero && found == 0.0) {
-                true => Ok(()),
-                false => {
-                    let expected = if zero { "0 or more" } else { "above 0" };
-                    Err(Error::Config(format!("balance.{key} must be {expected}, found {found}")))
-                }
-            };
         match self {
             BalanceConfig::Fixed(_) | BalanceConfig::PcGrad(_) | BalanceConfig::AdaTask(_) => Ok(()),
-            BalanceConfig::Uncertainty(config) => in_range("learning_rate", config.learning_rate, true),
-            BalanceConfig::Dwa(config) => in_range("temperature", config.temperature, false),
+            BalanceConfig::Uncertainty(config) => ZERO_OR_MORE.check("balance.learning_rate", config.learning_rate),
+            BalanceConfig::Dwa(config) => ABOVE_ZERO.check("balance.temperature", config.temperature),
             BalanceConfig::GradNorm(config) => {
-                in_range("alpha", config.alpha, true)?;
-                in_range("learning_rate", config.learning_rate, true)?;
-                in_range("every", config.every as f64, false)?;
-                in_range("initial_steps", config.initial_steps as f64, false)
+                ZERO_OR_MORE.check("balance.alpha", config.alpha)?;
+                ZERO_OR_MORE.check("balance.learning_rate", config.learning_rate)?;
+                ABOVE_ZERO.check("balance.every", config.every as f64)?;
+                ABOVE_ZERO.check("balance.initial_steps", config.initial_steps as f64)
             }
-            BalanceConfig::MultiBalance(config) if !(0.0..1.0).contains(&config.memory) => {
-                let found = config.memory;
-                Err(Error::Config(format!("balance.memory must be at least 0 and below 1, found {found}")))
+            BalanceConfig::MultiBalance(config) => {
+                BELOW_ONE.check("balance.memory", config.memory)?;
+                ABOVE_ZERO.check("balance.every", config.every as f64)
             }
-            BalanceConfig::MultiBalance(config) => in_range("every", config.every as f64, false),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::{Kind, Moments, Rule};
+use crate::optim::{Kind, Moments, Rule, Step};
 
 /// Numbers that are learned apart from the model. Each counts its own steps:
 /// one that gets no gradient stays as it is, moments included.
@@ -49,6 +49,6 @@ impl TaskNumbers {
         let Memory { values, moments, steps } = &mut self.memory;
         steps[index] += 1;
         let (value, moments) = (&mut values[index..=index], &mut moments[index]);
-        self.rule.update(value, &[gradient as f32], moments, &[false], steps[index], 1.0, 1.0);
+        self.rule.update(value, &[gradient as f32], moments, &[false], Step::plain(steps[index]));
     }
 }

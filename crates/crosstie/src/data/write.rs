@@ -59,8 +59,17 @@ impl Writer {
     /// [`Error::Unfit`] for an unknown extension or a type that the format does
     /// not have, [`Error::Io`].
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Writer> {
+        Writer::begin(path, schema, NewFile::create)
+    }
+
+    /// As [`Writer::create`], in a directory that is under way itself ([`NewFile::within`]).
+    pub(crate) fn within(path: &Path, schema: SchemaRef) -> Result<Writer> {
+        Writer::begin(path, schema, NewFile::within)
+    }
+
+    fn begin(path: &Path, schema: SchemaRef, file: fn(&Path) -> Result<NewFile>) -> Result<Writer> {
         let format = Format::of(path)?;
-        let file = NewFile::create(path)?;
+        let file = file(path)?;
         let handle = file.handle()?;
         let sink = match format {
             Format::Parquet => {

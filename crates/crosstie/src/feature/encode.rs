@@ -137,7 +137,6 @@ fn scenarios(features: &Features, column: &Column<'_>) -> Result<Vec<u32>> {
     Ok(scenarios)
 }
 
-#[allow(clippy::too_many_arguments)]
 fn encode_rates<'a>(
     rates: &Rates,
     history: Option<(&History, &[Option<u64>])>,

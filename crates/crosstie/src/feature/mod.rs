@@ -413,7 +413,7 @@ impl Features {
     /// training rows were like),
     /// `vocabulary/<table>.parquet` (token, count; the order gives the ids) and
     /// `rate/<field>.parquet` (key columns, rows, and per task positives and
-    /// missing labels) into an existing directory.
+    /// missing labels) into an existing directory, which whoever made it forces to the disk.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Unfit`]

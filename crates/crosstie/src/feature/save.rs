@@ -113,7 +113,7 @@ fn write_table(
         RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| Error::unwritten(path, error))
     };
     let first = batch(0)?;
-    let mut writer = Writer::create(path, first.schema())?;
+    let mut writer = Writer::within(path, first.schema())?;
     writer.write(&first)?;
     for start in (PIECE..rows).step_by(PIECE) {
         writer.write(&batch(start)?)?;

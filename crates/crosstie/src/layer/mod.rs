@@ -23,6 +23,7 @@ use crate::compute::op::{
 };
 use crate::compute::{Graph, Init, Node, ParameterId, Products, op};
 use crate::error::{Error, Result};
+use crate::range::BELOW_ONE;
 use crate::schema::WIDEST;
 
 /// The `[network]` section: what all hidden layers have in common.
@@ -73,10 +74,7 @@ impl Style {
     /// # Errors
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
-        if !(0.0..1.0).contains(&self.dropout) {
-            let found = self.dropout;
-            return Err(Error::Config(format!("network.dropout must be at least 0 and below 1, found {found}")));
-        }
+        BELOW_ONE.check("network.dropout", self.dropout)?;
         self.gating.as_ref().map_or(Ok(()), Gating::check)
     }
 }
@@ -544,7 +542,7 @@ pub fn check_count(key: &str, count: usize, least: usize) -> Result<()> {
 fn check_size(key: &str, found: usize, allowed: RangeInclusive<usize>) -> Result<()> {
     let (least, most) = (allowed.start(), allowed.end());
     if found < *least {
-        return Err(Error::Config(format!("{key} must be at least {least}")));
+        return Err(Error::Config(format!("{key} must be at least {least}, found {found}")));
     }
     if found > *most {
         return Err(Error::Config(format!("{key} must be at most {most}, found {found}")));
@@ -572,7 +570,7 @@ mod tests {
             said(check_count("model.experts", slip, 1)),
             "config: model.experts must be at most 65536, found 1000000000000"
         );
-        assert_eq!(said(check_count("model.experts", 0, 1)), "config: model.experts must be at least 1");
+        assert_eq!(said(check_count("model.experts", 0, 1)), "config: model.experts must be at least 1, found 0");
         let levels = |levels: &[Vec<usize>]| said(check_levels("model.levels", levels));
         assert_eq!(levels(&[]), "config: model.levels needs at least one level, for example [[128], [64]]");
         assert_eq!(levels(&[vec![4], vec![2, 0]]), "config: model.levels has a layer of width 0: [2, 0]");

@@ -44,9 +44,10 @@ use super::declare::{About, Declared, Model, Needs};
 use super::inputs::Inputs;
 use crate::compute::Node;
 use crate::compute::op::Dot;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::{Experts, Net, check_units};
 use crate::objective::Space;
+use crate::range::ZERO_OR_MORE;
 
 pub(super) const ABOUT: About = About {
     name: "aitm",
@@ -78,9 +79,7 @@ impl Model for Aitm {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.bottom_units", &self.bottom_units, false)?;
         check_units("model.tower_units", &self.tower_units, true)?;
-        if !(self.calibrator.is_finite() && self.calibrator >= 0.0) {
-            return Err(Error::Config(format!("model.calibrator must be 0 or more, found {}", self.calibrator)));
-        }
+        ZERO_OR_MORE.check("model.calibrator", self.calibrator)?;
         let senders = senders(inputs);
         let heads = senders.len();
         let fields = inputs.fields(net);

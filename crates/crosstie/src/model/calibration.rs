@@ -129,7 +129,7 @@ impl Calibration {
             }
         }
         if self.reduction == 0 {
-            return Err(Error::Config("model.reduction must be at least 1".into()));
+            return Err(Error::Config("model.reduction must be at least 1, found 0".into()));
         }
         Ok(())
     }

@@ -113,6 +113,7 @@ use crate::compute::{Init, Node};
 use crate::error::{Error, Result};
 use crate::layer::{Experts, Net, check_count, check_units};
 use crate::objective::Head;
+use crate::range::{ABOVE_ZERO, ZERO_OR_MORE};
 
 pub(super) const ABOUT: About = About {
     name: "ektm",
@@ -342,17 +343,10 @@ impl Ektm {
             return Err(Error::Config(message.into()));
         }
         self.shared.check()?;
-        let temperature = self.router.temperature;
-        if !(temperature.is_finite() && temperature > 0.0) {
-            return Err(Error::Config(format!("model.router.temperature must be above 0, found {temperature}")));
-        }
+        ABOVE_ZERO.check("model.router.temperature", self.router.temperature)?;
         let Enhanced { gain, beta, gamma, lambda, .. } = self.enhanced;
-        for (name, value) in [("gain", gain), ("beta", beta), ("gamma", gamma), ("lambda", lambda)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::Config(format!("model.enhanced.{name} must be 0 or more, found {value}")));
-            }
-        }
-        Ok(())
+        let numbers = [("gain", gain), ("beta", beta), ("gamma", gamma), ("lambda", lambda)];
+        numbers.into_iter().try_for_each(|(name, value)| ZERO_OR_MORE.check(format!("model.enhanced.{name}"), value))
     }
 
     /// Original heads of the tasks alone, what other tasks' logits add to them, and a share of
@@ -506,11 +500,7 @@ impl SharedNetwork {
     fn check(&self) -> Result<()> {
         check_count("model.shared.networks", self.networks, 1)?;
         self.network().check("model.shared")?;
-        let rate = self.row_rate;
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(Error::Config(format!("model.shared.row_rate must be above 0, found {rate}")));
-        }
-        Ok(())
+        ABOVE_ZERO.check("model.shared.row_rate", self.row_rate)
     }
 
     /// Each of the networks.

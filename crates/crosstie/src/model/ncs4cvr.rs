@@ -69,6 +69,7 @@ use super::declare::{About, Declared, Lottery, Model, Needs};
 use super::inputs::Inputs;
 use crate::error::{Error, Result};
 use crate::layer::{Net, check_units};
+use crate::range::UP_TO_ONE;
 
 pub(super) const ABOUT: About = About {
     name: "ncs4cvr",
@@ -105,11 +106,10 @@ impl Default for Ncs4cvr {
 impl Model for Ncs4cvr {
     fn declare(&self, net: &mut Net<'_>, inputs: &mut Inputs<'_>) -> Result<Declared> {
         check_units("model.units", &self.units, false)?;
-        if !(self.keep > 0.0 && self.keep <= 1.0) {
-            return Err(Error::Config(format!("model.keep must be above 0 and at most 1, found {}", self.keep)));
-        }
+        UP_TO_ONE.check("model.keep", self.keep)?;
         if self.round_epochs == 0 {
-            return Err(Error::Config("model.round_epochs must be at least 1; model.rounds = 0 prunes nothing".into()));
+            let message = "model.round_epochs must be at least 1, found 0; model.rounds = 0 prunes nothing";
+            return Err(Error::Config(message.into()));
         }
         let names = inputs.names().to_vec();
         let fields = inputs.fields(net);

@@ -33,6 +33,7 @@ pub use weights::LossWeights;
 
 use crate::compute::kernel::{log_add, log_sigmoid};
 use crate::error::{Error, Result};
+use crate::range::ZERO_OR_MORE;
 use crate::schema::{Funnel, Schema};
 use crate::spelling;
 
@@ -256,9 +257,7 @@ impl Objective {
             }
         }
         for (name, weight) in config.weights.named() {
-            if !(weight.is_finite() && weight >= 0.0) {
-                return Err(Error::Config(format!("objective.weights.{name} must be 0 or more, found {weight}")));
-            }
+            ZERO_OR_MORE.check(format!("objective.weights.{name}"), weight)?;
         }
         let spaces: Vec<Space> = names.iter().map(|name| config.space_of(name, default)).collect();
         let funnel = schema.funnel();

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compute::op::{BackwardPass, ForwardPass, Op};
 use crate::error::{Error, Result};
+use crate::range::{ABOVE_ZERO, ZERO_OR_MORE};
 use crate::schema::{Funnel, WIDEST};
 use crate::spelling;
 
@@ -74,12 +75,8 @@ impl TripletConfig {
     /// there, and one that comes after no other.
     pub(super) fn resolve(&self, names: &[String], funnel: &Funnel) -> Result<Vec<usize>> {
         let wrong = |message: String| Err(Error::Config(format!("objective.triplet{message}")));
-        if !(self.weight.is_finite() && self.weight >= 0.0) {
-            return wrong(format!(".weight must be 0 or more, found {}", self.weight));
-        }
-        if !(self.margin.is_finite() && self.margin > 0.0) {
-            return wrong(format!(".margin must be above 0, found {}", self.margin));
-        }
+        ZERO_OR_MORE.check("objective.triplet.weight", self.weight)?;
+        ABOVE_ZERO.check("objective.triplet.margin", self.margin)?;
         if !(1..=WIDEST).contains(&self.width) {
             return wrong(format!(".width must be from 1 to {WIDEST}, found {}", self.width));
         }

@@ -8,7 +8,7 @@ mod schedule;
 mod written;
 
 pub use optimizer::Optimizer;
-pub use rule::{Kind, Moments, Rule, SeenRows};
+pub use rule::{Kind, Moments, Rule, SeenRows, Step};
 pub use schedule::Schedule;
 pub(crate) use written::of_other_rules;
 

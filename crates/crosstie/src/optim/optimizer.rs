@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Moments, OptimizerConfig, Rule, SeenRows};
+use super::{Moments, OptimizerConfig, Rule, SeenRows, Step};
 use crate::embedding::{RowGradients, Table};
 use crate::learned::{Gradients, Learned};
 use crate::tensors::Numbers;
@@ -115,32 +115,22 @@ impl Optimizer {
         scale: f32,
     ) {
         self.steps += 1;
-        let (step, factor) = (self.steps, self.config.schedule.factor(batch));
+        let step = Step { number: self.steps, factor: self.config.schedule.factor(batch), scale };
         let (tables, parameters) = learned.numbers_mut();
         for range in reached {
-            self.config.dense.update_range(
-                range.clone(),
-                parameters,
-                &gradients.dense,
-                &mut self.dense,
-                &self.penalised,
-                step,
-                factor,
-                scale,
-            );
+            let (range, moments) = (range.clone(), &mut self.dense);
+            self.config.dense.update_range(range, parameters, &gradients.dense, moments, &self.penalised, step);
         }
         let whole = |table: usize| !self.tables_apart.get(table).is_some_and(|apart| *apart);
-        let factors = self.row_rates.iter().map(|rate| rate * factor).collect::<Vec<_>>();
-        let rule = &self.config.rows;
-        move_rows(rule, tables.all_mut(), &mut self.rows, &gradients.rows, whole, step, &factors, scale);
+        let (rule, rates) = (&self.config.rows, &self.row_rates);
+        move_rows(rule, tables.all_mut(), &mut self.rows, &gradients.rows, whole, step, rates);
     }
 
     /// Goes on with a step, in the tables that are [kept apart](Optimizer::keep_apart):
     /// moves the rows seen by the gradients of single parts, each with its number and its
     /// gradients table by table. `batch` and `scale` are the step's.
     pub fn step_apart(&mut self, learned: &mut Learned, parts: &[(usize, &[RowGradients])], batch: u64, scale: f32) {
-        let factor = self.config.schedule.factor(batch);
-        let factors = self.row_rates.iter().map(|rate| rate * factor).collect::<Vec<_>>();
+        let step = Step { number: self.steps, factor: self.config.schedule.factor(batch), scale };
         // A row shrinks once a step, however many parts it has.
         let share = 1.0 / parts.len().max(1) as f32;
         let rule = Rule { l2: self.config.rows.l2 * share, decay: self.config.rows.decay * share, ..self.config.rows };
@@ -148,7 +138,7 @@ impl Optimizer {
         for (part, gradients) in parts {
             let apart = |table: usize| self.tables_apart[table];
             let moments = &mut self.apart[*part];
-            move_rows(&rule, tables.all_mut(), moments, gradients, apart, self.steps, &factors, scale);
+            move_rows(&rule, tables.all_mut(), moments, gradients, apart, step, &self.row_rates);
         }
     }
 
@@ -177,18 +167,16 @@ impl Optimizer {
     }
 }
 
-/// Moves the seen rows of every table that is `chosen`, at its own factor of the learning
+/// Moves the seen rows of every table that is `chosen`, at its own multiple of the learning
 /// rate, in pieces that any thread may take.
-#[allow(clippy::too_many_arguments)]
 fn move_rows(
     rule: &Rule,
     tables: &mut [Table],
     moments: &mut [RowMoments],
     gradients: &[RowGradients],
     chosen: impl Fn(usize) -> bool,
-    step: u64,
-    factors: &[f64],
-    scale: f32,
+    step: Step,
+    rates: &[f64],
 ) {
     /// Rows that one job moves.
     const PIECE: usize = 2048;
@@ -207,11 +195,11 @@ fn move_rows(
         };
         while !rest.rows.is_empty() {
             let (piece, others) = rest.split(PIECE);
-            jobs.push((piece, factors[index]));
+            jobs.push((piece, Step { factor: rates[index] * step.factor, ..step }));
             rest = others;
         }
     }
-    jobs.into_par_iter().with_max_len(1).for_each(|(seen, factor)| rule.update_rows(seen, step, factor, scale));
+    jobs.into_par_iter().with_max_len(1).for_each(|(seen, step)| rule.update_rows(seen, step));
 }
 
 impl Gradients {

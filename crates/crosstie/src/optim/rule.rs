@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::compute::kernel::vectorised;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::range::{BELOW_ONE, ZERO_OR_MORE};
 
 /// The family of an update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -132,13 +133,30 @@ fn cut<T>(values: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
     values.split_at_mut(at.min(values.len()))
 }
 
-/// The numbers of one step, the same for every element.
+/// A step, as all that it moves knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Counts from 1.
+    pub number: u64,
+    /// What the learning rate is multiplied with, by the schedule for example.
+    pub factor: f64,
+    /// What every gradient is multiplied with.
+    pub scale: f32,
+}
+
+impl Step {
+    /// One that changes neither the learning rate nor the gradients.
+    pub fn plain(number: u64) -> Step {
+        Step { number, factor: 1.0, scale: 1.0 }
+    }
+}
+
+/// What a rule makes of a step, the same for every element.
 #[derive(Clone, Copy)]
 struct Now {
     rate: f32,
     /// Adam: 1 / (1 - β₁ᵗ) and 1 / (1 - β₂ᵗ).
     correction: (f32, f32),
-    /// What every gradient is multiplied with.
     scale: f32,
 }
 
@@ -153,26 +171,14 @@ impl Rule {
     /// Refuses settings that make no sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key under `section`.
+    /// [`crate::Error::Config`] naming the key under `section`.
     pub fn check(&self, section: &str) -> Result<()> {
-        let wrong = |key: &str, found: f64, expected: &str| {
-            Err(Error::Config(format!("{section}.{key} must be {expected}, found {found}")))
-        };
-        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
-            return wrong("learning_rate", self.learning_rate, "0 or more");
-        }
-        for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            if !(0.0..1.0).contains(&beta) {
-                return wrong(key, beta, "at least 0 and below 1");
-            }
-        }
+        let key = |name: &str| format!("{section}.{name}");
+        ZERO_OR_MORE.check(key("learning_rate"), self.learning_rate)?;
+        BELOW_ONE.check(key("beta1"), self.beta1)?;
+        BELOW_ONE.check(key("beta2"), self.beta2)?;
         let numbers = [("epsilon", self.epsilon), ("initial", self.initial), ("decay", self.decay), ("l2", self.l2)];
-        for (key, value) in numbers {
-            if !(value.is_finite() && value >= 0.0) {
-                return wrong(key, value.into(), "0 or more");
-            }
-        }
-        Ok(())
+        numbers.into_iter().try_for_each(|(name, value)| ZERO_OR_MORE.check(key(name), value))
     }
 
     /// Memory for so many elements.
@@ -187,32 +193,27 @@ impl Rule {
         Moments { first, second }
     }
 
-    fn now(&self, step: u64, factor: f64, scale: f32) -> Now {
-        let correction = |beta: f64| (1.0 / (1.0 - power(beta, step))) as f32;
+    fn now(&self, Step { number, factor, scale }: Step) -> Now {
+        let correction = |beta: f64| (1.0 / (1.0 - power(beta, number))) as f32;
         let rate = (self.learning_rate * factor) as f32;
         Now { rate, correction: (correction(self.beta1), correction(self.beta2)), scale }
     }
 
-    /// Moves all elements. `step` counts from 1; `factor` is the schedule's;
-    /// `scale` multiplies every gradient; `penalised` tells the elements that L2
-    /// and decay shrink, all of them if it is empty.
-    #[allow(clippy::too_many_arguments)]
+    /// Moves all elements. `penalised` tells the elements that L2 and decay shrink,
+    /// all of them if it is empty.
     pub fn update(
         &self,
         weights: &mut [f32],
         gradients: &[f32],
         moments: &mut Moments,
         penalised: &[bool],
-        step: u64,
-        factor: f64,
-        scale: f32,
+        step: Step,
     ) {
         let all = 0..weights.len();
-        self.update_range(all, weights, gradients, moments, penalised, step, factor, scale);
+        self.update_range(all, weights, gradients, moments, penalised, step);
     }
 
     /// As [`Rule::update`], but moves only the elements of a range.
-    #[allow(clippy::too_many_arguments)]
     pub fn update_range(
         &self,
         range: Range<usize>,
@@ -220,12 +221,10 @@ impl Rule {
         gradients: &[f32],
         moments: &mut Moments,
         penalised: &[bool],
-        step: u64,
-        factor: f64,
-        scale: f32,
+        step: Step,
     ) {
         const PIECE: usize = 1 << 14;
-        let now = self.now(step, factor, scale);
+        let now = self.now(step);
         let (weights, gradients) = (&mut weights[range.clone()], &gradients[range.clone()]);
         let [first, second] = [&mut moments.first, &mut moments.second].map(|moment| match moment.is_empty() {
             true => &mut moment[..],
@@ -262,9 +261,8 @@ impl Rule {
 
     /// Moves the rows that a batch has seen. For each step in which a row was
     /// not seen, Adam's moments decay now, and the weights stay where they were.
-    /// The other arguments are those of [`Rule::update`].
-    pub fn update_rows(&self, seen: SeenRows<'_>, step: u64, factor: f64, scale: f32) {
-        let now = self.now(step, factor, scale);
+    pub fn update_rows(&self, seen: SeenRows<'_>, step: Step) {
+        let now = self.now(step);
         let SeenRows { width, start, weights, first, second, last, rows, gradients } = seen;
         vectorised(
             #[inline(always)]
@@ -276,14 +274,14 @@ impl Rule {
                     let second = if second.is_empty() { &mut [][..] } else { &mut second[cells.clone()] };
                     let first = if first.is_empty() { &mut [][..] } else { &mut first[cells] };
                     if let Some(last) = last.get_mut(row) {
-                        let missed = if *last == 0 { 0 } else { step - 1 - u64::from(*last) };
+                        let missed = if *last == 0 { 0 } else { step.number - 1 - u64::from(*last) };
                         if *last == 0 {
                             // Zeros already. But a page that is read before it is written the system
                             // hands out twice.
                             first.fill(0.0);
                             second.fill(0.0);
                         }
-                        *last = step as u32;
+                        *last = step.number as u32;
                         if missed > 0 {
                             let decay = (power(self.beta1, missed) as f32, power(self.beta2, missed) as f32);
                             first.iter_mut().for_each(|m| *m *= decay.0);
@@ -360,7 +358,7 @@ mod tests {
         let mut moments = rule.moments(2);
         let mut weights = vec![1.0, -2.0];
         for (step, gradient) in [(1, [0.5, -0.1]), (2, [-0.2, -0.3])] {
-            rule.update(&mut weights, &gradient, &mut moments, &[true, true], step, 1.0, 1.0);
+            rule.update(&mut weights, &gradient, &mut moments, &[true, true], Step::plain(step));
         }
         weights
     }
@@ -389,7 +387,7 @@ mod tests {
     fn without_a_list_of_penalised_elements_nothing_moved() {
         let rule = Rule { kind: Kind::Sgd, learning_rate: 0.5, l2: 1.0, ..Rule::default() };
         let mut weights = [1.0, -2.0];
-        rule.update(&mut weights, &[0.0, 1.0], &mut rule.moments(2), &[], 1, 1.0, 1.0);
+        rule.update(&mut weights, &[0.0, 1.0], &mut rule.moments(2), &[], Step::plain(1));
         assert_eq!(weights, [0.5, -1.5]);
     }
 
@@ -400,7 +398,7 @@ mod tests {
         let mut dense = vec![1.0];
         for step in 1..=4 {
             let gradient = if step == 1 || step == 4 { 0.5 } else { 0.0 };
-            rule.update(&mut dense, &[gradient], &mut moments, &[true], step, 1.0, 1.0);
+            rule.update(&mut dense, &[gradient], &mut moments, &[true], Step::plain(step));
         }
         let mut row = [1.0f32];
         let (mut first, mut second, mut last) = ([0.0], [0.0], [0]);
@@ -416,7 +414,7 @@ mod tests {
                 rows: &[0],
                 gradients: &[0.5],
             };
-            rule.update_rows(seen, step, 1.0, 1.0);
+            rule.update_rows(seen, Step::plain(step));
             after.push(row[0]);
         }
         let after_one = after[0];
@@ -450,8 +448,8 @@ mod tests {
             };
             let (left, right) = seen.split(cut);
             assert_eq!(left.rows.len(), cut);
-            rule.update_rows(right, 1, 1.0, 1.0);
-            rule.update_rows(left, 1, 1.0, 1.0);
+            rule.update_rows(right, Step::plain(1));
+            rule.update_rows(left, Step::plain(1));
             (weights, last)
         };
         let whole = moved(4);

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::range::{UP_TO_ONE, ZERO_TO_ONE};
 
 /// A factor on every learning rate, by step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,15 +63,11 @@ impl Schedule {
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
         match *self {
-            Schedule::Cosine { floor, .. } if !(0.0..=1.0).contains(&floor) => {
-                Err(Error::Config(format!("optimizer.schedule.floor must be in 0..=1, found {floor}")))
-            }
             Schedule::Cosine { steps, warm_up, .. } if warm_up >= steps => {
                 Err(Error::Config(format!("optimizer.schedule: `warm_up` ({warm_up}) must be below `steps` ({steps})")))
             }
-            Schedule::Step { factor, .. } if !(factor > 0.0 && factor <= 1.0) => {
-                Err(Error::Config(format!("optimizer.schedule.factor must be above 0 and at most 1, found {factor}")))
-            }
+            Schedule::Cosine { floor, .. } => ZERO_TO_ONE.check("optimizer.schedule.floor", floor),
+            Schedule::Step { factor, .. } => UP_TO_ONE.check("optimizer.schedule.factor", factor),
             _ => Ok(()),
         }
     }

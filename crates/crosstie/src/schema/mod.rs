@@ -47,6 +47,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::range::ZERO_OR_MORE;
 use crate::{spelling, text};
 
 pub use funnel::{Funnel, GIVEN};
@@ -431,8 +432,8 @@ impl Schema {
                     task.name, other.name
                 ));
             }
-            if !(task.weight.is_finite() && task.weight >= 0.0) {
-                return wrong(format!("task `{}`: `weight` must be 0 or more, found {}", task.name, task.weight));
+            if let Some(message) = ZERO_OR_MORE.refusal(format!("task `{}`: `weight`", task.name), task.weight) {
+                return wrong(message);
             }
             if task.direct && task.after.is_none() {
                 return wrong(format!("task `{}`: `direct` needs `after`, the parent it can do without", task.name));
