@@ -292,7 +292,12 @@ impl<'a> Story<'a> {
                     0 => String::new(),
                     some => format!("; scenarios have {} maps of their own", table::count(*some as u64)),
                 };
-                tracing::info!(scenarios, "calibrated by the validation files{own}");
+                // What has no map was told just before.
+                match warnings.len() {
+                    0 => tracing::info!(scenarios, "calibrated by the validation files{own}"),
+                    all if all >= self.tasks.len() => {}
+                    _ => tracing::info!(scenarios, "all else is calibrated by the validation files{own}"),
+                }
             }
             Event::Shrunk { task, share, logloss } => {
                 let amount = match *share {

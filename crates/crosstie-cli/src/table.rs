@@ -16,6 +16,9 @@ const WIDTH: usize = 80;
 /// Least width of texts that are wrapped, where they are wider.
 const LEAST_TEXT: usize = 16;
 
+/// Rows with an action, or without it, of which an AUC has a standard error of .04 and more.
+const FEW: u64 = 50;
+
 /// A column of a table, by the first letter of its heading.
 struct Column<'a> {
     heading: &'a str,
@@ -190,6 +193,17 @@ pub fn report(report: &Report) -> String {
     if let Some(missing @ 1..) = missing {
         let rows = several(missing, "row has no group and is", "rows have no group and are");
         parts.push(format!("{rows} left out of gauc"));
+    }
+    let few = report.tasks.iter().filter_map(|(task, meanings)| {
+        let Figures { rows, positives, .. } = meanings.from_impression;
+        let negatives = rows.saturating_sub(positives);
+        let (fewer, what) = if negatives < positives { (negatives, "without") } else { (positives, "with") };
+        (1..FEW).contains(&fewer).then(|| format!("`{task}` ({} {what} it)", several(fewer, "row", "rows")))
+    });
+    let few: Vec<String> = few.collect();
+    if !few.is_empty() {
+        let told = format!("few rows tell of {}: such figures may be far off by chance", few.join(", "));
+        parts.push(wrapped(&told, 0));
     }
     parts.join("\n\n")
 }

@@ -128,6 +128,7 @@ fn story(source: &Source, survey: &Survey, proposal: &Proposal, rows: [u64; 3]) 
         };
         say("task", format!("{name}: {}", task.why));
     }
+    let [_, to_stop, to_judge] = rows;
     let [train, valid, test] = rows.map(table::count);
     let cut = proposal.cut.in_three();
     say("cut", format!("{cut}; {train} rows to learn from, {valid} to stop by, {test} to judge by"));
@@ -156,12 +157,17 @@ fn story(source: &Source, survey: &Survey, proposal: &Proposal, rows: [u64; 3]) 
     for unsure in &proposal.unsure {
         say("unsure", unsure.clone());
     }
+    for (what, rows) in [("stop", to_stop), ("judge", to_judge)].into_iter().filter(|(_, rows)| *rows < FEW_ROWS) {
+        say("unsure", format!("{} to {what} by: figures of so few are chance", table::several(rows, "row", "rows")));
+    }
     lines.join("\n")
 }
 
 const LONGEST: usize = "categorical".len();
 const KINDS: [&str; 3] = ["categorical", "numeric", "multi"];
 const SIDES: [(Side, &str); 3] = [(Side::User, "user"), (Side::Item, "item"), (Side::Context, "context")];
+/// Fewer rows tell next to nothing of an action, be it frequent.
+const FEW_ROWS: u64 = 100;
 /// Names told one by one.
 const MOST_NAMES: usize = 24;
 

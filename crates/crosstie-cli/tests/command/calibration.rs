@@ -125,3 +125,15 @@ fn calibration_may_be_switched_between_a_checkpoint_and_what_goes_on_from_it() {
     assert!(!place.path("run/artifact/calibration.json").exists());
     place.ok("evaluate run");
 }
+
+#[test]
+fn what_few_rows_tell_is_said_and_nothing_is_said_to_be_calibrated() {
+    let place = Place::new();
+    place.write("log.csv", log(300, 10));
+    let ran = place.ok("train log.csv --task click --set train.epochs=1 --out run");
+    let (told, shown) = (&ran.stderr, &ran.stdout.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert!(told.contains("its probabilities stay as they are") && !told.contains("calibrated by the"), "{told}");
+    assert!(shown.contains("rows to judge by: figures of so few are chance"), "{shown}");
+    assert!(shown.contains("few rows tell of `click` ("), "{shown}");
+    assert!(shown.contains(" with it): such figures may be far off by chance"), "{shown}");
+}

@@ -30,14 +30,23 @@ pub(super) fn columns(plan: &Plan<'_>, candidates: &Candidates) -> Vec<String> {
     notes
 }
 
-/// Of values that training did not know.
+/// Of values that training did not know. Rates may be known of values that are too rare for
+/// a vocabulary.
 pub(super) fn unknown(features: &Features, unknown: &Unknown<'_>) -> Vec<String> {
-    let fields = features.layout().embedded.iter().zip(unknown.counts());
+    let layout = features.layout();
+    let fields = layout.embedded.iter().zip(unknown.counts());
     fields
         .filter(|(_, counts)| counts.unknown > 0)
         .map(|(field, counts)| {
             let (name, found, all) = (&field.name, counts.unknown, counts.values);
-            format!("field `{name}`: {found} of {all} values are none that training knew")
+            let has_rates = layout.dense.iter().any(|dense| dense.name == *name);
+            match has_rates {
+                true => format!(
+                    "field `{name}`: {found} of {all} values are too rare in training, or not there, for a vector of \
+                     their own; what is known of their rates counts"
+                ),
+                false => format!("field `{name}`: {found} of {all} values are none that training knew"),
+            }
         })
         .collect()
 }
@@ -53,4 +62,35 @@ pub(super) fn not_finite(values: &[f64]) -> Option<String> {
              ranked last"
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crosstie::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use crosstie::data::{Rows, Source};
+    use crosstie::feature::Purpose;
+    use crosstie::schema::Schema;
+
+    use super::*;
+
+    #[test]
+    fn an_id_that_has_rates_is_not_called_unknown() {
+        let schema = "[[task]]\nname = \"click\"\n[[field]]\nname = \"id\"\nkind = \"categorical\"\nrates = true\n\
+                      [[field]]\nname = \"page\"\nkind = \"categorical\"\n";
+        let text = |name: &str| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values((0..60).map(|row| format!("{name}{}", row / 3))))
+        };
+        let click: ArrayRef = Arc::new(Int64Array::from_iter_values((0..60).map(|row| i64::from(row % 4 == 0))));
+        let log = RecordBatch::try_from_iter([("id", text("i")), ("page", text("p")), ("click", click)]).unwrap();
+        let source = Source::from_batches("log", vec![log.clone()]).unwrap();
+        let learned = crosstie::feature::Features::learn(&Schema::parse(schema).unwrap(), &source).unwrap();
+        let features = learned.features();
+        let mut counts = Unknown::new(features);
+        counts.add(&features.encode(&Rows::new(log.slice(0, 1), "candidates"), Purpose::Scoring).unwrap());
+        let [of_id, of_page] = &unknown(features, &counts)[..] else { panic!() };
+        assert!(of_id.starts_with("field `id`: 1 of 1 values are too rare in training, or not there, for a vector"));
+        assert_eq!(of_page, "field `page`: 1 of 1 values are none that training knew");
+    }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::reading;
+use super::reading::{self, Cells};
 use super::rows::Rows;
 use super::sample::TextColumn;
 use super::source::Source;
@@ -30,6 +30,8 @@ const SAMPLE: usize = 1 << 15;
 const TEXTS: usize = 10_000;
 /// Letters of a cell that are shown.
 const SHOWN: usize = 40;
+/// Values of a column that are shown, the first ones.
+const MOST_SHOWN: usize = 2;
 /// Columns of 0 and 1 that are compared with each other.
 const MOST_BINARY: usize = 64;
 
@@ -70,6 +72,12 @@ pub struct ColumnSurvey {
     pub not_binary: Exceptions,
     /// Its cells that are no numbers.
     pub not_numbers: Exceptions,
+    /// Its cells that nobody means as a date.
+    pub not_dates: Exceptions,
+    /// Its cells that are meant as a date, but cannot be read as one.
+    pub unread_dates: Exceptions,
+    /// The first two of its values, or as many as there are.
+    pub shown: Vec<String>,
     /// No number is below that of the row before.
     pub ascending: bool,
     /// How its texts can be taken apart.
@@ -159,6 +167,14 @@ impl ColumnSurvey {
         present as f64 / self.counts.distinct.unwrap_or_default().max(1) as f64
     }
 
+    /// Where its cells are dates, all but a few, and some cannot be read as one: these.
+    pub fn unread(&self, rows: u64) -> Option<&Exceptions> {
+        let present = rows - self.counts.missing;
+        let dates = present > 0 && self.not_dates.cells * 100 <= present;
+        let unread = if self.unread_dates.cells > 0 { &self.unread_dates } else { &self.not_dates };
+        (dates && unread.cells > 0).then_some(unread)
+    }
+
     /// Number of distinct values; 0 where its type cannot be read.
     pub fn distinct(&self) -> u64 {
         self.counts.distinct.unwrap_or_default()
@@ -219,6 +235,9 @@ struct Counter {
     ones: u64,
     not_binary: Exceptions,
     not_numbers: Exceptions,
+    not_dates: Exceptions,
+    unread_dates: Exceptions,
+    shown: Vec<String>,
     /// Of the rows read last, one bit each: 1, and 0.
     bits: [Vec<u64>; 2],
 }
@@ -238,6 +257,9 @@ impl Default for Counter {
             ones: 0,
             not_binary: Exceptions::default(),
             not_numbers: Exceptions::default(),
+            not_dates: Exceptions::default(),
+            unread_dates: Exceptions::default(),
+            shown: Vec::new(),
             bits: [Vec::new(), Vec::new()],
         }
     }
@@ -255,6 +277,7 @@ impl Counter {
             (self.is_time, self.whole, self.ascending) = (false, false, false);
             self.not_binary.cells += rows.len() as u64;
             self.not_numbers.cells += rows.len() as u64;
+            self.not_dates.cells += rows.len() as u64;
             let drawn = chosen.iter().filter(|chosen| **chosen).count();
             self.sample.values.resize(self.sample.values.len() + drawn, 0);
             self.sample.numbers.resize(self.sample.numbers.len() + drawn, f64::NAN);
@@ -275,6 +298,9 @@ impl Counter {
 
     /// Looks at a value and gives its number.
     fn value(&mut self, row: usize, text: &str) -> f64 {
+        // A label is read as a number whatever the first rows of its column held.
+        let mut scratch = String::new();
+        let Some(text) = Cells::Number.canonical(text, &mut scratch) else { return f64::NAN };
         self.present += 1;
         match text {
             "0" | "1" => {
@@ -284,11 +310,22 @@ impl Counter {
             }
             _ => self.not_binary.add(text),
         }
+        let cut = || text.chars().take(SHOWN);
+        if self.shown.len() < MOST_SHOWN && !self.shown.iter().any(|shown| shown.chars().eq(cut())) {
+            self.shown.push(cut().collect());
+        }
         let plain = text.trim().parse::<f64>().ok();
         if plain.is_none() {
             self.not_numbers.add(text);
         }
-        let moment = if self.is_time && plain.is_none() { Moment::parse(text) } else { None };
+        // Most columns hold no dates, and are seen at once not to.
+        let may_be = plain.is_none() && self.not_dates.cells * 10 <= self.present + 1_000;
+        let moment = if may_be { Moment::parse(text) } else { None };
+        match moment {
+            Some(_) => {}
+            None if may_be && Moment::is_meant(text) => self.unread_dates.add(text),
+            None => self.not_dates.add(text),
+        }
         self.is_time &= moment.is_some();
         self.whole &= plain.is_some_and(|number| number.fract() == 0.0);
         let number = plain.or(moment.map(Moment::number)).filter(|number| number.is_finite()).unwrap_or(f64::NAN);
@@ -312,6 +349,9 @@ impl Counter {
             ones: self.ones,
             not_binary: self.not_binary,
             not_numbers: self.not_numbers,
+            not_dates: self.not_dates,
+            unread_dates: self.unread_dates,
+            shown: self.shown,
             ascending: any && self.ascending,
             lists: self.texts.lists(),
             sample: self.sample,

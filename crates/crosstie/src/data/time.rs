@@ -57,19 +57,36 @@ impl Moment {
         self.seconds as f64 + f64::from(self.nanoseconds) * 1e-9
     }
 
-    /// Reads `2024-01-31`, alone or with a time of day behind `T` or a blank,
-    /// and that with `Z`, `UTC` or an offset such as `+01:00`; without one it
-    /// is taken for UTC.
+    /// Reads a day, alone or with a time of day behind `T` or a blank, and that with `Z`,
+    /// `UTC` or an offset such as `+01:00`; without one it is taken for UTC.
+    ///
+    /// A day is `2024-01-31` and whatever else cannot be mistaken: year first
+    /// (`2024/1/31`), by dots (`31.01.2024`), with the month's name (`31-Jan-2024`,
+    /// `Jan 31, 2024`), or as a month, which is its first day (`2024-01`). Of
+    /// `01/02/2024` nobody knows which is the month.
     pub fn parse(text: &str) -> Option<Moment> {
-        let (date, clock) = match text.split_once(['T', ' ']) {
-            Some((date, clock)) => (date, Some(clock)),
-            None => (text, None),
-        };
-        let seconds = parse_day(date)?.checked_mul(DAY)?;
+        let (date, clock) = apart(text);
+        let Date::Clear(year, month, day) = Date::of(date)? else { return None };
+        let seconds = day_of((year, month, day))?.checked_mul(DAY)?;
         let Some(clock) = clock else { return Some(Moment { seconds, nanoseconds: 0 }) };
         let (clock, offset) = split_offset(clock)?;
         let (of_day, nanoseconds) = parse_clock(clock)?;
         Some(Moment { seconds: seconds.checked_add(of_day - offset)?, nanoseconds })
+    }
+
+    /// Whether a text is a date for people, though perhaps none that
+    /// [`Moment::parse`] reads.
+    pub(super) fn is_meant(text: &str) -> bool {
+        Date::of(apart(text).0).is_some()
+    }
+}
+
+/// A date, and the time of day behind it: from the last `T` or blank before a colon.
+fn apart(text: &str) -> (&str, Option<&str>) {
+    let before = text.find(':').map_or("", |colon| &text[..colon]);
+    match before.rfind(['T', ' ']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 
@@ -143,27 +160,104 @@ fn day_of((year, month, day): (i64, i64, i64)) -> Option<i64> {
     (date(found) == (year, month, day)).then_some(found)
 }
 
-fn parse_day(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix(['+', '-']) {
-        Some(rest) => (if text.starts_with('-') { -1 } else { 1 }, rest),
-        None => (1, text),
-    };
-    let mut parts = digits.split('-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let fine = year.len() >= 4 && month.len() == 2 && day.len() == 2 && parts.next().is_none();
-    day_of((sign * whole(year)?, whole(month)?, whole(day)?)).filter(|_| fine)
+/// What a text means as a date.
+enum Date {
+    /// Year, month and day, perhaps of none that a calendar has.
+    Clear(i64, i64, i64),
+    /// A day of which it is not sure which number is what.
+    Unclear,
+}
+
+impl Date {
+    fn of(text: &str) -> Option<Date> {
+        match text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            true => Date::of_name(text),
+            false => Date::of_numbers(text),
+        }
+    }
+
+    /// Of numbers with the same letter between them.
+    fn of_numbers(text: &str) -> Option<Date> {
+        let (sign, digits) = match text.strip_prefix(['+', '-']) {
+            Some(rest) => (if text.starts_with('-') { -1 } else { 1 }, rest),
+            None => (1, text),
+        };
+        let separator = digits.chars().find(|letter| !letter.is_ascii_digit())?;
+        let mut parts = digits.split(separator);
+        let (one, two, three) = (parts.next()?, parts.next()?, parts.next());
+        if !matches!(separator, '-' | '/' | '.') || parts.next().is_some() {
+            return None;
+        }
+        let (first, second, third) = (whole(one)?, whole(two)?, whole(three.unwrap_or("1"))?);
+        let small = |text: &str| text.len() <= 2;
+        match three {
+            None if separator != '.' && (1900..2100).contains(&first) && two.len() == 2 => {
+                Some(Date::Clear(first, second, 1)).filter(|_| sign == 1 && (1..=12).contains(&second))
+            }
+            Some(three) if one.len() >= 4 && small(two) && small(three) => {
+                Some(Date::Clear(sign * first, second, third))
+            }
+            Some(three) if small(one) && small(two) && (three.len() == 4 || separator == '/' && small(three)) => {
+                match separator {
+                    '.' => Some(Date::Clear(third, second, first)),
+                    _ => Some(Date::Unclear).filter(|_| first.min(second) <= 12 && first.max(second) <= 31),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Of a month's name and two numbers.
+    fn of_name(text: &str) -> Option<Date> {
+        let mut words = text.split(['-', '/', '.', ' ', ',']).filter(|word| !word.is_empty());
+        let (one, two, three) = (words.next()?, words.next()?, words.next()?);
+        let (month, day) = match (month(one), month(two)) {
+            (Some(month), None) => (month, two),
+            (None, Some(month)) => (month, one),
+            _ => return None,
+        };
+        let (day, year) = if day.len() == 4 { (three, day) } else { (day, three) };
+        let (of_day, of_year) = (whole(day)?, whole(year)?);
+        match (day.len(), year.len()) {
+            _ if words.next().is_some() => None,
+            (1 | 2, 4) => Some(Date::Clear(of_year, month, of_day)),
+            (1 | 2, 2) => Some(Date::Unclear),
+            _ => None,
+        }
+    }
+}
+
+/// The number of a month by its English name, whole or its first letters.
+fn month(word: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
+    let begins = |month: &str| month.get(..word.len()).is_some_and(|letters| letters.eq_ignore_ascii_case(word));
+    let place = MONTHS.iter().position(|month| word.len() >= 3 && begins(month))?;
+    Some(place as i64 + 1)
 }
 
 /// Seconds since midnight, and nanoseconds above them.
 fn parse_clock(text: &str) -> Option<(i64, u32)> {
     let (clock, part) = text.split_once(['.', ',']).unwrap_or((text, "0"));
     let mut parts = clock.split(':');
-    let mut next = |most: i64| match parts.next() {
-        Some(text) if text.len() == 2 => whole(text).filter(|number| *number <= most),
+    let mut next = |least: usize, most: i64| match parts.next() {
+        Some(text) if (least..=2).contains(&text.len()) => whole(text).filter(|number| *number <= most),
         _ => None,
     };
-    let (hours, minutes) = (next(23)?, next(59)?);
-    let seconds = if clock.len() > 5 { next(59)? } else { 0 };
+    let (hours, minutes) = (next(1, 23)?, next(2, 59)?);
+    let seconds = if clock.matches(':').count() > 1 { next(2, 59)? } else { 0 };
     if parts.next().is_some() || part.len() > 9 {
         return None;
     }
@@ -232,8 +326,46 @@ mod tests {
         }
         assert_eq!(text(noon), "2024-01-02T12:00:00");
         assert_eq!(text(Moment::parse("2024-01-02 00:00:00").unwrap()), "2024-01-02");
-        for other in ["2024-1-2", "20240102", "2024-01-02T", "2024-01-02 25:00:00", "2024-02-30", "12:00:00", "a-b-c"] {
+        for other in ["20240102", "2024-01-02T", "2024-01-02 25:00:00", "2024-02-30", "12:00:00", "a-b-c"] {
             assert_eq!(Moment::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_cannot_be_mistaken_is_read_and_another_is_seen_to_be_one() {
+        for written in [
+            "2024-1-2",
+            "2024/01/02",
+            "2024/1/2",
+            "2024.01.02",
+            "02.01.2024",
+            "2.1.2024",
+            "02-Jan-2024",
+            "2-JAN-2024",
+            "2 January 2024",
+            "Jan 2, 2024",
+            "2024-Jan-02",
+            "2. Jan 2024",
+        ] {
+            assert_eq!(Moment::parse(written).map(text).as_deref(), Some("2024-01-02"), "{written}");
+            assert!(Moment::is_meant(written), "{written}");
+        }
+        for (written, read) in [
+            ("31-OCT-2024 8:05", "2024-10-31T08:05:00"),
+            ("31.10.2024 08:05:09.5", "2024-10-31T08:05:09.500"),
+            ("2024/10/31T08:05Z", "2024-10-31T08:05:00"),
+            ("2024-10", "2024-10-01"),
+            ("2024/10", "2024-10-01"),
+        ] {
+            assert_eq!(Moment::parse(written).map(text).as_deref(), Some(read), "{written}");
+        }
+        for unclear in ["01/31/2019", "9/30/1990 0:00:00", "31-01-2019", "1/2/19", "31-Jan-19", "1/31/2019 4:05 PM"] {
+            assert!(Moment::parse(unclear).is_none() && Moment::is_meant(unclear), "{unclear}");
+        }
+        for other in
+            ["2010-20", "1234-05", "13/14/2019", "a/b", "1.2.3", "10.0.0.1", "May", "may be so", "18-24", "", "-"]
+        {
+            assert!(Moment::parse(other).is_none() && !Moment::is_meant(other), "{other}");
         }
     }
 

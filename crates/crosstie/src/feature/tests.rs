@@ -549,6 +549,17 @@ fn values_that_became_unknown_are_told() {
     assert!(warning.starts_with("field `user`: 2 of 3 values, more than half"), "{warning}");
 }
 
+#[test]
+fn rare_values_are_counted_as_values_and_not_as_rows() {
+    let schema = "[[task]]\nname = \"click\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\nmin_count = 3\n";
+    let lines: Vec<String> = (0..20).map(|row| format!("u{},{}", row / 2, row % 2)).collect();
+    let features = Features::learn(&Schema::parse(schema).unwrap(), &Table::new("user,click", &lines).source());
+    let warnings = features.unwrap().features().warnings().to_vec();
+    let told =
+        "vocabulary `user`: 10 of 10 values, which are 20 of the 20 that training rows hold, are seen fewer than 3";
+    assert!(warnings.iter().any(|warning| warning.starts_with(told)), "{warnings:?}");
+}
+
 fn random_lines() -> impl Strategy<Value = Vec<String>> {
     let line = (
         ("[a-d]?", "[a-d]?(\\|[a-d]){0,2}", prop::option::of(-5i32..5), "[x-z]?"),

@@ -174,10 +174,12 @@ impl<'a> Unknown<'a> {
 /// Says so where most values of a vocabulary's fields are too rare for it.
 pub(super) fn vocabulary(table: &str, min_count: u64, counted: &Counts, kept: &Counts) -> Option<String> {
     let (all, known) = (counted.total(), kept.total());
+    let (values, rare) = (counted.tokens.len(), counted.tokens.len() - kept.tokens.len());
     (known * 2 < all).then(|| {
         format!(
-            "vocabulary `{table}`: {} of {all} training values, more than half, are seen fewer than {min_count} times \
-             and share the unknown row; a lower `min_count`, or `buckets`, would tell them apart",
+            "vocabulary `{table}`: {rare} of {values} values, which are {} of the {all} that training rows hold, are seen \
+             fewer than {min_count} times and share the unknown row; rates tell them apart, where the field has them, \
+             as a lower `min_count`, or `buckets`, would",
             all - known
         )
     })

@@ -12,6 +12,8 @@ const FEW: u64 = 10;
 const EACH_ITS_OWN: u64 = 256;
 /// Deviations above the mean from which on numbers have a long tail.
 const TAIL: f64 = 20.0;
+/// Numbers that reach half as far: fewer are slips of whoever measured.
+const IN_TAIL: usize = 3;
 /// Rows per value from which on the values of a text or an id come back.
 const COMES_BACK: f64 = 1.5;
 /// Share of the cells of a list that have several values.
@@ -56,9 +58,9 @@ pub(super) fn kind(draft: &mut Draft<'_>, index: usize) -> Option<Kind> {
         return Some(Told::new(What::Multi(None), format!("lists of {values}")));
     }
     if let Some(lists) = column.lists.as_ref().filter(|lists| lists.share >= SEVERAL && lists.cells > lists.values) {
-        // Of texts that come back whole, blanks part the words of a name.
+        // Of texts that come back whole, blanks part the words of a name; a time is one value.
         let weak = lists.separator.is_some_and(|separator| WEAK.contains(&separator));
-        let whole = weak && column.rows_per_value(rows) >= COMES_BACK;
+        let whole = weak && column.rows_per_value(rows) >= COMES_BACK || words::ends(&name_words, words::TIMES);
         if column.counts.numbers.is_none() && !column.is_time && distinct > FEW && !whole {
             let why = format!("{} values, several in {:.0} % of the cells", lists.values, 100.0 * lists.share);
             return Some(Told::new(What::Multi(lists.separator), why));
@@ -137,7 +139,9 @@ fn has_tail(column: &ColumnSurvey) -> bool {
     let known: Vec<f64> = column.sample.numbers.iter().copied().filter(|number| !number.is_nan()).collect();
     let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
     let variance = known.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / known.len().max(1) as f64;
-    numbers.min >= 0.0 && column.distinct() > EACH_ITS_OWN && numbers.max > mean + TAIL * variance.sqrt()
+    let beyond = |deviations: f64| mean + deviations * variance.sqrt();
+    let in_tail = known.iter().filter(|number| **number > beyond(TAIL / 2.0)).count();
+    numbers.min >= 0.0 && column.distinct() > EACH_ITS_OWN && numbers.max > beyond(TAIL) && in_tail >= IN_TAIL
 }
 
 /// Whether whole numbers fill their range, and large ones are about as frequent as

@@ -47,6 +47,7 @@ pub(super) struct Label {
 
 /// The labels, parents first; whatever else looks like one is left out.
 pub(super) fn labels(draft: &mut Draft<'_>, asked: &[Asked]) -> Result<Vec<Told<Label>>> {
+    check_log(draft)?;
     let named: Vec<usize> = draft.open().into_iter().filter(|index| is_label(draft.column(*index))).collect();
     let spoiled: Vec<usize> = draft.open().into_iter().filter(|index| is_spoiled(draft, *index)).collect();
     if let ([], [first, ..]) = (asked, spoiled.as_slice()) {
@@ -65,6 +66,16 @@ pub(super) fn labels(draft: &mut Draft<'_>, asked: &[Asked]) -> Result<Vec<Told<
     }
     for column in named.into_iter().chain(spoiled).filter(|column| !columns.contains(column)) {
         draft.never(column, "looks like an action that is not asked for");
+    }
+    for index in draft.open() {
+        let column = draft.column(index);
+        if let Some([one, other]) = two_values(column).filter(|_| words::is_action(column.name())) {
+            draft.unsure.push(format!(
+                "`{}` has an action's name and holds {one} and {other}, so it is taken for a feature; if it is to be \
+                 predicted, write 1 and 0, and if it is known only afterwards, list it under `never`",
+                column.name()
+            ));
+        }
     }
     // The more frequent an action is, the nearer it stands to the impression.
     columns.sort_by_key(|column| std::cmp::Reverse(draft.column(*column).ones));
@@ -119,42 +130,68 @@ fn find(draft: &Draft<'_>, name: &str) -> Result<usize> {
         return Err(Error::Schema(format!("there is no column `{name}` for a task{}", spelling::hint(name, names))));
     };
     let column = &columns[index];
-    match column.binary {
-        true => Ok(index),
-        false => Err(Error::Schema(format!(
+    if column.binary {
+        return Ok(index);
+    }
+    Err(Error::Schema(match two_values(column) {
+        Some([one, other]) => format!(
+            "column `{name}` is no label: it holds {one} and {other}; a label holds 1 and 0: write 1 in place of \
+             the one to predict and 0 in place of the other"
+        ),
+        None => format!(
             "column `{name}` is no label: it has {} values{}, expected 0 and 1, both of them, or nothing",
             column.distinct(),
             column.counts.numbers.map_or(String::new(), |numbers| format!(" from {} to {}", numbers.min, numbers.max)),
-        ))),
+        ),
+    }))
+}
+
+/// The two values of a column that has no more, and is no label.
+fn two_values(column: &ColumnSurvey) -> Option<[String; 2]> {
+    match &column.shown[..] {
+        [one, other] if column.distinct() == 2 && !column.binary => Some([one, other].map(|text| format!("`{text}`"))),
+        _ => None,
     }
 }
 
-fn no_label(draft: &Draft<'_>) -> String {
+/// Refuses a log in which there is nothing to be found.
+fn check_log(draft: &Draft<'_>) -> Result<()> {
     if draft.survey.rows == 0 {
-        return "the log has no rows".into();
+        return Err(Error::Schema("the log has no rows".into()));
     }
     if let [column] = draft.survey.columns.as_slice()
         && let Some(separator) = column.name().chars().find(|letter| ";\t|".contains(*letter))
     {
-        return format!(
+        return Err(Error::Schema(format!(
             "there is one column, `{}`; if {separator:?} stands between its cells, write commas in its place, or name a \
              file of tabs .tsv",
             column.name()
-        );
+        )));
     }
+    Ok(())
+}
+
+fn no_label(draft: &Draft<'_>) -> String {
     let columns = || draft.survey.columns.iter();
     let names = |columns: &mut dyn Iterator<Item = &ColumnSurvey>| {
         columns.map(|column| format!("`{}`", column.name())).collect::<Vec<_>>().join(", ")
     };
     let binary = names(&mut columns().filter(|column| column.binary));
-    let others = names(&mut columns().filter(|column| !column.binary && column.distinct() == 2));
+    let others: Vec<String> = columns()
+        .filter_map(|column| Some(format!("`{}` ({})", column.name(), two_values(column)?.join(", "))))
+        .collect();
     let mut said = String::from("no column looks like an action to predict; name one with --task. ");
     let _ = match &binary[..] {
         "" => write!(said, "None holds 0 and 1 alone"),
         _ => write!(said, "Columns of 0 and 1: {binary}"),
     };
     if !others.is_empty() {
-        let _ = write!(said, "; with two other values, which a label must not have: {others}");
+        let _ = write!(
+            said,
+            "; of two other values: {}. A label holds 1 and 0: write 1 in place of the one to predict and 0 in place of \
+             the other",
+            others.join(", ")
+        );
     }
     said
 }

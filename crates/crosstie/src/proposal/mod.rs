@@ -69,7 +69,8 @@ pub struct Proposal {
 /// [`Error::Schema`] for a task that is no column or no label, with the nearest
 /// spelling; where no column looks like a label; where no feature is left.
 pub fn propose(survey: &Survey, asked: &[Asked]) -> Result<Proposal> {
-    let mut draft = Draft { survey, left: BTreeMap::new(), never: Vec::new(), unsure: survey.remarks.clone() };
+    let mut draft =
+        Draft { survey, left: BTreeMap::new(), never: Vec::new(), unsure: survey.remarks.clone(), unread: Vec::new() };
     for (index, column) in survey.columns.iter().enumerate() {
         if let Some(why) = kinds::says_nothing(column, survey.rows) {
             draft.leave(index, why);
@@ -142,6 +143,8 @@ struct Draft<'a> {
     left: BTreeMap<usize, String>,
     never: Vec<String>,
     unsure: Vec<String>,
+    /// Columns that are times, but cannot be read as such.
+    unread: Vec<String>,
 }
 
 impl<'a> Draft<'a> {

@@ -23,18 +23,21 @@ const DIFFERS: f64 = 1.5;
 /// Standard errors between the two rates.
 const ERRORS: f64 = 5.0;
 /// Rows per user from which on they can be ranked among themselves.
-const OFTEN: f64 = 1.5;
+pub(super) const OFTEN: f64 = 1.5;
 
-/// The column of the user.
+/// The column of the user; where none is called so, an `id` that comes back: whatever it
+/// numbers, rows of one belong together.
 pub(super) fn user(draft: &Draft<'_>) -> Option<usize> {
-    entity(draft, words::USERS)
+    let comes_back = |index: &usize| draft.column(*index).rows_per_value(draft.survey.rows) >= OFTEN;
+    entity(draft, |name| words::is_id_of(name, words::USERS))
+        .or_else(|| entity(draft, words::is_bare_id).filter(comes_back))
 }
 
-fn entity(draft: &Draft<'_>, entities: &str) -> Option<usize> {
+fn entity(draft: &Draft<'_>, is_called: impl Fn(&str) -> bool) -> Option<usize> {
     let is = |index: &usize| {
         let column = draft.column(*index);
         let number = column.counts.numbers.is_some() && !column.whole;
-        words::is_id_of(column.name(), entities) && column.distinct() >= 10 && !number
+        is_called(column.name()) && column.distinct() >= 10 && !number
     };
     draft.open().into_iter().filter(is).max_by_key(|index| draft.column(*index).distinct())
 }
@@ -112,7 +115,7 @@ fn differ(sample: &Sample, truth: &[f64]) -> Option<[f64; 2]> {
 /// The side of each feature: by what stays the same within a user or a thing, where
 /// enough of them come back in the sample, else by its name.
 pub(super) fn sides(draft: &Draft<'_>, kinds: &[(usize, Kind)], user: Option<usize>) -> Vec<Side> {
-    let item = entity(draft, words::ITEMS);
+    let item = entity(draft, |name| words::is_id_of(name, words::ITEMS));
     let pairs = |index: Option<usize>| index.map_or(Vec::new(), |index| pairs(&draft.column(index).sample));
     let (of_user, of_item) = (pairs(user), pairs(item));
     let side = |(index, _): &(usize, Kind)| {
@@ -141,7 +144,7 @@ pub(super) fn sides(draft: &Draft<'_>, kinds: &[(usize, Kind)], user: Option<usi
 }
 
 /// Rows of the sample with the same value as the one before them that has it.
-fn pairs(sample: &Sample) -> Vec<(usize, usize)> {
+pub(super) fn pairs(sample: &Sample) -> Vec<(usize, usize)> {
     let mut last: HashMap<u64, usize> = HashMap::new();
     let rows = sample.values.iter().enumerate().filter(|(_, value)| **value != 0);
     rows.filter_map(|(row, value)| last.insert(*value, row).map(|before| (before, row))).collect()
@@ -150,13 +153,21 @@ fn pairs(sample: &Sample) -> Vec<(usize, usize)> {
 /// Whether a column is the same in both rows of the pairs; `None` where that would say
 /// nothing.
 fn same(sample: &Sample, pairs: &[(usize, usize)]) -> Option<bool> {
+    if pairs.len() < PAIRS || by_chance(sample) > CHANCE {
+        return None;
+    }
+    Some(alike(sample, pairs) as f64 >= SAME * pairs.len() as f64)
+}
+
+/// In how many of the pairs a column is the same.
+pub(super) fn alike(sample: &Sample, pairs: &[(usize, usize)]) -> usize {
+    pairs.iter().filter(|(one, other)| sample.values[*one] == sample.values[*other]).count()
+}
+
+/// Share of any two rows in which a column is the same.
+pub(super) fn by_chance(sample: &Sample) -> f64 {
     let rows = sample.values.len().max(1) as f64;
     let mut counts: HashMap<u64, f64> = HashMap::new();
     sample.values.iter().for_each(|value| *counts.entry(*value).or_default() += 1.0);
-    let chance: f64 = counts.values().map(|count| (count / rows).powi(2)).sum();
-    if pairs.len() < PAIRS || chance > CHANCE {
-        return None;
-    }
-    let alike = pairs.iter().filter(|(one, other)| sample.values[*one] == sample.values[*other]).count();
-    Some(alike as f64 >= SAME * pairs.len() as f64)
+    counts.values().map(|count| (count / rows).powi(2)).sum()
 }

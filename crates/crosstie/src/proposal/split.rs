@@ -45,7 +45,7 @@ pub enum Cut {
 
 /// Decides the cut.
 pub(super) fn cut(draft: &mut Draft<'_>, time: Option<Told<Time>>, group: Option<&str>) -> Told<Cut> {
-    if let Some(Told { what: Time { column, unit }, why }) = time {
+    if let Some(Told { what: Time { column, unit, key }, why }) = time {
         let name = draft.column(column).name().to_string();
         if let Some([valid, test]) = boundaries(&draft.column(column).sample.numbers) {
             let missing = draft.column(column).counts.missing;
@@ -53,24 +53,30 @@ pub(super) fn cut(draft: &mut Draft<'_>, time: Option<Told<Time>>, group: Option
                 draft.unsure.push(format!("{missing} rows have no `{name}`; they are learned from"));
             }
             if unit == Unit::Counter {
-                draft
-                    .unsure
-                    .push(format!("`{name}` is taken for the time since its name says so and its numbers go on"));
+                let goes_on = match key {
+                    Some(key) => format!("no `{}` has the same twice", draft.column(key).name()),
+                    None => "its numbers go on".into(),
+                };
+                draft.unsure.push(format!("`{name}` is taken for the time since its name says so and {goes_on}"));
             }
             let told = [valid, test].map(|moment| unit.text(moment));
             return Told::new(Cut::Time { column: name, valid, test, told }, why);
         }
         draft.unsure.push(format!("`{name}` has too few moments to cut the rows by"));
     }
+    let no_time = match &draft.unread[..] {
+        [] => "there is no time".to_string(),
+        unread => format!("there is no time that can be read ({})", unread.join(", ")),
+    };
     match group {
         Some(column) => {
             draft.unsure.push(format!(
                 "without a time the rows are cut by `{column}`: the figures are those of values of it that training \
                  has not met"
             ));
-            Told::new(Cut::Group { column: column.into() }, "there is no time")
+            Told::new(Cut::Group { column: column.into() }, no_time)
         }
-        None => Told::new(Cut::Rows, "there is no time and nothing that keeps rows together"),
+        None => Told::new(Cut::Rows, format!("{no_time} and nothing that keeps rows together")),
     }
 }
 

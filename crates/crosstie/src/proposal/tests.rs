@@ -85,6 +85,13 @@ fn a_long_tail_enters_as_a_logarithm_and_by_buckets() {
 }
 
 #[test]
+fn a_slip_or_two_is_no_long_tail() {
+    let width = |row: u64| format!("{:.2}", if row == 17 { 58.9 } else { 4.0 + 3.0 * draw("width", row) });
+    let proposal = beside("width", width);
+    assert!(matches!(field(&proposal, "width"), FieldKind::Numeric(Transform::Binned(_))), "{proposal:#?}");
+}
+
+#[test]
 fn what_says_nothing_or_does_not_come_back_is_left_out() {
     assert_eq!(left(&beside("one", |_| "x".into()), "one"), "the same in every row");
     assert_eq!(left(&beside("none", |_| String::new()), "none"), "empty");
@@ -119,8 +126,7 @@ fn actions_are_recognised_and_ordered_by_what_they_need() {
 fn a_task_that_is_none_is_refused_with_what_was_meant() {
     let row = |row: u64| format!("{},{},{}", row % 3, if row.is_multiple_of(2) { "yes" } else { "no" }, row / 2 % 2);
     let said = |tasks: &[&str]| of("device,answer,returned", 100, row, tasks).unwrap_err().to_string();
-    assert!(said(&[]).contains("Columns of 0 and 1: `returned`; with two other values"), "{}", said(&[]));
-    assert!(said(&[]).contains("`answer`"), "{}", said(&[]));
+    assert!(said(&[]).contains("Columns of 0 and 1: `returned`; of two other values: `answer`"), "{}", said(&[]));
     assert!(said(&["retuned"]).contains("did you mean `returned`?"), "{}", said(&["retuned"]));
     assert!(said(&["device"]).contains("is no label: it has 3 values from 0 to 2"), "{}", said(&["device"]));
     assert!(said(&["returned after click"]).contains("`click` is no task"), "{}", said(&["returned after click"]));
@@ -178,6 +184,71 @@ fn times_are_known_by_their_numbers_or_their_names() {
     assert!(!is_time(cut("day", &|row| (1 + row % 31).to_string())), "days of a month in any order");
     assert!(!is_time(cut("birth_date", &|row| format!("19{}-01-01", 50 + row % 50))));
     assert!(!is_time(cut("amount", &|row| (1 + row / 300).to_string())));
+}
+
+#[test]
+fn dates_that_cannot_be_mistaken_are_the_time_however_they_are_written() {
+    for (form, of) in [
+        ("2019/01/31", (|day| format!("2019/01/{day:02}")) as fn(u64) -> String),
+        ("31.01.2019", |day| format!("{day}.01.2019 8:30")),
+        ("31-Jan-2019", |day| format!("{day:02}-Jan-2019")),
+        ("2019-01", |day| format!("2019-{day:02}")),
+    ] {
+        let proposal = beside("date", |row| of(1 + row / 300));
+        assert!(matches!(&proposal.cut.what, Cut::Time { column, .. } if column == "date"), "{form}: {proposal:#?}");
+    }
+}
+
+#[test]
+fn dates_that_cannot_be_read_are_told_and_are_no_feature() {
+    let us = |row: u64| format!("01/{:02}/2019", 1 + row / 300);
+    let with_clock = |row: u64| format!("1/{}/2019 0:00:00", 1 + row / 100);
+    let with_slip = |row: u64| if row == 17 { "soon".into() } else { format!("2019-01-{:02}", 1 + row / 300) };
+    for (value, told) in [
+        (
+            &us as &dyn Fn(u64) -> String,
+            "`date` holds dates such as `01/01/2019`, which cannot be read; write dates as",
+        ),
+        (&with_clock, "`date` holds dates such as `1/1/2019 0:00:00`, which cannot be read"),
+        (&with_slip, "`date` holds dates that can be read, but one is `soon`; write dates as 2019-01-31"),
+    ] {
+        let proposal = beside("date", value);
+        assert_eq!(left(&proposal, "date"), "dates that cannot be read");
+        assert!(proposal.unsure.iter().any(|unsure| unsure.starts_with(told)), "{:?}", proposal.unsure);
+        let cut = proposal.cut.in_three();
+        assert!(cut.starts_with("at random: there is no time that can be read (`date`) and nothing"), "{cut}");
+    }
+    // What is called a time and holds no dates may be a feature, but not in silence.
+    let proposal = beside("time", |row| format!("{:02}:{:02}", row % 24, row / 24 % 60));
+    assert!(matches!(field(&proposal, "time"), FieldKind::Categorical(_)), "{proposal:#?}");
+    assert!(proposal.unsure[0].contains("`time` sounds like a time, and its cells, such as `00:00`"), "{proposal:#?}");
+}
+
+#[test]
+fn a_panel_is_cut_by_its_years_though_the_rows_stand_by_person() {
+    let row = |row: u64| format!("{},{},{},{}", row / 5, 1984 + row % 5, row % 9, u8::from(click(row)));
+    let proposal = of("firm,year,noise,click", 3000, row, &[]).unwrap();
+    assert!(proposal.cut.in_three().starts_with(
+        "by the time `year`, of which no `firm` has the same twice; validation from 1987 on, test from 1988 on"
+    ));
+    assert!(proposal.unsure[0].contains("`year` is taken for the time since its name says so and no `firm` has"));
+    // Years of anything else are told.
+    let drawn = |name: &str, row: u64| Stream::new(5, name).below(row, 20);
+    let row = |row: u64| format!("{},{},{},{}", row / 5, 1984 + drawn("year", row), row % 9, u8::from(click(row)));
+    let proposal = of("firm,year,noise,click", 3000, row, &[]).unwrap();
+    assert_eq!(proposal.cut.what, Cut::Rows);
+    assert!(proposal.unsure[0].starts_with("`year` may be the time"), "{:?}", proposal.unsure);
+}
+
+#[test]
+fn rows_of_an_id_that_comes_back_stay_together() {
+    let row = |row: u64| format!("{},{},{}", row / 3, row % 9, u8::from(click(row)));
+    let proposal = of("id,noise,click", 3000, row, &[]).unwrap();
+    assert_eq!(proposal.cut.what, Cut::Group { column: "id".into() });
+    assert!(proposal.unsure[0].contains("without a time the rows are cut by `id`"), "{:?}", proposal.unsure);
+    // One that does not come back numbers the rows.
+    let row = |row: u64| format!("{},{},{}", row, row % 9, u8::from(click(row)));
+    assert_eq!(of("id,noise,click", 3000, row, &[]).unwrap().cut.what, Cut::Rows);
 }
 
 #[test]
@@ -278,9 +349,37 @@ fn a_label_with_one_bad_cell_is_no_feature() {
 }
 
 #[test]
+fn a_label_that_the_first_rows_lack_is_one() {
+    for [no, yes] in [["0.0", "1.0"], ["False", "True"]] {
+        let row = |row: u64| {
+            let cell = if row < 10_500 { "" } else { [no, yes][usize::from(click(row))] };
+            format!("{},{cell}", row % 9)
+        };
+        let proposal = of("noise,click", 14_000, row, &["click"]).unwrap();
+        assert!(proposal.tasks[0].why.starts_with("in 29."), "{yes}: {:?}", proposal.tasks);
+    }
+}
+
+#[test]
+fn a_label_of_two_words_is_told_by_them() {
+    let row = |row: u64| format!("{},{},{}", row % 9, ["NO", "YES"][usize::from(click(row))], row % 2);
+    let said = of("noise,driver,odd", 300, row, &["driver"]).unwrap_err().to_string();
+    let words = "`driver` is no label: it holds `NO` and `YES`; a label holds 1 and 0: write 1 in place of the one to";
+    assert!(said.contains(words), "{said}");
+    let said = of("noise,driver,odd", 300, row, &[]).unwrap_err().to_string();
+    assert!(said.contains("of two other values: `driver` (`NO`, `YES`). A label holds 1 and 0: write 1"), "{said}");
+    // Beside another label it would be a feature that gives it away.
+    let proposal = of("noise,buy,click", 300, row, &[]).unwrap();
+    let told = "`buy` has an action's name and holds `NO` and `YES`, so it is taken for a feature";
+    assert!(proposal.unsure.iter().any(|unsure| unsure.starts_with(told)), "{:?}", proposal.unsure);
+}
+
+#[test]
 fn a_log_of_other_separators_or_without_rows_says_so() {
-    let said = of("user;price;click", 9, |row| format!("{row};2;1"), &[]).unwrap_err().to_string();
-    assert!(said.contains("one column, `user;price;click`; if ';' stands between its cells"), "{said}");
+    for tasks in [&[][..], &["click"]] {
+        let said = of("user;price;click", 9, |row| format!("{row};2;1"), tasks).unwrap_err().to_string();
+        assert!(said.contains("one column, `user;price;click`; if ';' stands between its cells"), "{said}");
+    }
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("log.csv"), "user,click\n").unwrap();
     let nothing = survey(&open(&directory.path().join("log.csv")).unwrap()).unwrap();

@@ -45,6 +45,8 @@ pub(super) const AMOUNTS: &str = "\
     age price amount count cnt num number total sum avg mean duration seconds minutes hours days weeks \
     months years ms length width height size score rate ratio share distance quantity qty views cost value \
     gain loss balance income temp numerical numeric wage salary per fee";
+/// Words that name the time of a row.
+pub(super) const TIMES: &str = "timestamp time date datetime ts dt when";
 /// Times of something else than the row.
 pub(super) const OTHER_TIMES: &str = "\
     birth birthday born signup register registered registration join joined created creation release \
@@ -117,6 +119,11 @@ pub(super) fn task_name(column: &str) -> &str {
 pub(super) fn is_id_of(name: &str, entities: &str) -> bool {
     let words = words(name);
     has(&words, entities) && words.iter().all(|word| is_in(word, entities) || is_in(word, "id key hash no code number"))
+}
+
+/// Whether a name is that of the number of whatever the rows are of: `id` alone.
+pub(super) fn is_bare_id(name: &str) -> bool {
+    words(name) == ["id"]
 }
 
 /// Whether a name says that it was measured after the row was shown.
