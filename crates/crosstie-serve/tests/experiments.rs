@@ -463,6 +463,41 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
 }
 
 #[test]
+fn what_was_refunded_was_added_to_what_was_earned() {
+    let place = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let log = Log::open(place.path(), &LogSettings::default()).unwrap();
+    for unit in 0..60 {
+        let (name, arm) = (format!("u{unit}"), if unit % 2 == 0 { "before" } else { "after" });
+        show(&log, &runtime, &name, arm, 3, Some(1.0 + f64::from(unit % 3)));
+        let time = Time::now().after(-3 * 86_400_000_000 + 2_000_000);
+        let refund = Feedback {
+            request: name,
+            candidate: CandidateName::Index(0),
+            action: "refund".into(),
+            value: Some(if arm == "after" { 100.0 + f64::from(unit) } else { 0.0 }),
+            time,
+            received: time,
+            event: None,
+        };
+        runtime.block_on(log.feedback(vec![refund])).unwrap();
+    }
+    show(&log, &runtime, "new", "after", 0, None);
+    runtime.block_on(log.flush()).unwrap();
+    let began = Time::now().0 as u64 / 1_000_000 - 9 * 86_400;
+    let lift = |unit: &str| {
+        let contract = Contract::parse(&EXPERIMENT.replace("unit = \"user_id\"", unit)).unwrap();
+        let logs = [place.path().to_path_buf()];
+        let evidence = evidence::read(&contract, &State::started(began), &logs, Duration::from_secs(86_400)).unwrap();
+        assert_eq!(evidence.valued, ["click", "refund"]);
+        evidence.arms[1].ecpm_lift
+    };
+    assert_eq!(lift("unit = \"user_id\""), None, "nobody said which of the two is earned");
+    let lift = lift("unit = \"user_id\"\nvalue = \"click\"").unwrap();
+    assert!(lift.contains(0.0) && lift.high < 2.0, "{lift:?}");
+}
+
+#[test]
 fn a_request_that_two_logs_tell_of_counts_once_and_feedback_counts_wherever_it_was_heard() {
     let place = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

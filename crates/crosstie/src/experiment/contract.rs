@@ -53,6 +53,10 @@ pub struct Contract {
     /// How units become buckets: `v2`, or `v1` for units that another system assigned so.
     #[serde(default)]
     pub hash: HashVersion,
+    /// The action whose values are what is earned, for eCPM; the only one that has values if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     /// What is compared. The first is the control, which also serves all that take no
     /// part.
     #[serde(rename = "arm")]
@@ -152,6 +156,9 @@ impl Contract {
         name("name", &self.name)?;
         if self.unit.is_empty() {
             return wrong("unit: found nothing, expected the name of a field, such as \"user\"".into());
+        }
+        if self.value.as_deref() == Some("") {
+            return wrong("value: found nothing, expected the name of an action, such as \"buy\"".into());
         }
         if self.arms.len() < 2 {
             return wrong(format!(
@@ -366,6 +373,7 @@ pub(super) mod tests {
             ("minimum_hours = 48", "minimum_hours = -1", vec!["step 2: minimum_hours: found -1"]),
             ("name = \"transfer\"", "name = \"a b\"", vec!["name: found \"a b\", expected letters"]),
             ("unit = \"user\"", "unit = \"\"", vec!["unit: found nothing"]),
+            ("unit = \"user\"", "unit = \"user\"\nvalue = \"\"", vec!["value: found nothing"]),
             ("error_rate = 0.01", "error_rate = 1.5", vec!["guard.error_rate: found 1.5"]),
             ("p99_ms = 20", "p99_ms = 0", vec!["guard.p99_ms: found 0"]),
             ("ecpm_lift = -0.02", "ecpm_lift = -2.0", vec!["guard.ecpm_lift: found -2"]),

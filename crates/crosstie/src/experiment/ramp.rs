@@ -24,6 +24,8 @@ pub struct Evidence {
     /// How probable so uneven arms are by chance, by a test that may be looked at again
     /// and again ([`SampleRatio`](super::statistics::SampleRatio)); `None` where nobody knows.
     pub sample_ratio: Option<f64>,
+    /// Actions of which values were told.
+    pub valued: Vec<String>,
 }
 
 /// What was seen in an arm. What nobody measured is `None`.
@@ -148,7 +150,7 @@ fn rails(contract: &Contract, evidence: &Evidence) -> Vec<Rail> {
     let none = ArmEvidence::default();
     let of_arms = candidates.flat_map(|(place, arm)| {
         let seen = evidence.arms.get(place).unwrap_or(&none);
-        contract.guard.rails(seen).into_iter().map(|rail| match rail {
+        contract.guard.rails(seen, nothing_earned(contract, &evidence.valued)).into_iter().map(|rail| match rail {
             Rail::Open(why) => Rail::Open(format!("arm `{}`: {why}", arm.name)),
             Rail::Broken(why) => Rail::Broken(format!("arm `{}`: {why}", arm.name)),
             Rail::Holds => Rail::Holds,
@@ -157,8 +159,23 @@ fn rails(contract: &Contract, evidence: &Evidence) -> Vec<Rail> {
     [ratio].into_iter().chain(of_arms).collect()
 }
 
+/// Why nobody knows what is earned, though actions have values.
+fn nothing_earned(contract: &Contract, valued: &[String]) -> Option<String> {
+    let several = valued.join("`, `");
+    match &contract.value {
+        Some(action) if !valued.is_empty() && !valued.contains(action) => {
+            Some(format!("`{action}` has no values, but `{several}` has"))
+        }
+        None if valued.len() > 1 => {
+            let first = &valued[0];
+            Some(format!("`{several}` have values: say in the file which is earned, as in value = \"{first}\""))
+        }
+        _ => None,
+    }
+}
+
 impl Guard {
-    fn rails(&self, seen: &ArmEvidence) -> Vec<Rail> {
+    fn rails(&self, seen: &ArmEvidence, nothing_earned: Option<String>) -> Vec<Rail> {
         let mut rails = Vec::new();
         if let Some(most) = self.error_rate {
             rails.push(share("error_rate", seen.failures, most));
@@ -182,7 +199,10 @@ impl Guard {
         }
         if let Some(least) = self.ecpm_lift {
             rails.push(match seen.ecpm_lift {
-                None => Rail::Open("ecpm_lift is not known".into()),
+                None => {
+                    let why = nothing_earned.map(|why| format!(": {why}")).unwrap_or_default();
+                    Rail::Open(format!("ecpm_lift is not known{why}"))
+                }
                 Some(lift) => {
                     let told =
                         format!("ecpm_lift lies in {:+.4} to {:+.4}, at least {least} is asked", lift.low, lift.high);
@@ -265,7 +285,7 @@ mod tests {
     }
 
     fn seen(change: impl FnOnce(&mut Evidence)) -> Evidence {
-        let mut evidence = Evidence { arms: vec![well(), well()], sample_ratio: Some(0.4) };
+        let mut evidence = Evidence { arms: vec![well(), well()], sample_ratio: Some(0.4), ..Evidence::default() };
         change(&mut evidence);
         evidence
     }
@@ -310,6 +330,26 @@ mod tests {
         stays(after(24, |seen| seen.arms[1].calibration.clear()), "calibration.click is not known");
         stays(after(24, |seen| seen.arms[1].ecpm_lift = None), "ecpm_lift is not known");
         stays(after(24, |seen| seen.arms.truncate(1)), "not known");
+    }
+
+    #[test]
+    fn values_of_all_actions_were_added_up_to_what_is_earned() {
+        let of = |value: &str, valued: &[&str]| {
+            let contract = Contract::parse(&TEXT.replace("unit = \"user\"", value)).unwrap();
+            let mut evidence = seen(|seen| seen.arms[1].ecpm_lift = None);
+            evidence.valued = valued.iter().map(|action| action.to_string()).collect();
+            Ramp::next(&contract, &State::started(0), &evidence, 99 * HOUR)
+        };
+        let unit = "unit = \"user\"";
+        stays(
+            of(unit, &["buy", "refund"]),
+            "`buy`, `refund` have values: say in the file which is earned, as in value",
+        );
+        let named = "unit = \"user\"\nvalue = \"by\"";
+        stays(of(named, &["buy"]), "ecpm_lift is not known: `by` has no values, but `buy` has");
+        assert!(
+            matches!(of(named, &["by", "buy"]), Decision::Stay(why) if why == "arm `transfer`: ecpm_lift is not known")
+        );
     }
 
     #[test]
@@ -392,7 +432,7 @@ mod tests {
         let more = "share = 20\n[[arm]]\nname = \"other\"\nmodel = \"other\"\nshare = 20";
         let contract = Contract::parse(&TEXT.replace("share = 40", more)).unwrap();
         let state = State { step: 1, ..State::started(0) };
-        let evidence = Evidence { arms: vec![well(), well(), well()], sample_ratio: Some(0.5) };
+        let evidence = Evidence { arms: vec![well(), well(), well()], sample_ratio: Some(0.5), ..Evidence::default() };
         stays(Ramp::next(&contract, &state, &evidence, 99 * HOUR), "of several candidates a person chooses");
     }
 

@@ -489,7 +489,8 @@ impl StudyReport {
                 ..ArmEvidence::default()
             }
         };
-        Evidence { arms: self.arms.iter().map(of_arm).collect(), sample_ratio: Some(self.sequential_sample_ratio) }
+        let (arms, sample_ratio) = (self.arms.iter().map(of_arm).collect(), Some(self.sequential_sample_ratio));
+        Evidence { arms, sample_ratio, ..Evidence::default() }
     }
 }
 

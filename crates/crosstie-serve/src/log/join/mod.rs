@@ -244,6 +244,12 @@ impl Joined {
         self.tasks.iter().map(String::as_str)
     }
 
+    /// The actions of which a value was told, by name.
+    pub fn valued(&self) -> impl Iterator<Item = &str> {
+        let all = self.actions.iter().enumerate();
+        all.filter(|(action, _)| self.valued.contains(&(*action as u32))).map(|(_, name)| name.as_str())
+    }
+
     /// Number of exposures.
     pub fn exposures(&self) -> usize {
         self.exposures.len()
