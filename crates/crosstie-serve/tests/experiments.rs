@@ -191,6 +191,8 @@ fn requests_and_predictions_are_told_by_arm_while_the_experiment_is_there() {
     *expected.entry(format!("experiment=\"trial\",arm=\"{first}\"")).or_default() += 2.0;
     let now = told(&server);
     assert_eq!(figures(&now, "crosstie_experiment_request_total"), expected);
+    // What was refused took no time that says anything.
+    *expected.get_mut(&format!("experiment=\"trial\",arm=\"{first}\"")).unwrap() -= 1.0;
     assert_eq!(figures(&now, "crosstie_experiment_request_duration_seconds_count"), expected);
     assert!(figures(&now, "crosstie_experiment_failure_total").values().all(|count| *count == 0.0));
     let predicted = figures(&now, "crosstie_experiment_prediction_total");
@@ -223,6 +225,31 @@ fn an_arm_that_fails_is_told_as_failing() {
     // How long it would have taken nobody knows.
     assert_eq!(figures(&told, "crosstie_experiment_request_duration_seconds_count").get(after), None);
     server.stop();
+}
+
+/// Failures of all arms, and requests whose time counts, after a request that comes to `status`.
+fn counted(change: impl FnOnce(&mut Settings), timeout_ms: Option<u64>, status: u16) -> (f64, f64) {
+    let trial = Trial::new(EXPERIMENT);
+    let mut settings = trial.settings();
+    change(&mut settings);
+    let server = Server::start(settings).unwrap();
+    let mut request = request(json!(1));
+    request["timeout_ms"] = json!(timeout_ms);
+    assert_eq!(Client::new(server.http()).post("/v1/rank", &request).status, status);
+    let told = told(&server);
+    server.stop();
+    let sum = |name: &str| figures(&told, name).values().sum::<f64>();
+    assert_eq!(sum("crosstie_experiment_request_total"), 1.0);
+    (sum("crosstie_experiment_failure_total"), sum("crosstie_experiment_request_duration_seconds_count"))
+}
+
+#[test]
+fn an_overload_was_no_failure_and_the_patience_of_a_client_was_one() {
+    assert_eq!(counted(|settings| settings.compute.queue = 0, None, 429), (1.0, 0.0), "all are refused at once");
+    assert_eq!(counted(|_| {}, Some(0), 504), (0.0, 1.0), "the client has waited for no time at all");
+    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 0.0, None, 504), (1.0, 1.0));
+    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 0.0, Some(9), 504), (1.0, 1.0));
+    assert_eq!(counted(|_| {}, None, 200), (0.0, 1.0));
 }
 
 #[test]
