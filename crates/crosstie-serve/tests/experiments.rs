@@ -7,10 +7,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
 use crosstie_serve::clock::Clock;
+use crosstie_serve::engine::Turn;
 use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
 use crosstie_serve::log::join::{Joined, Outcome};
@@ -227,6 +229,32 @@ fn an_arm_that_fails_is_told_as_failing() {
     server.stop();
 }
 
+/// Keeps the only compute thread and the only place in its queue until what it gives is dropped.
+fn occupy(server: &Server) -> impl Sized {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = || {
+        let (state, held) = (Arc::clone(server.state()), Arc::clone(&held));
+        let version = state.repository.version("control", None).unwrap();
+        let work = move |_: &mut Turn| {
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        };
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let mut request = Box::pin(async move { state.engine.run(version, deadline, work).await });
+        let asked = runtime.block_on(async { tokio::time::timeout(Duration::ZERO, &mut request).await });
+        assert!(asked.is_err(), "its turn lasts until it is released");
+        request
+    };
+    let first = ask();
+    while server.state().engine.waiting() > 0 {
+        std::thread::yield_now();
+    }
+    let requests = [first, ask()];
+    (release, requests, runtime)
+}
+
 /// Failures of all arms, and requests whose time counts, after a request that comes to `status`.
 fn counted(change: impl FnOnce(&mut Settings), timeout_ms: Option<u64>, status: u16) -> (f64, f64) {
     let trial = Trial::new(EXPERIMENT);
@@ -235,7 +263,9 @@ fn counted(change: impl FnOnce(&mut Settings), timeout_ms: Option<u64>, status: 
     let server = Server::start(settings).unwrap();
     let mut request = request(json!(1));
     request["timeout_ms"] = json!(timeout_ms);
+    let release = (status == 429).then(|| occupy(&server));
     assert_eq!(Client::new(server.http()).post("/v1/rank", &request).status, status);
+    drop(release);
     let told = told(&server);
     server.stop();
     let sum = |name: &str| figures(&told, name).values().sum::<f64>();
@@ -245,10 +275,10 @@ fn counted(change: impl FnOnce(&mut Settings), timeout_ms: Option<u64>, status: 
 
 #[test]
 fn an_overload_was_no_failure_and_the_patience_of_a_client_was_one() {
-    assert_eq!(counted(|settings| settings.compute.queue = 0, None, 429), (1.0, 0.0), "all are refused at once");
+    assert_eq!(counted(|settings| settings.compute.queue = 1, None, 429), (1.0, 0.0), "it is refused at once");
     assert_eq!(counted(|_| {}, Some(0), 504), (0.0, 1.0), "the client has waited for no time at all");
-    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 0.0, None, 504), (1.0, 1.0));
-    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 0.0, Some(9), 504), (1.0, 1.0));
+    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 1e-9, None, 504), (1.0, 1.0));
+    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 1e-9, Some(9), 504), (1.0, 1.0));
     assert_eq!(counted(|_| {}, None, 200), (0.0, 1.0));
 }
 
