@@ -474,7 +474,7 @@ fn show(log: &Log, runtime: &tokio::runtime::Runtime, unit: &str, arm: &str, day
         let time = time.after(1_000_000);
         let feedback = Feedback {
             request: unit.into(),
-            candidate: CandidateName::Index(0),
+            candidate: CandidateName::Number(0),
             action: "click".into(),
             value: Some(value),
             time,
@@ -530,7 +530,7 @@ fn what_was_refunded_was_added_to_what_was_earned() {
         let time = Time::now().after(-3 * 86_400_000_000 + 2_000_000);
         let refund = Feedback {
             request: name,
-            candidate: CandidateName::Index(0),
+            candidate: CandidateName::Number(0),
             action: "refund".into(),
             value: Some(if arm == "after" { 100.0 + f64::from(unit) } else { 0.0 }),
             time,

@@ -76,7 +76,7 @@ fn log(directory: &std::path::Path, from: u32) {
                 ..Exposure::default()
             };
             log.exposure(exposure).await.unwrap();
-            let (candidate, received) = (CandidateName::Index(0), time.after(60_000_000));
+            let (candidate, received) = (CandidateName::Number(0), time.after(60_000_000));
             let (request, action) = (format!("r{unit}"), "click".to_string());
             let value = Some(f64::from(unit));
             let event = Feedback { request, candidate, action, value, time: received, received, event: None };
