@@ -658,5 +658,9 @@ fn two_servers_over_one_experiment_decide_by_the_evidence_of_both() {
     for server in [&first, &second] {
         let answers = ask(server, 0..5);
         assert!(answers.iter().all(|answer| answer["model"] == "candidate"), "the candidate serves all");
+        let nobody = server.post("/v1/rank", vec![request(Value::Null).to_string()]).remove(0).1;
+        let nobody: Value = serde_json::from_slice(&nobody).unwrap();
+        assert_eq!(nobody["model"], "candidate", "also those who do not say who they are");
+        assert!(!nobody["notes"].to_string().contains("user_id` is not given, so"), "{nobody}");
     }
 }

@@ -143,12 +143,13 @@ impl Experiments {
         let found = running.values().find(|experiment| experiment.kept.contract.arms[0].model().0 == model)?;
         let (contract, name) = (&found.kept.contract, found.kept.contract.name.clone());
         let unit = unit(&contract.unit);
-        let (arm, takes_part, note) = match &unit {
-            Some(unit) => {
+        let (arm, takes_part, note) = match (&unit, Contract::serves_all(&found.state)) {
+            (Some(unit), _) => {
                 let place = contract.place(&found.state, unit);
                 (place.arm, place.takes_part, None)
             }
-            None => {
+            (None, Some(arm)) => (arm, false, None),
+            (None, None) => {
                 let note = format!("experiment `{name}`: `{}` is not given, so the control answers", contract.unit);
                 (0, false, Some(note))
             }
