@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
+use crosstie::experiment::{ArmEvidence, Contract, Decision, Evidence, Ramp, State, Status};
 use crosstie_serve::clock::Clock;
 use crosstie_serve::engine::Turn;
 use crosstie_serve::experiments::evidence;
@@ -533,8 +533,8 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
     let evidence = evidence_of(&[place.path()], 9);
     assert_eq!(evidence.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [50, 51]);
     for arm in &evidence.arms {
-        let (predicted, happened) = arm.calibration["click"];
-        assert!((predicted - 12.5).abs() < 1e-9 && happened == 25, "{predicted} {happened}");
+        let found = arm.calibration["click"];
+        assert!((found.predicted - 12.5).abs() < 1e-9 && found.happened == 25, "{found:?}");
     }
     assert!(evidence.sample_ratio.unwrap() > 0.05, "{:?}", evidence.sample_ratio);
     // 2 + 1 on average against 1 + 1.
@@ -595,8 +595,9 @@ fn a_request_that_two_logs_tell_of_counts_once_and_feedback_counts_wherever_it_w
     [&first, &second].into_iter().for_each(|log| runtime.block_on(log.flush()).unwrap());
     let both = evidence_of(&[&one, &two], 9);
     assert_eq!(both.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [30, 31]);
-    assert!(both.arms.iter().all(|arm| arm.calibration["click"] == (7.5, 30)), "{both:?}");
-    assert_eq!(evidence_of(&[&one], 9).arms[0].calibration["click"], (7.5, 0));
+    let click = |arm: &ArmEvidence| (arm.calibration["click"].predicted, arm.calibration["click"].happened);
+    assert!(both.arms.iter().all(|arm| click(arm) == (7.5, 30)), "{both:?}");
+    assert_eq!(click(&evidence_of(&[&one], 9).arms[0]), (7.5, 0));
     assert_eq!(evidence::logs(&one, None).unwrap().len(), 1);
     fs::create_dir(place.path().join("no-log")).unwrap();
     assert_eq!(evidence::logs(&one, Some(place.path())).unwrap().len(), 2, "the own log once, the other, no other");

@@ -143,8 +143,10 @@ fn known(kept: &Kept, evidence: &Evidence) -> String {
         let mut row = vec![arm.name.clone(), table::count(seen.units), share(seen.failures)];
         row.push(seen.p99_ms.map_or("-".into(), |ms| format!("{ms:.1} ms")));
         row.push(share(seen.unknown));
-        let of_task = |task: &&String| seen.calibration.get(*task).filter(|(_, happened)| *happened > 0);
-        let pcoc = |task| of_task(task).map_or("-".into(), |(predicted, of)| format!("{:.3}", predicted / *of as f64));
+        let pcoc = |task: &&String| {
+            let pcoc = seen.calibration.get(*task).and_then(|seen| seen.pcoc());
+            pcoc.map_or("-".into(), |pcoc| format!("{pcoc:.3}"))
+        };
         row.extend(tasks.iter().map(pcoc));
         row.push(seen.ecpm_lift.map_or("-".into(), interval));
         row

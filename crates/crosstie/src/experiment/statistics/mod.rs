@@ -17,7 +17,7 @@ pub use effect::{Effect, Interval, Scale, TUNING};
 pub use moments::{Moments, Observation};
 pub use sample_ratio::{CONCENTRATIONS, SampleRatio, chi_square};
 
-pub(super) use distribution::{normal_quantile, poisson_at_most};
+pub(super) use distribution::{normal_quantile, poisson_at_most, student_quantile};
 
 #[cfg(test)]
 mod tests;
