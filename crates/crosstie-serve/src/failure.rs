@@ -162,6 +162,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server has failed, and not the request: also where it has more to do than it can.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Failure::Busy { .. }) || self.status().is_server_error()
+    }
+
     /// When it makes sense to try again.
     pub fn retry_after(&self) -> Option<Duration> {
         matches!(self, Failure::Busy { .. } | Failure::NotReady(_)).then_some(RETRY)

@@ -178,7 +178,7 @@ fn feedback() -> Value {
     let pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
     let text = json!({ "type": "string", "minLength": 1, "maxLength": 256, "pattern": pattern });
     let whole = json!({ "type": "integer", "minimum": 0 });
-    let place = json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX });
+    let number = json!({ "type": "integer", "minimum": i64::MIN, "maximum": u64::MAX });
     let moment = json!({ "type": "string", "format": "date-time" });
     let seconds = json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 253_402_300_800_u64 });
     let nothing = json!({ "type": "null" });
@@ -187,7 +187,7 @@ fn feedback() -> Value {
         "required": ["request", "candidate", "action"],
         "additionalProperties": false,
         "properties": {
-            "request": text, "candidate": { "oneOf": [place, text] }, "action": text,
+            "request": text, "candidate": { "oneOf": [number, text] }, "action": text,
             "value": { "type": ["number", "null"] }, "time": { "oneOf": [moment, seconds, nothing] },
             "event": { "oneOf": [text, nothing] },
         },

@@ -7,10 +7,12 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crosstie::experiment::{Contract, Decision, Evidence, Ramp, State, Status};
+use crosstie::experiment::{ArmEvidence, Contract, Decision, Evidence, Ramp, State, Status};
 use crosstie_serve::clock::Clock;
+use crosstie_serve::engine::Turn;
 use crosstie_serve::experiments::evidence;
 use crosstie_serve::experiments::kept::Kept;
 use crosstie_serve::log::join::{Joined, Outcome};
@@ -191,6 +193,8 @@ fn requests_and_predictions_are_told_by_arm_while_the_experiment_is_there() {
     *expected.entry(format!("experiment=\"trial\",arm=\"{first}\"")).or_default() += 2.0;
     let now = told(&server);
     assert_eq!(figures(&now, "crosstie_experiment_request_total"), expected);
+    // What was refused took no time that says anything.
+    *expected.get_mut(&format!("experiment=\"trial\",arm=\"{first}\"")).unwrap() -= 1.0;
     assert_eq!(figures(&now, "crosstie_experiment_request_duration_seconds_count"), expected);
     assert!(figures(&now, "crosstie_experiment_failure_total").values().all(|count| *count == 0.0));
     let predicted = figures(&now, "crosstie_experiment_prediction_total");
@@ -223,6 +227,59 @@ fn an_arm_that_fails_is_told_as_failing() {
     // How long it would have taken nobody knows.
     assert_eq!(figures(&told, "crosstie_experiment_request_duration_seconds_count").get(after), None);
     server.stop();
+}
+
+/// Keeps the only compute thread and the only place in its queue until what it gives is dropped.
+fn occupy(server: &Server) -> impl Sized {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = || {
+        let (state, held) = (Arc::clone(server.state()), Arc::clone(&held));
+        let version = state.repository.version("control", None).unwrap();
+        let work = move |_: &mut Turn| {
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        };
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let mut request = Box::pin(async move { state.engine.run(version, deadline, work).await });
+        let asked = runtime.block_on(async { tokio::time::timeout(Duration::ZERO, &mut request).await });
+        assert!(asked.is_err(), "its turn lasts until it is released");
+        request
+    };
+    let first = ask();
+    while server.state().engine.waiting() > 0 {
+        std::thread::yield_now();
+    }
+    let requests = [first, ask()];
+    (release, requests, runtime)
+}
+
+/// Failures of all arms, and requests whose time counts, after a request that comes to `status`.
+fn counted(change: impl FnOnce(&mut Settings), timeout_ms: Option<u64>, status: u16) -> (f64, f64) {
+    let trial = Trial::new(EXPERIMENT);
+    let mut settings = trial.settings();
+    change(&mut settings);
+    let server = Server::start(settings).unwrap();
+    let mut request = request(json!(1));
+    request["timeout_ms"] = json!(timeout_ms);
+    let release = (status == 429).then(|| occupy(&server));
+    assert_eq!(Client::new(server.http()).post("/v1/rank", &request).status, status);
+    drop(release);
+    let told = told(&server);
+    server.stop();
+    let sum = |name: &str| figures(&told, name).values().sum::<f64>();
+    assert_eq!(sum("crosstie_experiment_request_total"), 1.0);
+    (sum("crosstie_experiment_failure_total"), sum("crosstie_experiment_request_duration_seconds_count"))
+}
+
+#[test]
+fn an_overload_was_no_failure_and_the_patience_of_a_client_was_one() {
+    assert_eq!(counted(|settings| settings.compute.queue = 1, None, 429), (1.0, 0.0), "it is refused at once");
+    assert_eq!(counted(|_| {}, Some(0), 504), (0.0, 1.0), "the client has waited for no time at all");
+    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 1e-9, None, 504), (1.0, 1.0));
+    assert_eq!(counted(|settings| settings.timeouts.request_seconds = 1e-9, Some(9), 504), (1.0, 1.0));
+    assert_eq!(counted(|_| {}, None, 200), (0.0, 1.0));
 }
 
 #[test]
@@ -351,6 +408,8 @@ fn of_two_files_of_one_name_one_was_switched_off_without_a_word() {
     fs::write(&other, about_another_model("trial")).unwrap();
     names_both(&experiments.look().unwrap_err().to_string());
     assert_eq!(running(), ["second", "trial"], "what is refused leaves its experiment as it was");
+    // Under another name it begins anew.
+    fs::remove_file(trial.place.path().join("again.state.json")).unwrap();
     fs::remove_file(trial.file()).unwrap();
     experiments.look().unwrap();
     assert_eq!(running(), ["trial"], "the name is free");
@@ -369,9 +428,32 @@ fn a_misspelt_task_of_a_guard_rail_was_taken_and_never_known() {
     fs::write(trial.file(), &misspelt).unwrap();
     assert!(experiments.look().unwrap_err().to_string().contains("did you mean `click`?"));
     assert_eq!(experiments.states().len(), 1, "it goes on as it was");
-    // Nobody knows what a model predicts that is not served.
+    // Nobody knows what a model predicts that is not served. With another arm it begins anew.
+    fs::remove_file(trial.place.path().join("trial.state.json")).unwrap();
     fs::write(trial.file(), misspelt.replace("candidate:2", "candidate:9")).unwrap();
     experiments.look().unwrap();
+}
+
+#[test]
+fn shares_that_were_edited_in_mid_run_moved_units_to_other_arms() {
+    let trial = Trial::new(EXPERIMENT);
+    let server = trial.start_without_ports().unwrap();
+    let experiments = &server.state().experiments;
+    let arms = || -> Vec<Option<String>> {
+        (0..50).map(|user| experiments.place("control", |_| Some(format!("u{user}"))).unwrap().arm).collect()
+    };
+    let before = arms();
+    let edited = EXPERIMENT.replacen("share = 50", "share = 90", 1).replacen("share = 50", "share = 10", 1);
+    fs::write(trial.file(), &edited).unwrap();
+    let said = experiments.look().unwrap_err().to_string();
+    assert!(said.contains("trial.toml: `arm` changed while the experiment runs"), "{said}");
+    assert_eq!(arms(), before, "it goes on as it was");
+    let said = trial.start_without_ports().expect_err("a server that starts knows of no other file").to_string();
+    assert!(said.contains("crosstie experiment restart"), "{said}");
+    let kept = Kept::read(&trial.file()).unwrap();
+    kept.change(9, |_| kept.contract.start(9)).unwrap();
+    experiments.look().unwrap();
+    assert_ne!(arms(), before);
 }
 
 #[test]
@@ -417,7 +499,7 @@ fn show(log: &Log, runtime: &tokio::runtime::Runtime, unit: &str, arm: &str, day
         let time = time.after(1_000_000);
         let feedback = Feedback {
             request: unit.into(),
-            candidate: CandidateName::Index(0),
+            candidate: CandidateName::Number(0),
             action: "click".into(),
             value: Some(value),
             time,
@@ -451,8 +533,8 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
     let evidence = evidence_of(&[place.path()], 9);
     assert_eq!(evidence.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [50, 51]);
     for arm in &evidence.arms {
-        let (predicted, happened) = arm.calibration["click"];
-        assert!((predicted - 12.5).abs() < 1e-9 && happened == 25, "{predicted} {happened}");
+        let found = arm.calibration["click"];
+        assert!((found.predicted - 12.5).abs() < 1e-9 && found.happened == 25, "{found:?}");
     }
     assert!(evidence.sample_ratio.unwrap() > 0.05, "{:?}", evidence.sample_ratio);
     // 2 + 1 on average against 1 + 1.
@@ -460,6 +542,41 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
     assert!(lift.contains(0.5), "{lift:?}");
     let units = |days: u64| evidence_of(&[place.path()], days).arms.iter().map(|arm| arm.units).sum::<u64>();
     assert_eq!((units(4), units(2)), (101, 1), "what was shown before the experiment began is no evidence");
+}
+
+#[test]
+fn what_was_refunded_was_added_to_what_was_earned() {
+    let place = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let log = Log::open(place.path(), &LogSettings::default()).unwrap();
+    for unit in 0..60 {
+        let (name, arm) = (format!("u{unit}"), if unit % 2 == 0 { "before" } else { "after" });
+        show(&log, &runtime, &name, arm, 3, Some(1.0 + f64::from(unit % 3)));
+        let time = Time::now().after(-3 * 86_400_000_000 + 2_000_000);
+        let refund = Feedback {
+            request: name,
+            candidate: CandidateName::Number(0),
+            action: "refund".into(),
+            value: Some(if arm == "after" { 100.0 + f64::from(unit) } else { 0.0 }),
+            time,
+            received: time,
+            event: None,
+        };
+        runtime.block_on(log.feedback(vec![refund])).unwrap();
+    }
+    show(&log, &runtime, "new", "after", 0, None);
+    runtime.block_on(log.flush()).unwrap();
+    let began = Time::now().0 as u64 / 1_000_000 - 9 * 86_400;
+    let lift = |unit: &str| {
+        let contract = Contract::parse(&EXPERIMENT.replace("unit = \"user_id\"", unit)).unwrap();
+        let logs = [place.path().to_path_buf()];
+        let evidence = evidence::read(&contract, &State::started(began), &logs, Duration::from_secs(86_400)).unwrap();
+        assert_eq!(evidence.valued, ["click", "refund"]);
+        evidence.arms[1].ecpm_lift
+    };
+    assert_eq!(lift("unit = \"user_id\""), None, "nobody said which of the two is earned");
+    let lift = lift("unit = \"user_id\"\nvalue = \"click\"").unwrap();
+    assert!(lift.contains(0.0) && lift.high < 2.0, "{lift:?}");
 }
 
 #[test]
@@ -478,8 +595,9 @@ fn a_request_that_two_logs_tell_of_counts_once_and_feedback_counts_wherever_it_w
     [&first, &second].into_iter().for_each(|log| runtime.block_on(log.flush()).unwrap());
     let both = evidence_of(&[&one, &two], 9);
     assert_eq!(both.arms.iter().map(|arm| arm.units).collect::<Vec<_>>(), [30, 31]);
-    assert!(both.arms.iter().all(|arm| arm.calibration["click"] == (7.5, 30)), "{both:?}");
-    assert_eq!(evidence_of(&[&one], 9).arms[0].calibration["click"], (7.5, 0));
+    let click = |arm: &ArmEvidence| (arm.calibration["click"].predicted, arm.calibration["click"].happened);
+    assert!(both.arms.iter().all(|arm| click(arm) == (7.5, 30)), "{both:?}");
+    assert_eq!(click(&evidence_of(&[&one], 9).arms[0]), (7.5, 0));
     assert_eq!(evidence::logs(&one, None).unwrap().len(), 1);
     fs::create_dir(place.path().join("no-log")).unwrap();
     assert_eq!(evidence::logs(&one, Some(place.path())).unwrap().len(), 2, "the own log once, the other, no other");
@@ -541,5 +659,9 @@ fn two_servers_over_one_experiment_decide_by_the_evidence_of_both() {
     for server in [&first, &second] {
         let answers = ask(server, 0..5);
         assert!(answers.iter().all(|answer| answer["model"] == "candidate"), "the candidate serves all");
+        let nobody = server.post("/v1/rank", vec![request(Value::Null).to_string()]).remove(0).1;
+        let nobody: Value = serde_json::from_slice(&nobody).unwrap();
+        assert_eq!(nobody["model"], "candidate", "also those who do not say who they are");
+        assert!(!nobody["notes"].to_string().contains("user_id` is not given, so"), "{nobody}");
     }
 }

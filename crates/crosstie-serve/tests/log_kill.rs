@@ -51,7 +51,7 @@ fn the_child_that_is_killed() {
 fn feedback(number: u64) -> Feedback {
     Feedback {
         request: format!("r{number}"),
-        candidate: CandidateName::Index(0),
+        candidate: CandidateName::Number(0),
         action: "click".into(),
         value: None,
         time: Time(0),

@@ -65,8 +65,8 @@ pub struct Abtest {
     /// Actions to compare [default: those of which the log has a probability or a value]
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub action: Vec<String>,
-    /// The column of what is earned, for eCPM [default: the value of the only action that
-    /// has one]
+    /// The column of what is earned, for eCPM [default: that of the action that the experiment's
+    /// file names as `value`, or the value of the only action that has one]
     #[arg(long, value_name = "COLUMN")]
     pub value: Option<String>,
     /// Files of the same units in the time before the experiment, which make intervals
@@ -182,7 +182,8 @@ impl Abtest {
         let aside = Aside::hidden(format!("{}, joined: ", self.data.join(", ")))?;
         let (files, shortened) = self.files(aside.path(), began).map_err(|error| aside.named(error))?;
         let name = contract.as_ref().map(|contract| contract.name.as_str()).or(self.name.as_deref());
-        let read = self.read(&files, name, settings, began);
+        let earned = contract.as_ref().and_then(|contract| contract.value.as_deref());
+        let read = self.read(&files, name, earned, settings, began);
         let (mut log, columns) = read.map_err(|error| aside.named(error))?;
         if !self.before.is_empty() {
             bar.set_message("reading the time before");
@@ -227,6 +228,7 @@ impl Abtest {
         &self,
         files: &[String],
         name: Option<&str>,
+        earned: Option<&str>,
         settings: Settings,
         began: u64,
     ) -> Result<(Log, log::Columns)> {
@@ -235,7 +237,11 @@ impl Abtest {
         if let (Some(name), None) = (&self.name, &columns.experiment) {
             bail!("--name {name}: the log has no column `experiment` that says which rows are of it");
         }
-        let measures = Measures::new(&source, &columns, &self.action, self.value.as_deref())?;
+        // Before anybody has done it, a log has no column for its values.
+        let of_action = earned.map(|action| log::own(&format!("{action}_value"), source.columns()));
+        let of_action = of_action.filter(|column| source.columns().contains(column));
+        let earned = self.value.as_deref().or(of_action.as_deref());
+        let measures = Measures::new(&source, &columns, &self.action, earned)?;
         let mut log = Log::new(measures, settings, began);
         log.read(&source, &columns, name)?;
         Ok((log, columns))

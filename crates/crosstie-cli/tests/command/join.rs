@@ -33,7 +33,7 @@ fn log(directory: &Path, requests: u32) {
     };
     let click = |request: u32, index: u32| {
         let time = Time(START + i64::from(request) * 5 * MINUTE + MINUTE);
-        let (candidate, action) = (CandidateName::Index(index), "click".into());
+        let (candidate, action) = (CandidateName::Number(index), "click".into());
         let request = format!("r{request}");
         Feedback { request, candidate, action, value: None, time, received: time, event: None }
     };

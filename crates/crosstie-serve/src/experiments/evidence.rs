@@ -43,7 +43,9 @@ pub fn read(contract: &Contract, state: &State, logs: &[PathBuf], window: Durati
     let tasks: Vec<String> = contract.guard.calibration.keys().cloned().collect();
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
     let question = Question::of_ramp(contract, state, &tasks, window);
-    let mut evidence = question.report(&question.ask(&Joined::without_features(logs)?, None)?).evidence(ECPM);
+    let joined = Joined::without_features(logs)?;
+    let mut evidence = question.report(&question.ask(&joined, None)?).evidence(ECPM);
+    evidence.valued = joined.valued().map(String::from).collect();
     tally::read(contract, state, logs)?.add_to(&mut evidence);
     Ok(evidence)
 }

@@ -143,12 +143,13 @@ impl Experiments {
         let found = running.values().find(|experiment| experiment.kept.contract.arms[0].model().0 == model)?;
         let (contract, name) = (&found.kept.contract, found.kept.contract.name.clone());
         let unit = unit(&contract.unit);
-        let (arm, takes_part, note) = match &unit {
-            Some(unit) => {
+        let (arm, takes_part, note) = match (&unit, Contract::serves_all(&found.state)) {
+            (Some(unit), _) => {
                 let place = contract.place(&found.state, unit);
                 (place.arm, place.takes_part, None)
             }
-            None => {
+            (None, Some(arm)) => (arm, false, None),
+            (None, None) => {
                 let note = format!("experiment `{name}`: `{}` is not given, so the control answers", contract.unit);
                 (0, false, Some(note))
             }
@@ -290,6 +291,7 @@ impl Watch {
     /// A file as an experiment: `old`, if nothing has changed.
     fn experiment(&self, kept: Kept, old: Option<&Arc<Experiment>>) -> crosstie::Result<Arc<Experiment>> {
         let state = kept.state_or_start(self.clock.seconds())?;
+        kept.contract.check_unchanged(&state).map_err(|error| error.within(&kept.path))?;
         match old.filter(|old| old.state == state && old.kept.contract == kept.contract) {
             Some(old) => Ok(Arc::clone(old)),
             None => {

@@ -23,7 +23,8 @@ pub struct Question<'a> {
     pub tasks: &'a [String],
     /// Whether the tasks' rates are measures, too.
     pub rates: bool,
-    /// The action whose values are what is earned; all that have a value if absent.
+    /// The action whose values are what is earned. If absent, the only one that has values; where
+    /// several have, nobody knows what is earned, and it counts as nothing.
     pub earned: Option<&'a str>,
     /// How sure the study is to be.
     pub settings: Settings,
@@ -33,7 +34,15 @@ impl<'a> Question<'a> {
     /// What a ramp asks: eCPM, and calibration of the tasks that its guard rails name.
     pub fn of_ramp(contract: &'a Contract, state: &State, tasks: &'a [String], window: i64) -> Question<'a> {
         let settings = Settings::default();
-        Question { contract, began: state.began, window, tasks, rates: false, earned: None, settings }
+        Question {
+            contract,
+            began: state.began,
+            window,
+            tasks,
+            rates: false,
+            earned: contract.value.as_deref(),
+            settings,
+        }
     }
 
     fn measures(&self) -> Vec<String> {
@@ -52,6 +61,8 @@ impl<'a> Question<'a> {
     pub fn ask(&self, joined: &Joined, before: Option<Time>) -> Result<Study> {
         let mut study = Study::new(&self.measures(), self.tasks, self.settings);
         let began = Time(i64::try_from(self.began).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+        let valued: Vec<&str> = joined.valued().collect();
+        let earned = self.earned.or((valued.len() == 1).then(|| valued[0]));
         let passed = joined.newest().map_or(Time(i64::MIN), |newest| newest.after(-self.window));
         joined.each(|exposure, outcomes| {
             let (known, past) = (exposure.time <= passed, exposure.time < began);
@@ -68,7 +79,7 @@ impl<'a> Question<'a> {
             for (place, candidate) in exposure.candidates.iter().enumerate() {
                 let within = || outcomes.iter().filter(|of| of.candidate == place && of.time <= end);
                 let happened = |task: &str| within().any(|of| joined.actions()[of.action] == task);
-                let earns = |action: usize| self.earned.is_none_or(|earned| joined.actions()[action] == earned);
+                let earns = |action: usize| earned == Some(joined.actions()[action].as_str());
                 let value: f64 = within().filter(|of| earns(of.action)).filter_map(|of| of.value).sum();
                 let of_task = |task: &String| (f64::from(u8::from(happened(task))), 1.0);
                 let rates = self.tasks.iter().filter(|_| self.rates).map(of_task);

@@ -35,8 +35,8 @@ pub async fn feedback(
 /// Reads one event or a list of them. What names no time happened `now`.
 ///
 /// An event is `{"request": "9f2c", "candidate": 3, "action": "buy", "value": 12.5,
-/// "time": "2026-11-27T08:00:00Z", "event": "e1"}`: `candidate` is a place in the request
-/// from 0, or an id as text; `time` RFC 3339 or seconds since the beginning of 1970. The
+/// "time": "2026-11-27T08:00:00Z", "event": "e1"}`: `candidate` is an id, or a place in the request
+/// from 0, which a number means where no id is one; `time` RFC 3339 or seconds since the beginning of 1970. The
 /// last three may be left out.
 ///
 /// # Errors
@@ -101,13 +101,15 @@ impl Keys<'_> {
     }
 
     fn candidate(&self) -> Result<CandidateName, Failure> {
-        let expected = "its place in the request, from 0, or its id as text";
+        let expected = "its id, or its place in the request, from 0";
         match self.get("candidate") {
             Some(Value::String(_)) => self.text("candidate")?.map(CandidateName::Id),
             Some(Value::Number(number)) => {
                 // To JSON 3.0 is 3.
                 let place = |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
-                number.as_f64().filter(place).map(|number| CandidateName::Index(number as u32))
+                let place = number.as_f64().filter(place).map(|number| CandidateName::Number(number as u32));
+                // Beyond the places there are ids.
+                place.or_else(|| (number.is_i64() || number.is_u64()).then(|| CandidateName::Id(number.to_string())))
             }
             _ => None,
         }
@@ -158,7 +160,7 @@ mod tests {
         let body = r#"{"request": "9f2c", "candidate": 3, "action": "buy", "value": 12.5, "time": "2026-11-27T08:00:00+01:00", "event": "e1"}"#;
         let event = Feedback {
             request: "9f2c".into(),
-            candidate: CandidateName::Index(3),
+            candidate: CandidateName::Number(3),
             action: "buy".into(),
             value: Some(12.5),
             time: Time(1_795_762_800_000_000),
@@ -171,8 +173,10 @@ mod tests {
         assert_eq!(parse(format!("[{body}, {short}]").as_bytes(), Time(9)), Ok(vec![event, other]));
         assert_eq!(parse(b"[]", Time(9)), Ok(vec![]));
         let now = parse(br#"{"request": "9f2c", "candidate": 3.0, "action": "buy"}"#, Time(9)).unwrap();
-        assert_eq!(now[0].candidate, CandidateName::Index(3));
+        assert_eq!(now[0].candidate, CandidateName::Number(3));
         assert_eq!(now[0].time, Time(9));
+        let large = parse(br#"{"request": "9f2c", "candidate": 12345678901, "action": "buy"}"#, Time(9)).unwrap();
+        assert_eq!(large[0].candidate, CandidateName::Id("12345678901".into()));
     }
 
     #[test]
@@ -185,7 +189,10 @@ mod tests {
                 r#"{"request": "r", "candidate": true, "action": "a"}"#,
                 "field `candidate`, row 2: found true, expected its",
             ),
-            (r#"{"request": "r", "candidate": -1, "action": "a"}"#, "field `candidate`, row 2: found -1, expected its"),
+            (
+                r#"{"request": "r", "candidate": 1.5, "action": "a"}"#,
+                "field `candidate`, row 2: found 1.5, expected its",
+            ),
             (r#"{"request": "r", "candidate": 1, "action": 7}"#, "field `action`, row 2: found 7, expected a text"),
             (r#"{"request": "r", "candidate": 1, "action": "a\nb"}"#, "without control characters"),
             (r#"{"request": "r", "candidate": 1, "action": "a", "value": "1"}"#, "field `value`, row 2: found \"1\""),

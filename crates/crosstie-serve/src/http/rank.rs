@@ -16,6 +16,7 @@ use crate::experiments::Placed;
 use crate::failure::Failure;
 use crate::observe::Protocol;
 use crate::rank::{self, Terms};
+use crate::settings::Timeouts;
 use crate::state::{self, Target};
 
 /// `POST /v1/rank`.
@@ -60,8 +61,17 @@ pub async fn rank(
         run.done = Err(refusal.into());
     }
     if let Some(placed) = &placed {
-        let outcome = run.done.as_ref().map_err(|failure| failure.status().is_server_error());
-        state.placed(placed, Some(stopwatch.elapsed()), outcome);
+        let most = Timeouts::of(state.settings.timeouts.request_seconds);
+        let (failed, timed) = match &run.done {
+            Ok(_) => (false, true),
+            // It took so long at least. Who wanted its answer sooner than all others must have it
+            // has set a limit that the arm does not know of.
+            Err(Failure::DeadlinePassed) => (timeout.is_none_or(|timeout| timeout >= most), true),
+            // What was refused at once says nothing of how long an answer takes.
+            Err(failure) => (failure.is_ours(), false),
+        };
+        let took = timed.then(|| stopwatch.elapsed());
+        state.placed(placed, took, run.done.as_ref().map_err(|_| failed));
     }
     let (_, done) = state.tell(&target, run)?;
     Ok((Extension(done.stages), [(CONTENT_TYPE, "application/json")], done.value.json).into_response())

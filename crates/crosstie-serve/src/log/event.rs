@@ -217,8 +217,9 @@ pub struct Feedback {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CandidateName {
-    /// By its place in the request, from 0.
-    Index(u32),
+    /// By a number: its id where ids of the request are whole numbers, else its place in the
+    /// request, from 0.
+    Number(u32),
     /// By its id.
     Id(String),
 }
@@ -248,7 +249,7 @@ impl Feedback {
     pub(super) fn key(&self) -> u128 {
         let index;
         let (kind, candidate) = match &self.candidate {
-            CandidateName::Index(number) => {
+            CandidateName::Number(number) => {
                 index = number.to_string();
                 ("index", &index)
             }

@@ -5,7 +5,7 @@ use super::*;
 fn feedback(id: u32) -> Feedback {
     Feedback {
         request: format!("r{id}"),
-        candidate: CandidateName::Index(id % 3),
+        candidate: CandidateName::Number(id % 3),
         action: "click".into(),
         value: Some(0.1 + f64::from(id)),
         time: Time(1_000_000 * i64::from(id)),

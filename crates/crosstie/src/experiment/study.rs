@@ -81,7 +81,7 @@ struct Unit {
     crossed: bool,
     impressions: u64,
     /// Per task.
-    calibration: Box<[Calibration]>,
+    calibration: Box<[Predicted]>,
     days: Vec<Day>,
     before: Vec<(f64, f64)>,
 }
@@ -90,6 +90,14 @@ struct Day {
     day: i64,
     scenario: Option<usize>,
     terms: Terms,
+}
+
+/// Predicted and actual positives of one unit.
+#[derive(Clone, Copy, Default)]
+struct Predicted {
+    rows: u64,
+    sum: f64,
+    happened: u64,
 }
 
 /// Predicted and actual positives.
@@ -101,13 +109,28 @@ pub struct Calibration {
     pub predicted: f64,
     /// How often it happened.
     pub happened: u64,
+    /// How much more that varies from unit to unit than if every row were a matter of its own: the
+    /// variance of a unit's positives about those predicted, to what it would be then. 0 where
+    /// nothing happened.
+    #[serde(default)]
+    pub dispersion: f64,
 }
 
 impl Calibration {
-    fn add(&mut self, other: &Calibration) {
-        self.rows += other.rows;
-        self.predicted += other.predicted;
-        self.happened += other.happened;
+    fn of<'a>(units: impl Iterator<Item = &'a Predicted> + Clone) -> Calibration {
+        let mut all = Calibration::default();
+        for unit in units.clone() {
+            all.rows += unit.rows;
+            all.predicted += unit.sum;
+            all.happened += unit.happened;
+        }
+        let (count, happened) = (units.clone().filter(|unit| unit.rows > 0).count() as f64, all.happened as f64);
+        if all.happened > 0 && all.predicted > 0.0 && count > 1.0 {
+            let beyond = |unit: &Predicted| unit.happened as f64 - unit.sum * happened / all.predicted;
+            let squares: f64 = units.map(|unit| beyond(unit).powi(2)).sum();
+            all.dispersion = squares * count / (count - 1.0) / happened;
+        }
+        all
     }
 
     /// Predicted positives for one that happened (PCOC).
@@ -300,11 +323,13 @@ impl Study {
         unit.crossed |= *unit.arm.get_or_insert(arm) != arm;
         unit.impressions += 1;
         if unit.calibration.is_empty() {
-            unit.calibration = vec![Calibration::default(); tasks].into();
+            unit.calibration = vec![Predicted::default(); tasks].into();
         }
         for (seen, predicted) in unit.calibration.iter_mut().zip(&shown.predicted[..tasks]) {
             if let Some((probability, happened)) = *predicted {
-                seen.add(&Calibration { rows: 1, predicted: probability, happened: u64::from(happened) });
+                seen.rows += 1;
+                seen.sum += probability;
+                seen.happened += u64::from(happened);
             }
         }
         match unit.days.iter_mut().rev().find(|known| known.day == day && known.scenario == scenario) {
@@ -354,13 +379,17 @@ impl Study {
                 units: last[arm],
                 impressions: 0,
                 values: self.measures.iter().cloned().zip(table.0.iter().map(|measure| measure[arm].value())).collect(),
-                calibration: self.tasks.iter().map(|task| (task.clone(), Calibration::default())).collect(),
+                calibration: IndexMap::new(),
             });
         }
-        for (arm, unit) in self.counted(&asked) {
-            let figures = &mut figures[arm];
-            figures.impressions += unit.impressions;
-            figures.calibration.values_mut().zip(&unit.calibration).for_each(|(sum, seen)| sum.add(seen));
+        let mut units: Vec<Vec<&Unit>> = vec![Vec::new(); asked.len()];
+        self.counted(&asked).for_each(|(arm, unit)| units[arm].push(unit));
+        for (figures, units) in figures.iter_mut().zip(&units) {
+            figures.impressions = units.iter().map(|unit| unit.impressions).sum();
+            let of_task = |(place, task): (usize, &String)| {
+                (task.clone(), Calibration::of(units.iter().filter_map(|unit| unit.calibration.get(place))))
+            };
+            figures.calibration = self.tasks.iter().enumerate().map(of_task).collect();
         }
         let shares: Vec<f64> = arms.iter().map(|(_, share)| *share).collect();
         StudyReport {
@@ -481,15 +510,15 @@ impl StudyReport {
     pub fn evidence(&self, ecpm: &str) -> Evidence {
         let of_arm = |arm: &ArmFigures| {
             let lift = self.differences.iter().find(|found| found.arm == arm.name && found.measure == ecpm);
-            let known = |(task, seen): (&String, &Calibration)| (task.clone(), (seen.predicted, seen.happened));
             ArmEvidence {
                 units: arm.units,
-                calibration: arm.calibration.iter().map(known).collect(),
+                calibration: arm.calibration.clone(),
                 ecpm_lift: lift.and_then(Difference::best).map(|lift| lift.sequence),
                 ..ArmEvidence::default()
             }
         };
-        Evidence { arms: self.arms.iter().map(of_arm).collect(), sample_ratio: Some(self.sequential_sample_ratio) }
+        let (arms, sample_ratio) = (self.arms.iter().map(of_arm).collect(), Some(self.sequential_sample_ratio));
+        Evidence { arms, sample_ratio, ..Evidence::default() }
     }
 }
 
@@ -601,6 +630,18 @@ mod tests {
         assert!((pcoc - 0.25 / arm.values["click"].unwrap()).abs() < 1e-9, "{pcoc}");
     }
 
+    /// By hand: of 12 that happened where 8 were predicted, units have 9, 3 and 0 and should have 6, 3 and 3.
+    /// Squares of 3, 0 and 3 are 18, as three units say of two 27, and of 12 2.25.
+    #[test]
+    fn positives_that_come_by_unit_vary_more_than_rows_would() {
+        let unit = |sum: f64, happened: u64| Predicted { rows: 10, sum, happened };
+        let units = [unit(4.0, 9), unit(2.0, 3), unit(2.0, 0), Predicted::default()];
+        let found = Calibration::of(units.iter());
+        assert_eq!(found, Calibration { rows: 30, predicted: 8.0, happened: 12, dispersion: 2.25 });
+        assert_eq!(Calibration::of(units[2..].iter()).dispersion, 0.0, "nothing happened");
+        assert_eq!(Calibration::of(units[..1].iter()).dispersion, 0.0, "one unit has no spread");
+    }
+
     #[test]
     fn scenarios_are_told_apart_and_corrected() {
         let report = report(&filled(|rows| rows));
@@ -668,7 +709,7 @@ mod tests {
         let evidence = report.evidence("ecpm");
         assert_eq!(evidence.arms[1].ecpm_lift, report.differences[1].plain.map(|lift| lift.sequence));
         assert_eq!(evidence.arms[0].ecpm_lift, None);
-        assert_eq!(evidence.arms[0].calibration["click"].1, report.arms[0].calibration["click"].happened);
+        assert_eq!(evidence.arms[0].calibration, report.arms[0].calibration);
         assert_eq!(evidence.sample_ratio, Some(report.sequential_sample_ratio));
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<StudyReport>(&text).unwrap(), report);

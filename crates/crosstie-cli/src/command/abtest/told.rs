@@ -143,34 +143,51 @@ pub fn day(day: i64) -> String {
     crosstie::data::day(day)
 }
 
+/// Whether the arms have their shares, by the test that may be looked at every day and by chi-square.
+enum Shares {
+    Right,
+    /// One look says so, which many looks together do not.
+    InDoubt,
+    Wrong,
+}
+
+impl Shares {
+    fn of(report: &StudyReport) -> Shares {
+        match (report.sequential_sample_ratio, report.sample_ratio) {
+            (sequential, _) if sequential < MISMATCH => Shares::Wrong,
+            (_, Some(once)) if once < MISMATCH => Shares::InDoubt,
+            _ => Shares::Right,
+        }
+    }
+}
+
 /// What the sample ratio says.
 pub fn sample_ratio(report: &StudyReport) -> String {
-    let sequential = report.sequential_sample_ratio;
-    let once = report.sample_ratio.map_or("-".into(), p);
-    let told = if sequential < MISMATCH { "the arms do not have their shares" } else { "the arms have their shares" };
-    format!("Sample ratio: {told} (p = {} at any look, {once} by chi-square at one)", p(sequential))
+    let (sequential, once) = (p(report.sequential_sample_ratio), report.sample_ratio.map_or("-".into(), p));
+    let told = match Shares::of(report) {
+        Shares::Right => "the arms have their shares",
+        Shares::InDoubt => "whether the arms have their shares is in doubt",
+        Shares::Wrong => "the arms do not have their shares",
+    };
+    format!("Sample ratio: {told} (p = {sequential} at any look, {once} by chi-square at one)")
 }
 
 /// What makes all else doubtful.
 pub fn warnings(report: &StudyReport) -> Vec<String> {
     let mut warnings = Vec::new();
-    if report.sequential_sample_ratio < MISMATCH {
-        let units: Vec<String> = report
-            .arms
-            .iter()
-            .map(|arm| {
-                format!(
-                    "{} has {} for a share of {}",
-                    arm.name,
-                    several(arm.units, "unit", "units"),
-                    table::percent(Some(arm.share))
-                )
-            })
-            .collect();
-        warnings.push(format!(
-            "sample-ratio mismatch: {}; something loses units of one arm more than of another, so no figure below can be believed",
-            units.join(", ")
-        ));
+    let of_arm = |arm: &ArmFigures| {
+        let (units, share) = (several(arm.units, "unit", "units"), table::percent(Some(arm.share)));
+        format!("{} has {units} for a share of {share}", arm.name)
+    };
+    let units = report.arms.iter().map(of_arm).collect::<Vec<_>>().join(", ");
+    match Shares::of(report) {
+        Shares::Right => {}
+        Shares::InDoubt => warnings.push(format!(
+            "the sample ratio is in doubt: {units}; looked at once that is no chance, looked at daily it may be"
+        )),
+        Shares::Wrong => warnings.push(format!(
+            "sample-ratio mismatch: {units}; something loses units of one arm more than of another, so no figure below can be believed"
+        )),
     }
     if report.crossed > 0 {
         warnings.push(format!(
@@ -235,4 +252,36 @@ pub fn report(report: &StudyReport, lift: Option<f64>) -> String {
         Some(conclusion(report).iter().map(|told| wrapped(told)).collect::<Vec<_>>().join("\n")),
     ];
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use crosstie::experiment::{Settings, Shown, Study};
+
+    use super::*;
+
+    /// The report on arms of equal shares and so many units.
+    fn of_units(units: [u64; 2]) -> StudyReport {
+        let (names, terms) = (["control", "candidate"], [(0.0, 1.0)]);
+        let mut study = Study::new(&["click rate".into()], &[], Settings::default());
+        for (arm, units) in names.iter().zip(units) {
+            for unit in 0..units {
+                let unit = &format!("{arm} {unit}");
+                study.add(&Shown { unit, arm, day: 1, scenario: None, terms: &terms, predicted: &[] });
+            }
+        }
+        study.report(&names.map(|name| (name.to_string(), 0.5)))
+    }
+
+    #[test]
+    fn arms_had_their_shares_beside_a_chi_square_that_said_otherwise() {
+        let said = |units| (sample_ratio(&of_units(units)), warnings(&of_units(units)).concat());
+        let (told, warned) = said([800, 1_200]);
+        assert!(told.contains("do not have") && warned.contains("sample-ratio mismatch"), "{told} {warned}");
+        // Chi-square says 1.5e-4, one look among many .004.
+        let (told, warned) = said([440, 560]);
+        assert!(told.contains("in doubt") && warned.contains("in doubt: control has 440 units"), "{told} {warned}");
+        let (told, warned) = said([490, 510]);
+        assert!(told.contains("the arms have their shares") && warned.is_empty(), "{told} {warned}");
+    }
 }

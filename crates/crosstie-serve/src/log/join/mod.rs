@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crosstie::{Error, Result};
 
-use super::event::{CandidateName, Event, Exposure, Feedback, key};
+use super::event::{Candidate, CandidateName, Event, Exposure, Feedback, key};
 use super::read::{self, Damage, Segment};
 use super::time::Time;
 use cells::Seen;
@@ -75,7 +75,7 @@ struct Heard {
 /// [`CandidateName`] in few bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Which {
-    Index(u32),
+    Number(u32),
     Id(u128),
 }
 
@@ -201,7 +201,7 @@ impl Joined {
             self.valued.insert(action);
         }
         let candidate = match feedback.candidate {
-            CandidateName::Index(index) => Which::Index(index),
+            CandidateName::Number(number) => Which::Number(number),
             CandidateName::Id(id) => Which::Id(key(&[&id])),
         };
         let event = feedback.event.map(|event| key(&[&event]));
@@ -242,6 +242,12 @@ impl Joined {
     /// The tasks of all artifacts that scored, by name.
     pub fn tasks(&self) -> impl Iterator<Item = &str> {
         self.tasks.iter().map(String::as_str)
+    }
+
+    /// The actions of which a value was told, by name.
+    pub fn valued(&self) -> impl Iterator<Item = &str> {
+        let all = self.actions.iter().enumerate();
+        all.filter(|(action, _)| self.valued.contains(&(*action as u32))).map(|(_, name)| name.as_str())
     }
 
     /// Number of exposures.
@@ -328,11 +334,16 @@ fn of_log(log: &Path) -> Result<Vec<Segment>> {
 fn outcomes(exposure: &Exposure, heard: &[Heard], strange: &mut u64) -> Vec<Outcome> {
     let mut seen = HashSet::new();
     let mut outcomes = Vec::with_capacity(heard.len());
+    let has_number = |of: &Candidate| of.id.as_ref().is_some_and(|id| id.parse::<i128>().is_ok());
+    let numbers_are_ids = exposure.candidates.iter().any(has_number);
     for &Heard { candidate, action, event, value, time } in heard {
-        let mut candidates = exposure.candidates.iter();
+        let place_of = |id: u128| {
+            exposure.candidates.iter().position(|candidate| candidate.id.as_ref().is_some_and(|of| key(&[of]) == id))
+        };
         let place = match candidate {
-            Which::Index(index) => candidates.position(|candidate| candidate.index == index),
-            Which::Id(id) => candidates.position(|candidate| candidate.id.as_ref().is_some_and(|of| key(&[of]) == id)),
+            Which::Number(number) if numbers_are_ids => place_of(key(&[&number.to_string()])),
+            Which::Number(index) => exposure.candidates.iter().position(|candidate| candidate.index == index),
+            Which::Id(id) => place_of(id),
         };
         let Some(candidate) = place else {
             *strange += 1;

@@ -49,7 +49,7 @@ fn feedback(request: &str, candidate: CandidateName, action: &str, hours: i64) -
 }
 
 fn index(index: u32) -> CandidateName {
-    CandidateName::Index(index)
+    CandidateName::Number(index)
 }
 
 fn log(directory: &Path, exposures: Vec<Exposure>, feedback: Vec<Feedback>) -> Accepted {
@@ -91,6 +91,32 @@ fn column(out: &Path, name: &str) -> Vec<String> {
         }
     }
     texts
+}
+
+#[test]
+fn a_number_that_was_an_id_marked_the_candidate_at_that_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let numbered = |request: &str, ids: [Option<&str>; 3]| {
+        let mut exposure = exposure(request, 0);
+        exposure.candidates.iter_mut().zip(ids).for_each(|(of, id)| of.id = id.map(String::from));
+        exposure
+    };
+    let clicked = |request: &str, number: u32| feedback(request, CandidateName::Number(number), "click", 1);
+    let shown = vec![
+        numbered("r1", [Some("2"), Some("7"), Some("0")]),
+        numbered("r2", [None, None, None]),
+        exposure("r3", 0),
+        exposure("late", 30),
+    ];
+    log(directory.path(), shown, vec![clicked("r1", 2), clicked("r1", 1), clicked("r2", 2), clicked("r3", 0)]);
+    let (out, report) = join(&[directory.path()], &files(None));
+    // The third candidate stands first in the answer.
+    let rows: Vec<String> =
+        column(&out, "request").iter().zip(column(&out, "click")).map(|(r, c)| format!("{r}{c}")).collect();
+    let of =
+        |request: &str| rows.iter().filter(|row| row.starts_with(request)).map(|row| &row[2..]).collect::<String>();
+    assert_eq!((of("r1"), of("r2"), of("r3")), ("001".into(), "100".into(), "001".into()));
+    assert_eq!(report.unmatched, Unmatched { requests: 0, candidates: 1 }, "no candidate of `r1` has the id 1");
 }
 
 #[test]
@@ -175,7 +201,7 @@ fn what_is_repeated_late_or_out_of_order_changes_nothing() {
     heard.reverse();
     let again = heard.iter().map(|event| Feedback {
         candidate: match event.candidate {
-            CandidateName::Index(index) => CandidateName::Id(["a", "b", "c"][index as usize].into()),
+            CandidateName::Number(index) => CandidateName::Id(["a", "b", "c"][index as usize].into()),
             CandidateName::Id(_) => unreachable!(),
         },
         ..event.clone()

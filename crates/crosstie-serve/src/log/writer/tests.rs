@@ -124,7 +124,7 @@ type Waiting = oneshot::Receiver<Result<Accepted, Refusal>>;
 fn feedback(id: usize) -> (Entry, Waiting) {
     let feedback = crate::log::Feedback {
         request: "r1".into(),
-        candidate: crate::log::CandidateName::Index(0),
+        candidate: crate::log::CandidateName::Number(0),
         action: "click".into(),
         value: None,
         time: crate::log::Time(0),

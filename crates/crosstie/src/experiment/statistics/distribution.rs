@@ -28,7 +28,7 @@ pub(super) fn student_beyond(t: f64, freedom: f64) -> f64 {
 }
 
 /// The number below which Student's t has this share, within (0, 1).
-pub(super) fn student_quantile(share: f64, freedom: f64) -> f64 {
+pub(in super::super) fn student_quantile(share: f64, freedom: f64) -> f64 {
     student(freedom).map_or_else(|| normal_quantile(share), |student| student.inverse_cdf(share))
 }
 
@@ -37,10 +37,11 @@ pub(super) fn chi_square_above(x: f64, freedom: f64) -> Option<f64> {
     Some(ChiSquared::new(freedom).ok()?.sf(x))
 }
 
-/// P(N ≤ `number`) of a Poisson number of this mean: 1 of a mean that is not over 0.
-pub(in super::super) fn poisson_at_most(number: u64, mean: f64) -> f64 {
+/// P(N ≤ `number`) of a Poisson number of this mean: 1 of a mean that is not over 0. Between whole
+/// numbers, from -1 on, it goes smoothly.
+pub(in super::super) fn poisson_at_most(number: f64, mean: f64) -> f64 {
     // Events of a stream: the one after `number` comes beyond `mean`.
-    chi_square_above(2.0 * mean, 2.0 * (number as f64 + 1.0)).unwrap_or(1.0)
+    chi_square_above(2.0 * mean, 2.0 * (number + 1.0)).unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -64,10 +65,10 @@ mod tests {
         near(student_beyond(-4.0, 1000.0), 6.800991920878163e-5);
         near(chi_square_above(3.841458820694124, 1.0).unwrap(), 0.05);
         near(chi_square_above(30.0, 4.0).unwrap(), 4.894437128029217e-6);
-        near(poisson_at_most(7, 20.0), 0.000778590082507362);
-        near(poisson_at_most(99_999, 101_000.0), 0.0008084215129255896);
-        let many = poisson_at_most(100_000_000, 100_030_000.0);
+        near(poisson_at_most(7.0, 20.0), 0.000778590082507362);
+        near(poisson_at_most(99_999.0, 101_000.0), 0.0008084215129255896);
+        let many = poisson_at_most(100_000_000.0, 100_030_000.0);
         assert!((many / 0.001351523685398878 - 1.0).abs() < 1e-4, "{many}");
-        assert_eq!(poisson_at_most(0, 0.0), 1.0);
+        assert_eq!(poisson_at_most(0.0, 0.0), 1.0);
     }
 }

@@ -15,9 +15,9 @@ mod sample_ratio;
 pub use correction::{benjamini_hochberg, holm};
 pub use effect::{Effect, Interval, Scale, TUNING};
 pub use moments::{Moments, Observation};
-pub use sample_ratio::{CONCENTRATION, SampleRatio, chi_square};
+pub use sample_ratio::{CONCENTRATIONS, SampleRatio, chi_square};
 
-pub(super) use distribution::{normal_quantile, poisson_at_most};
+pub(super) use distribution::{normal_quantile, poisson_at_most, student_quantile};
 
 #[cfg(test)]
 mod tests;

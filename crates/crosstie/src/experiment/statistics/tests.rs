@@ -1,4 +1,5 @@
 use super::*;
+use crate::random::Stream;
 
 fn near(found: f64, expected: f64) {
     assert!((found - expected).abs() <= 1e-4, "found {found}, expected {expected}");
@@ -213,7 +214,7 @@ fn chi_square_finds_a_sample_ratio_that_is_off() {
 #[test]
 fn the_sequential_sample_ratio_is_growthbooks() {
     let after = |shares: &[f64], looks: &[&[u64]]| {
-        let mut ratio = SampleRatio::new(shares);
+        let mut ratio = SampleRatio::with_concentrations(shares, &[10_000.0]);
         looks
             .iter()
             .map(|units| {
@@ -232,9 +233,42 @@ fn the_sequential_sample_ratio_is_growthbooks() {
     alike(after(&[0.34, 0.33, 0.33], &[&[600, 200, 200]])[0], 1.4343631225400445e-6);
     alike(after(&[0.5, 0.5], &[&[500, 500], &[0, 0], &[600, 400]])[2], 0.20685901461423034);
     assert_eq!(after(&[40.0, 20.0, 40.0], &[&[400, 200, 400], &[400, 200, 400]]), [1.0, 1.0]);
-    let mut near_shares = SampleRatio::with_concentration(&[0.5, 0.5], 100.0);
+    let mut near_shares = SampleRatio::with_concentrations(&[0.5, 0.5], &[100.0]);
     near_shares.add(&[800, 200]);
     alike(near_shares.p(), 2.253273013435552e-75);
+}
+
+#[test]
+fn a_gross_mismatch_of_few_units_passed_for_a_sample_ratio_that_holds() {
+    let of = |units: [u64; 2]| {
+        let mut ratio = SampleRatio::new(&[0.5, 0.5]);
+        ratio.add(&units);
+        ratio.p()
+    };
+    // By chi-square 2e-45, 1e-35 and 4e-19; of a concentration of 10,000 alone .14, .001 and .0014.
+    for (units, at_most) in [([0, 200], 1e-40), ([310, 700], 1e-30), ([800, 1_200], 1e-14)] {
+        assert!(of(units) < at_most, "{units:?}: {}", of(units));
+    }
+    // A slight mismatch of many units is found as before: 51 % of 200,000, 3e-19 by chi-square.
+    assert!(of([102_000, 98_000]) < 1e-14, "{}", of([102_000, 98_000]));
+    assert_eq!(of([5_050, 4_950]), 1.0);
+}
+
+/// By Ville's inequality at most 5 % of tests of equal arms ever look like less than .05,
+/// though each is looked at 100 times.
+#[test]
+fn arms_that_get_their_shares_seldom_ever_look_otherwise() {
+    let chance = Stream::new(11, "sample ratio");
+    let ever = (0..400u64).filter(|test| {
+        let mut ratio = SampleRatio::new(&[0.3, 0.7]);
+        for look in 0..100 {
+            let first = (0..30).filter(|unit| chance.uniform((test * 100 + look) * 30 + unit) < 0.3).count() as u64;
+            ratio.add(&[first, 30 - first]);
+        }
+        ratio.p() < 0.05
+    });
+    let ever = ever.count();
+    assert!((1..=20).contains(&ever), "{ever} of 400");
 }
 
 #[test]
