@@ -69,6 +69,24 @@ impl Data {
         };
         Ok(Data { schema, train, valid, test })
     }
+
+    /// Warns of test files that the training uses. Of validation files that are trained on
+    /// training itself warns.
+    fn warn_of_test_files(&self) {
+        let Some(test) = &self.test else { return };
+        if let Some(files) = test.shared(&self.train) {
+            tracing::warn!(
+                "{files} is among both the training files and the test files: figures on rows that were trained on \
+                 promise too much"
+            );
+        }
+        if let Some(files) = test.shared(&self.valid) {
+            tracing::warn!(
+                "{files} is among both the validation files and the test files: figures on rows that chose the step \
+                 and the calibration promise a little too much"
+            );
+        }
+    }
 }
 
 /// Opens the files of a key; where one is not there, but the same by another extension,
@@ -122,6 +140,7 @@ pub fn run(session: &Session, config: &Config, data: &Data, run: &Run, from: Opt
     }
     run.write_environment(&environment)?;
 
+    data.warn_of_test_files();
     let start = SystemTime::now();
     let goes_on = from.is_some();
     let mut story = Story::new(session, config, &data.schema, run, from.as_ref())?;

@@ -39,6 +39,33 @@ fn bad_training_data_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_file_that_is_trained_on_and_judged_by_is_told() {
+    let place = Place::new();
+    for name in ["a.csv", "b.csv", "c.csv"] {
+        place.write(name, &format!("user,click\n{}", "a,1\nb,0\nc,0\n".repeat(20)));
+    }
+    place.write("schema.toml", "[[task]]\nname = \"click\"\n[[field]]\nname = \"user\"\nkind = \"categorical\"\n");
+    place.write(
+        "ads.toml",
+        "[data]\nschema = \"schema.toml\"\ntrain = \"a.csv\"\nvalid = \"b.csv\"\ntest = \"c.csv\"\n\
+         [model]\nname = \"single-task\"\n[train]\nepochs = 1\n",
+    );
+    for (files, told) in [
+        ("data.test=c.csv", &[][..]),
+        ("data.valid=./a.csv", &["training files and the validation files"]),
+        ("data.test=['c.csv','./a.csv']", &["training files and the test files"]),
+        ("data.test=b.csv", &["validation files and the test files"]),
+    ] {
+        let ran = place.ok(&format!("train ads.toml --overwrite --out run --set {files}"));
+        let lines: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("is among both")).collect();
+        assert_eq!(lines.len(), told.len(), "{files}: {}", ran.stderr);
+        assert!(lines.iter().zip(told).all(|(line, told)| line.contains(told)), "{files}: {lines:?}");
+    }
+    let ran = place.run("train ads.toml --out twice --set data.train=['a.csv','./a*.csv']").exit(1);
+    ran.says(&["a.csv is there twice", "by \"./a*.csv\"", "name it once"]);
+}
+
+#[test]
 fn the_printed_config_is_the_config() {
     let place = place();
     let printed = place.ok("train ads.toml --print-config --set train.epochs=7 --set network.gating.units=5").stdout;

@@ -379,19 +379,14 @@ fn numbers(array: &dyn Array) -> Option<Vec<Option<f64>>> {
                 .ok()?;
             numbers
         }
+        Date32 => each_number(array.as_primitive::<Date32Type>(), |day| f64::from(day) * 86_400.0),
         kind => {
+            // As text does, so that a moment is one number in all formats.
             let unit = match kind {
-                Date32 => 86_400.0,
-                Date64 => 1e-3,
-                Time32(unit) | Time64(unit) | Timestamp(unit, _) | Duration(unit) => match unit {
-                    TimeUnit::Second => 1.0,
-                    TimeUnit::Millisecond => 1e-3,
-                    TimeUnit::Microsecond => 1e-6,
-                    TimeUnit::Nanosecond => 1e-9,
-                },
-                _ => 1.0,
+                Time32(unit) | Time64(unit) | Timestamp(unit, _) | Duration(unit) => *unit,
+                _ => TimeUnit::Millisecond,
             };
-            text::ticks(array)?.map(|ticks| ticks.map(|ticks| ticks as f64 * unit)).collect()
+            text::ticks(array)?.map(|ticks| ticks.map(|ticks| Moment::new(ticks, unit).number())).collect()
         }
     })
 }
@@ -580,6 +575,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_moment_with_a_fraction_is_one_number_as_type_and_as_text(ms in 0i64..4_000_000_000_000) {
+            let mut text = String::new();
+            Moment::new(ms, TimeUnit::Millisecond).write(&mut text);
+            let batch = table(vec![
+                ("ms", Arc::new(TimestampMillisecondArray::from(vec![ms])) as ArrayRef),
+                ("us", Arc::new(TimestampMicrosecondArray::from(vec![ms * 1_000]))),
+                ("ns", Arc::new(TimestampNanosecondArray::from(vec![ms * 1_000_000]))),
+                ("text", Arc::new(StringArray::from(vec![text]))),
+            ]);
+            let rows = Rows::new(batch, "made");
+            for name in ["ms", "us", "ns", "text"] {
+                prop_assert_eq!(rows.column(name).unwrap().numbers().unwrap(), [Some(ms as f64 / 1000.0)], "{}", name);
+            }
+        }
+
         #[test]
         fn floats_keep_their_value_as_text(value in any::<f64>()) {
             let rows = Rows::new(table(vec![("x", Arc::new(Float64Array::from(vec![value])))]), "made");

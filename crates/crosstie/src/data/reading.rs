@@ -155,12 +155,12 @@ impl Number<'_> {
 }
 
 /// The elements of a list that somebody wrote as text: `[1, 2]`, `['a', 'b']`,
-/// and as NumPy writes, `[1 2]`. `None` for other text.
+/// and as NumPy writes, `[1 2]`. `None` for other text, such as `[a]|[b]`.
 pub fn elements(text: &str) -> Option<Vec<String>> {
     let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
     // Without a comma, blanks part what are all numbers or quoted.
-    let pieces = split(inner, |c| c == ',');
-    let apart = split(inner, char::is_whitespace);
+    let pieces = split(inner, |c| c == ',')?;
+    let apart = split(inner, char::is_whitespace)?;
     let clear = |piece: &String| piece.starts_with(['\'', '"']) || Number::of(piece.trim_end_matches('.')).is_some();
     let pieces = if pieces.len() == 1 && apart.iter().all(clear) { apart } else { pieces };
     let bare = |piece: &String| {
@@ -170,9 +170,10 @@ pub fn elements(text: &str) -> Option<Vec<String>> {
     Some(pieces.iter().map(|piece| bare(piece).unwrap_or_else(|| piece.clone())).collect())
 }
 
-/// Pieces between separators outside of quotes, trimmed, empty ones left out.
-fn split(text: &str, separates: impl Fn(char) -> bool) -> Vec<String> {
-    let (mut pieces, mut piece, mut quote) = (Vec::new(), String::new(), None);
+/// Pieces between separators outside of quotes, trimmed, empty ones left out. `None` where a
+/// bracket closes that none of them opens: then the first and the last are not a pair.
+fn split(text: &str, separates: impl Fn(char) -> bool) -> Option<Vec<String>> {
+    let (mut pieces, mut piece, mut quote, mut open) = (Vec::new(), String::new(), None, 0u32);
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
         match quote {
@@ -180,17 +181,22 @@ fn split(text: &str, separates: impl Fn(char) -> bool) -> Vec<String> {
             None => {
                 let opens = matches!(c, '\'' | '"') && piece.trim().is_empty();
                 quote = opens.then_some(c);
+                open = match c {
+                    '[' => open + 1,
+                    ']' => open.checked_sub(1)?,
+                    _ => open,
+                };
                 piece.push(c);
             }
             Some(_) if c == '\\' => piece.extend(characters.next()),
-            Some(open) => {
-                quote = (c != open).then_some(open);
+            Some(end) => {
+                quote = (c != end).then_some(end);
                 piece.push(c);
             }
         }
     }
     pieces.push(piece);
-    pieces.iter().map(|piece| piece.trim().to_string()).filter(|piece| !piece.is_empty()).collect()
+    Some(pieces.iter().map(|piece| piece.trim().to_string()).filter(|piece| !piece.is_empty()).collect())
 }
 
 #[cfg(test)]
@@ -255,5 +261,17 @@ mod tests {
         }
         assert_eq!(super::elements("1,2"), None);
         assert_eq!(super::elements("[1,2"), None);
+    }
+
+    #[test]
+    fn texts_in_brackets_side_by_side_are_not_one_list() {
+        for text in ["[a]|[b]", "[a], [b]", "['a']|['b']", "[a]]"] {
+            assert_eq!(super::elements(text), None, "{text}");
+        }
+        for (nested, elements) in
+            [("[x[0], y]", ["x[0]", "y"]), ("['a]', \"b]\"]", ["a]", "b]"]), ("[[:], b]", ["[:]", "b"])]
+        {
+            assert_eq!(super::elements(nested).unwrap(), elements, "{nested}");
+        }
     }
 }

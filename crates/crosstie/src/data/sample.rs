@@ -83,9 +83,10 @@ impl Seen {
 
 impl Source {
     /// Finds out how the text of columns is to be read: from their types, and
-    /// where they are text, from the first 10,000 rows of each file. `null`
-    /// names texts that mean that nothing is there. Beside it stands what a
-    /// person should know, one sentence each.
+    /// where they are text, from the first 10,000 rows of each file; of a column
+    /// that has no value in any of these, from the 10,000 rows in which it first
+    /// has one. `null` names texts that mean that nothing is there. Beside it
+    /// stands what a person should know, one sentence each.
     ///
     /// # Errors
     /// Those of reading; a column that is not there.
@@ -105,6 +106,18 @@ impl Source {
                 }
             }
         }
+        // A column may begin late in a log, as what was not logged before.
+        let mut unseen: Vec<(&mut Seen, &TextColumn<'_>)> =
+            seen.iter_mut().zip(columns).filter(|(seen, _)| seen.cells.is_none()).collect();
+        let names: Vec<&str> = unseen.iter().map(|(_, column)| column.name).collect();
+        let mut all = self.rows(&names, SAMPLE);
+        while !unseen.is_empty() {
+            let Some(rows) = all.next().transpose()? else { break };
+            for (seen, column) in &mut unseen {
+                seen.add(&rows.column(column.name)?, column.separator, &reading)?;
+            }
+            unseen.retain(|(seen, _)| seen.cells.is_none());
+        }
         let mut remarks = Vec::new();
         for (seen, column) in seen.into_iter().zip(columns) {
             let name = column.name;
@@ -115,7 +128,7 @@ impl Source {
             }
             if let Some((nothing, times)) = seen.nothing {
                 let mut remark = format!("column `{name}`: `{nothing}` is a value like any other");
-                let _ = write!(remark, " ({times} of the first {SAMPLE} rows); if it means that nothing is there, ");
+                let _ = write!(remark, " ({times} times in the rows looked at); if it means that nothing is there, ");
                 let _ = write!(remark, "say `null = [{nothing:?}]` at the top of the schema");
                 remarks.push(remark);
             }
@@ -164,10 +177,29 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_blank_in_the_first_rows_is_read_by_its_first_values() {
+        let late = |value: &str| {
+            let blank = std::iter::repeat_n("", 2 * SAMPLE + 1);
+            texts(&blank.chain([value, "", value]).collect::<Vec<_>>())
+        };
+        let count = late("").len();
+        let columns = vec![
+            ("launched", late("3.0")),
+            ("since", late("2024-01-03 00:00:00")),
+            ("word", late("three")),
+            ("never", texts(&vec![""; count])),
+            ("always", texts(&vec!["7.0"; count])),
+        ];
+        let (reading, _) = reading(columns, None);
+        let cells = ["launched", "since", "word", "never", "always"].map(|name| reading.cells(name));
+        assert_eq!(cells, [Cells::Number, Cells::Time, Cells::Text, Cells::Text, Cells::Number]);
+    }
+
+    #[test]
     fn what_may_be_nothing_or_a_value_is_told() {
         let (_, remarks) = reading(vec![("city", texts(&["Oslo", "NULL", "Rome", "NULL"]))], None);
         let [remark] = &remarks[..] else { panic!("{remarks:?}") };
-        assert!(remark.contains("column `city`: `NULL` is a value like any other (2 of"), "{remark}");
+        assert!(remark.contains("column `city`: `NULL` is a value like any other (2 times in"), "{remark}");
         assert!(remark.ends_with("say `null = [\"NULL\"]` at the top of the schema"), "{remark}");
     }
 

@@ -1,5 +1,6 @@
 //! Files, their blocks, and the rows read from them.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,15 +47,28 @@ impl Source {
     /// # Errors
     /// [`Error::Io`] for a file that is missing, [`Error::File`] for one that is
     /// damaged or empty; [`Error::Unfit`] for an unknown format, two columns of
-    /// one name, and a glob that matches nothing; [`Error::Config`] without any
-    /// pattern.
+    /// one name, a glob that matches nothing, and a file that is there twice, by
+    /// whatever names; [`Error::Config`] without any pattern.
     pub fn open<S: AsRef<str>>(patterns: &[S]) -> Result<Source> {
         if patterns.is_empty() {
             return Err(Error::Config("no data file was named".into()));
         }
         let mut paths = Vec::new();
-        for pattern in patterns {
-            paths.extend(expand(pattern.as_ref())?);
+        let mut named: HashMap<PathBuf, (PathBuf, &str)> = HashMap::new();
+        for pattern in patterns.iter().map(S::as_ref) {
+            for path in expand(pattern)? {
+                if let Some(real) = real(&path)
+                    && let Some((other, by)) = named.insert(real, (path.clone(), pattern))
+                {
+                    let other = if other == path { String::new() } else { format!("as {} ", other.display()) };
+                    let message = format!(
+                        "is there twice, {other}by {by:?} and by {pattern:?}, so that each of its rows would count \
+                         twice; name it once"
+                    );
+                    return Err(Error::unfit(path, message));
+                }
+                paths.push(path);
+            }
         }
         Ok(Source::of(paths.iter().map(|path| Table::open(path)).collect::<Result<_>>()?))
     }
@@ -97,6 +111,21 @@ impl Source {
     /// The files, in order.
     pub fn files(&self) -> &[PathBuf] {
         &self.paths
+    }
+
+    /// Which of the files are also files of `other`, by whatever names: the first, and
+    /// how many more. `None` if none is. Tables in memory are not compared.
+    pub fn shared(&self, other: &Source) -> Option<String> {
+        let of_files = |table: &&Table| !table.is_in_memory();
+        let others: HashSet<PathBuf> =
+            other.tables.iter().filter(of_files).filter_map(|table| real(&table.path)).collect();
+        let is_shared = |table: &&Table| real(&table.path).is_some_and(|path| others.contains(&path));
+        let mut shared = self.tables.iter().filter(of_files).filter(is_shared);
+        let first = shared.next()?.path.display().to_string();
+        Some(match shared.count() {
+            0 => first,
+            more => format!("{first} (and {more} more)"),
+        })
     }
 
     /// How to speak of the files: a single one by its name, several as `several`.
@@ -259,6 +288,11 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The path by which a file is told from others; `None` for what has none, such as a pipe.
+fn real(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
+
 /// The parts of a path that begin with a dot.
 fn hidden_parts(path: &Path) -> impl Iterator<Item = String> {
     let names = path.components().filter_map(|part| match part {
@@ -266,4 +300,49 @@ fn hidden_parts(path: &Path) -> impl Iterator<Item = String> {
         _ => None,
     });
     names.filter(|name| name.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::tests::{Directory, open, table};
+
+    #[test]
+    fn a_file_that_is_named_twice_is_not_read_twice() {
+        let directory = Directory::new();
+        let day = |name: &str| directory.file(name, "a\n1\n").to_string_lossy().into_owned();
+        let (first, second) = (day("day-1.csv"), day("day-2.csv"));
+        let all = directory.path("day-*.csv").to_string_lossy().into_owned();
+        let roundabout = directory.path(".").join("day-2.csv").to_string_lossy().into_owned();
+        assert_eq!(Source::open(&[&second, &first]).unwrap().files().len(), 2);
+        for patterns in [[&first, &first], [&all, &second], [&second, &roundabout]] {
+            let said = Source::open(&patterns).unwrap_err().to_string();
+            let named = patterns.iter().all(|pattern| said.contains(&format!("{pattern:?}")));
+            assert!(named && said.contains("is there twice") && said.ends_with("name it once"), "{said}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_beside_its_file_is_the_same_file() {
+        let directory = Directory::new();
+        let file = directory.file("day-1.csv", "a\n1\n");
+        std::os::unix::fs::symlink(&file, directory.path("latest.csv")).unwrap();
+        let said = open(directory.path("*.csv")).unwrap_err().to_string();
+        assert!(said.contains("latest.csv") && said.contains(&format!("as {}", file.display())), "{said}");
+    }
+
+    #[test]
+    fn files_of_two_sources_are_found_by_whatever_name() {
+        let directory = Directory::new();
+        let [one, two, three] = ["1.csv", "2.csv", "3.csv"].map(|name| directory.file(name, "a\n1\n"));
+        let of = |paths: &[&Path]| Source::open(&paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>());
+        let some = of(&[&one, &two, &three]).unwrap();
+        let other = of(&[&directory.path(".").join("3.csv"), &two]).unwrap();
+        assert_eq!(some.shared(&other).unwrap(), format!("{} (and 1 more)", two.display()));
+        assert_eq!(of(&[&one]).unwrap().shared(&other), None);
+        let column = std::sync::Arc::new(crate::arrow::array::Int32Array::from(vec![1]));
+        let in_memory = Source::from_batches(&two, vec![table(vec![("a", column)])]).unwrap();
+        assert_eq!((in_memory.shared(&other), other.shared(&in_memory)), (None, None), "whatever it is called");
+    }
 }

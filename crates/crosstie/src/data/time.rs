@@ -52,9 +52,20 @@ impl Moment {
         }
     }
 
-    /// Seconds from the beginning of 1970.
+    /// Seconds from the beginning of 1970: the number nearest to them, so the same one in
+    /// whatever unit they came, as `ms / 1000` is everywhere, and later if the moment is later.
     pub fn number(self) -> f64 {
-        self.seconds as f64 + f64::from(self.nanoseconds) * 1e-9
+        const SECOND: i128 = 1_000_000_000;
+        /// Binary digits that are more than a number has.
+        const MORE: u32 = 34;
+        let ticks = i128::from(self.seconds) * SECOND + i128::from(self.nanoseconds);
+        if ticks.unsigned_abs() < 1 << f64::MANTISSA_DIGITS {
+            return ticks as f64 / SECOND as f64;
+        }
+        // As a number they would be rounded once more. So they are divided as whole numbers,
+        // with a last digit that tells whether anything is left.
+        let (whole, left) = ((ticks << MORE).div_euclid(SECOND), (ticks << MORE).rem_euclid(SECOND));
+        (whole | i128::from(left != 0)) as f64 / (1u64 << MORE) as f64
     }
 
     /// Reads a day, alone or with a time of day behind `T` or a blank, and that with `Z`,
@@ -397,6 +408,33 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_moment_is_the_same_number_in_every_unit_and_as_text(
+            of_the_century in 0i64..4_000_000_000_000_000_000,
+            any_ticks in any::<i64>(),
+            unit in 0usize..4,
+        ) {
+            let unit = [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond][unit];
+            let of_the_century = of_the_century / (1_000_000_000 / per_second(unit));
+            for ticks in [of_the_century, -of_the_century, any_ticks % 1_000_000, any_ticks] {
+                let moment = Moment::new(ticks, unit);
+                // Reading digits rounds once, as the standard library promises.
+                let digits = per_second(unit).ilog10() as usize;
+                let (sign, size) = (if ticks < 0 { "-" } else { "" }, i128::from(ticks).unsigned_abs());
+                let written = format!("{size:0width$}", width = digits + 1);
+                let (whole, part) = written.split_at(written.len() - digits);
+                prop_assert_eq!(moment.number(), format!("{sign}{whole}.{part}0").parse::<f64>().unwrap());
+                prop_assert_eq!(Moment::parse(&text(moment)).map_or(moment.number(), Moment::number), moment.number());
+                if let Some(finer) = ticks.checked_mul(1_000_000_000 / per_second(unit)) {
+                    prop_assert_eq!(Moment::new(finer, TimeUnit::Nanosecond).number(), moment.number());
+                }
+                if unit == TimeUnit::Millisecond && ticks.unsigned_abs() < 1 << 53 {
+                    prop_assert_eq!(ticks as f64 / 1000.0, moment.number(), "as other engines reckon");
+                }
+                prop_assert!(Moment::new(ticks.saturating_sub(1), unit).number() <= moment.number());
+            }
+        }
+
         #[test]
         fn what_is_written_is_read_back(seconds in -100_000_000_000_000i64..100_000_000_000_000, nanoseconds in 0u32..1_000_000_000) {
             let moment = Moment { seconds, nanoseconds };

@@ -17,7 +17,7 @@ use super::rate;
 use super::sample::RowSample;
 use super::sums::{Outcome, outcomes};
 use super::suspicion::suspicions;
-use super::vocabulary::Counts;
+use super::vocabulary::{Counts, OncePerRow};
 use super::warning;
 use super::{Encoder, Features, Learned, OTHER, Purpose, TrainingFeatures, column_of, table_name, training_columns};
 use crate::data::{Rows, Source, TextColumn, ahead};
@@ -122,9 +122,11 @@ impl Learner<'_> {
                 for field in fields {
                     let column = rows.column(column_of(field))?;
                     match &field.kind {
-                        FieldKind::Multi(multi) => column.each_list(&multi.separator, |_, token| {
-                            counts.add(token.as_bytes());
-                        })?,
+                        FieldKind::Multi(multi) => {
+                            let mut once = OncePerRow::default();
+                            let add = |row, token: &str| once.add(counts, row, token.as_bytes());
+                            column.each_list(&multi.separator, add)?;
+                        }
                         _ => column.each_text(|_, token| {
                             if let Some(token) = token {
                                 counts.add(token.as_bytes());

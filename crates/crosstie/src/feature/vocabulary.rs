@@ -121,11 +121,39 @@ impl Counts {
     }
 }
 
+/// Counts the tokens of cells of several values: one that stands in a cell twice counts once.
+#[derive(Default)]
+pub(super) struct OncePerRow {
+    row: usize,
+    /// The numbers of the row's tokens, ascending.
+    met: Vec<u32>,
+}
+
+impl OncePerRow {
+    /// Adds a token of a row. Those of a row follow each other.
+    pub fn add(&mut self, counts: &mut Counts, row: usize, token: &[u8]) {
+        if std::mem::replace(&mut self.row, row) != row {
+            self.met.clear();
+        }
+        let number = counts.add_many(token, 0);
+        if let Err(place) = self.met.binary_search(&number) {
+            self.met.insert(place, number);
+            counts.counts[number as usize] += 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use crate::data::Source;
+    use crate::feature::{Features, Lookup};
+    use crate::schema::Schema;
 
     fn count(tokens: &[String]) -> Counts {
         let mut counts = Counts::default();
@@ -142,6 +170,19 @@ mod tests {
         let expected = [("a", 2), ("c", 2), ("b", 1), ("d", 1)];
         assert_eq!(vocabulary, expected.map(|(token, count)| (token.to_string(), count)));
         assert_eq!(count(&tokens).vocabulary(2).tokens.find(b"b"), None);
+    }
+
+    #[test]
+    fn a_value_twice_in_one_list_counts_once() {
+        let task = "[[task]]\nname = \"y\"\n";
+        let field = "[[field]]\nname = \"tags\"\nkind = \"multi\"\nseparator = \"|\"\nmin_count = 2\n";
+        let schema = Schema::parse(&format!("{task}{field}")).unwrap();
+        let tags: ArrayRef = Arc::new(StringArray::from(vec!["a|b|a", "c|c|c", "b|d", "d|b|d"]));
+        let labels: ArrayRef = Arc::new(StringArray::from(vec!["0", "1", "0", "1"]));
+        let batch = RecordBatch::try_from_iter([("tags", tags), ("y", labels)]).unwrap();
+        let learned = Features::learn(&schema, &Source::from_batches("made", vec![batch]).unwrap()).unwrap();
+        let Lookup::Vocabulary(known) = &learned.features().tables[0] else { panic!("no vocabulary") };
+        assert_eq!(known.iter().collect::<Vec<_>>(), [("b".to_string(), 3), ("d".to_string(), 2)]);
     }
 
     proptest! {

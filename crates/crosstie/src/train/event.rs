@@ -105,7 +105,7 @@ pub enum Event {
         rows: u64,
     },
     /// Something that a person should know: before all else, what the objective does
-    /// not identify; what differs between the validation
+    /// not identify, and validation files that are trained on; what differs between the validation
     /// files and the training rows, once they have been read; a task that came to
     /// nothing, at the end.
     Warning {

@@ -97,6 +97,13 @@ pub fn train_from(
         observer(&Event::Warning { message });
     }
     valid.require(&Features::sketch(schema)?.columns(Purpose::Evaluation))?;
+    if let Some(files) = train.shared(valid) {
+        let message = format!(
+            "{files} is among both the training files and the validation files: figures on rows that were trained on \
+             promise too much, and choose the wrong step and calibration"
+        );
+        observer(&Event::Warning { message });
+    }
     // A configuration that was put together in code was read by nobody yet.
     Threads::check("train.threads", config.train.threads)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.train.threads).build();

@@ -54,6 +54,9 @@ fn text(drift: &Drift) -> String {
         };
         parts.push(format!("{why}: how often actions happen is not compared."));
     }
+    if !drift.unlabelled.is_empty() {
+        parts.push(format!("No row has a label that counts for: {}.", drift.unlabelled.join(", ")));
+    }
     parts.join("\n\n")
 }
 

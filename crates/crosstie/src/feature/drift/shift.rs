@@ -26,6 +26,8 @@ pub struct Drift {
     pub rows: u64,
     /// Whether a label of any task is known of them.
     pub labelled: bool,
+    /// Tasks of which no label is known that counts, where labels of others are.
+    pub unlabelled: Vec<String>,
     /// Everything compared, what matters most first.
     pub shifts: Vec<Shift>,
 }
@@ -58,6 +60,7 @@ impl Drift {
     pub(super) fn new(
         features: &Features,
         (rows, labelled): (u64, bool),
+        unlabelled: Vec<String>,
         training: &[Measured],
         found: &[Measured],
     ) -> Drift {
@@ -71,11 +74,11 @@ impl Drift {
         let mut shifts: Vec<Shift> =
             pairs.map(|(training, found)| Shift::new(features, training, found, range(&found.quantity))).collect();
         shifts.sort_by(|a, b| b.told.cmp(&a.told).then(b.weight.total_cmp(&a.weight)));
-        Drift { rows, labelled, shifts }
+        Drift { rows, labelled, unlabelled, shifts }
     }
 
-    /// What matters and is more than chance explains, one sentence each and the
-    /// worst of each field and task only. `files` is how the rows are called.
+    /// Tasks without labels, and what matters and is more than chance explains, one
+    /// sentence each and the worst of each field and task only. `files` is how the rows are called.
     pub fn sentences(&self, files: &str) -> Vec<String> {
         let mut told: Vec<&Shift> = Vec::new();
         for shift in self.shifts.iter().filter(|shift| shift.told) {
@@ -83,7 +86,9 @@ impl Drift {
                 told.push(shift);
             }
         }
-        let mut sentences: Vec<String> = told.iter().take(LINES).map(|shift| shift.sentence(files)).collect();
+        let unlabelled = |task| format!("task `{task}`: no row of {files} has a label that counts for it");
+        let mut sentences: Vec<String> = self.unlabelled.iter().map(unlabelled).collect();
+        sentences.extend(told.iter().take(LINES).map(|shift| shift.sentence(files)));
         if let (Some(last), more @ 1..) = (sentences.last_mut(), told.len().saturating_sub(LINES)) {
             *last += &format!(" (and {more} more: `crosstie inspect --against RUN FILE...` shows all)");
         }

@@ -226,12 +226,24 @@ impl<'a> Tally<'a> {
     pub fn drift(&self) -> Drift {
         let profile = self.features.profile.as_ref();
         let labelled = self.labels.iter().flatten().any(|sums| sums.mean().is_some());
+        let tasks = self.features.schema.tasks.iter().enumerate();
+        let unlabelled = tasks.filter(|(task, _)| labelled && self.lacks_labels(*task));
         Drift::new(
             self.features,
             (self.rows, labelled),
+            unlabelled.map(|(_, task)| task.name.clone()).collect(),
             profile.map_or(&[][..], |profile| &profile.measured),
             &self.measured(),
         )
+    }
+
+    /// Whether no row says if a task's action happened where it could. That it did not
+    /// where its parent did not is known without its labels, and says nothing of it.
+    fn lacks_labels(&self, task: usize) -> bool {
+        let [given_parent, from_impression] = &self.labels[task];
+        let could = self.funnel.parents[task].is_none_or(|parent| self.labels[parent][0].mean() > Some(0.0));
+        let direct = self.features.schema.tasks[task].direct && from_impression.mean().is_some();
+        could && given_parent.mean().is_none() && !direct
     }
 
     pub(super) fn measured(&self) -> Vec<Measured> {
@@ -254,7 +266,10 @@ impl<'a> Tally<'a> {
                 Counted::Rate { .. } => {}
             }
         }
-        for (task, [given_parent, from_impression]) in schema.tasks.iter().zip(&self.labels) {
+        for (place, (task, [given_parent, from_impression])) in schema.tasks.iter().zip(&self.labels).enumerate() {
+            if self.lacks_labels(place) {
+                continue;
+            }
             // Of a task without a parent both are the same.
             if task.after.is_some() {
                 add(Kind::GivenParent, &task.name, given_parent);

@@ -72,6 +72,8 @@ enum Fault {
     Buys,
     /// More traffic in one tab.
     Traffic,
+    /// Nobody knows yet who buys.
+    Unlabelled,
 }
 
 /// Rows of a world of users, who have habits, and items, of which few are shown
@@ -138,7 +140,7 @@ fn log(seed: u64, rows: usize, users: u64, fault: Fault) -> Source {
         ("price", number(of(&|row, _| Some(price(row))))),
         ("tab", text(of(&|row, _| Some(tab(row))), "tab")),
         ("click", number(of(&|row, user| Some(click(row, user))))),
-        ("buy", number(of(&|row, user| Some(buy(row, user))))),
+        ("buy", number(of(&|row, user| (fault != Fault::Unlabelled).then(|| buy(row, user))))),
     ];
     Source::from_batches("log", vec![RecordBatch::try_from_iter(columns).unwrap()]).unwrap()
 }
@@ -184,6 +186,15 @@ fn every_kind_of_fault_is_named() {
             assert!(found.iter().any(|sentence| sentence.starts_with(expected)), "{fault:?}: {found:#?}");
         }
     }
+}
+
+#[test]
+fn labels_that_are_all_missing_are_not_told_as_actions_that_never_happen() {
+    let schema = Schema::parse(SCHEMA).unwrap();
+    let learned = Features::learn(&schema, &log(100, 12_000, 2000, Fault::Nothing)).unwrap();
+    let drift = learned.features().compare(&log(200, 4000, 2000, Fault::Unlabelled)).unwrap().unwrap();
+    assert_eq!(drift.sentences("new.csv"), ["task `buy`: no row of new.csv has a label that counts for it"]);
+    assert!(drift.shifts.iter().all(|shift| shift.quantity.name != "buy"), "{drift:#?}");
 }
 
 #[test]
