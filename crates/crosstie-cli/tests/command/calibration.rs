@@ -129,7 +129,7 @@ fn calibration_may_be_switched_between_a_checkpoint_and_what_goes_on_from_it() {
 #[test]
 fn what_few_rows_tell_is_said_and_nothing_is_said_to_be_calibrated() {
     let place = Place::new();
-    place.write("log.csv", log(300, 10));
+    place.write("log.csv", &log(300, 10));
     let ran = place.ok("train log.csv --task click --set train.epochs=1 --out run");
     let (told, shown) = (&ran.stderr, &ran.stdout.split_whitespace().collect::<Vec<_>>().join(" "));
     assert!(told.contains("its probabilities stay as they are") && !told.contains("calibrated by the"), "{told}");
