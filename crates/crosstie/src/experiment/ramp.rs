@@ -283,7 +283,8 @@ mod tests {
     }
 
     fn click(predicted: f64, happened: u64) -> IndexMap<String, Calibration> {
-        let calibration = Calibration { rows: 10_000, predicted, happened, dispersion: 1.0 };
+        let dispersion = if happened > 0 { 1.0 } else { 0.0 };
+        let calibration = Calibration { rows: 10_000, predicted, happened, dispersion };
         [("click".to_string(), calibration)].into_iter().collect()
     }
 
@@ -447,7 +448,7 @@ mod tests {
         }
         assert!(breaks == 0 && breaks_by_rows > 6, "{breaks} and {breaks_by_rows} of 300");
         // A model that is wrong by a half is found out all the same.
-        let wrong = Calibration { rows: 20_000, predicted: 1_500.0, happened: 1_000, dispersion: 10.0 };
+        let wrong = Calibration { rows: 40_000, predicted: 3_000.0, happened: 2_000, dispersion: 10.0 };
         assert!(matches!(calibration("click", Some(&wrong), 1_000, [0.9, 1.1]), Rail::Broken(_)));
     }
 
