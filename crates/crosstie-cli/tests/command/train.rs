@@ -62,7 +62,7 @@ fn a_file_that_is_trained_on_and_judged_by_is_told() {
         assert!(lines.iter().zip(told).all(|(line, told)| line.contains(told)), "{files}: {lines:?}");
     }
     let ran = place.run("train ads.toml --out twice --set data.train=['a.csv','./a*.csv']").exit(1);
-    ran.says(&["a.csv is there twice", "by \"./a*.csv\"", "name it once"]);
+    ran.says(&["a.csv: is there twice", "by \"./a*.csv\"", "name it once"]);
 }
 
 #[test]

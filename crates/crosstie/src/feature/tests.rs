@@ -449,7 +449,7 @@ fn warnings_tell_what_is_odd() {
         "task `click`: no positive label",
         "task `like`: no label at all among the training rows where `click` is 1",
         "3 training rows have label 1 although `click` is 0",
-        "vocabulary `ids`: 6 of 6 training values",
+        "vocabulary `ids`: 6 of 6 values, which are 6 of the 6 that training rows hold",
         "3 of 3 scenarios have fewer than 2 training rows (`scenario_min_rows`), 3 together",
     ] {
         assert!(warnings.contains(told), "{told}\n{warnings}");

@@ -165,8 +165,8 @@ fn settings_of_the_shared_networks_that_make_none_are_refused() {
         assert!(found.ends_with(said), "{found}");
     };
     refused(|shared| shared.row_rate = 0.0, "model.shared.row_rate must be above 0, found 0");
-    refused(|shared| shared.networks = 0, "model.shared.networks must be at least 1");
-    refused(|shared| shared.experts = 0, "model.shared.experts must be at least 1");
+    refused(|shared| shared.networks = 0, "model.shared.networks must be at least 1, found 0");
+    refused(|shared| shared.experts = 0, "model.shared.experts must be at least 1, found 0");
 }
 
 /// What stands behind a stop-gradient has no finite difference.
