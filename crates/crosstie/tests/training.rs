@@ -298,7 +298,7 @@ fn the_best_state_is_kept_not_the_last() {
     let settings = [
         "train.epochs=6",
         "train.patience=9",
-        "train.monitor=auc",
+        "train.monitor=click.auc",
         "optimizer.dense.learning_rate=0.05",
         "calibration.enabled=false",
     ];
@@ -315,7 +315,7 @@ fn the_best_state_is_kept_not_the_last() {
     let (step, best) = figures.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     assert!(step < trained.steps, "the test needs a best state before the last: {figures:?}");
     let again = trained.scorer.evaluate(&valid).unwrap();
-    assert_eq!((trained.best_step, again.figure("auc").unwrap()), (step, Some(best)));
+    assert_eq!((trained.best_step, again.figure("click.auc").unwrap()), (step, Some(best)));
 }
 
 #[test]
