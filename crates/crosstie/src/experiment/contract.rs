@@ -234,17 +234,23 @@ impl Contract {
     /// Where a unit is. It is the same wherever and whenever it is asked, and while the
     /// experiment runs a unit that takes part keeps its arm.
     pub fn place(&self, state: &State, unit: &str) -> Place {
-        let out = |arm: usize| Place { arm, takes_part: false };
+        let chosen = || {
+            let step = &self.steps[state.step.min(self.steps.len() - 1)];
+            choose(bucket(&self.seed(), unit, self.hash), step.traffic / 100.0, &self.shares())
+        };
+        match Contract::serves_all(state) {
+            Some(arm) => Place { arm, takes_part: false },
+            None => chosen().map_or(Place { arm: 0, takes_part: false }, |arm| Place { arm, takes_part: true }),
+        }
+    }
+
+    /// The arm that serves all, whoever they are; `None` while the experiment runs.
+    pub fn serves_all(state: &State) -> Option<usize> {
         match state.status {
-            Status::RolledBack | Status::Stopped => out(0),
+            Status::RolledBack | Status::Stopped => Some(0),
             // A ramp ends by itself where there is one candidate.
-            Status::Done => out(1),
-            Status::Running => {
-                let step = &self.steps[state.step.min(self.steps.len() - 1)];
-                let bucket = bucket(&self.seed(), unit, self.hash);
-                let chosen = choose(bucket, step.traffic / 100.0, &self.shares());
-                chosen.map_or(out(0), |arm| Place { arm, takes_part: true })
-            }
+            Status::Done => Some(1),
+            Status::Running => None,
         }
     }
 
