@@ -23,6 +23,7 @@ use crosstie_serve::server::{Portless, Server, StartError};
 use crosstie_serve::settings::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 use common::{Client, Models, figures, told};
 
@@ -455,7 +456,7 @@ fn what_could_not_be_logged_was_counted_as_a_success() {
 }
 
 /// Logs what was shown to a unit, so many days ago, and what it was worth if it clicked.
-fn show(log: &Log, runtime: &tokio::runtime::Runtime, unit: &str, arm: &str, days: i64, clicked: Option<f64>) {
+fn show(log: &Log, runtime: &Runtime, unit: &str, arm: &str, days: i64, clicked: Option<f64>) {
     let time = Time::now().after(-days * 86_400_000_000);
     let candidate =
         Candidate { given_parent: vec![Some(0.25)], from_impression: vec![Some(0.25)], ..Candidate::default() };
@@ -485,6 +486,13 @@ fn show(log: &Log, runtime: &tokio::runtime::Runtime, unit: &str, arm: &str, day
     }
 }
 
+/// A log of nothing, its directory, and what it is written by.
+fn new_log() -> (TempDir, Runtime, Log) {
+    let place = tempfile::tempdir().unwrap();
+    let log = Log::open(place.path(), &LogSettings::default()).unwrap();
+    (place, Builder::new_current_thread().build().unwrap(), log)
+}
+
 /// What is known of an experiment that began so many days ago.
 fn evidence_of(logs: &[&Path], days: u64) -> Evidence {
     let contract = Contract::parse(EXPERIMENT).unwrap();
@@ -495,9 +503,7 @@ fn evidence_of(logs: &[&Path], days: u64) -> Evidence {
 
 #[test]
 fn the_log_tells_units_calibration_and_what_was_earned() {
-    let place = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let log = Log::open(place.path(), &LogSettings::default()).unwrap();
+    let (place, runtime, log) = new_log();
     for unit in 0..100 {
         let (arm, worth) = if unit % 2 == 0 { ("before", 1.0) } else { ("after", 2.0) };
         show(&log, &runtime, &format!("u{unit}"), arm, 3, (unit % 4 < 2).then_some(worth + f64::from(unit % 3)));
@@ -521,9 +527,7 @@ fn the_log_tells_units_calibration_and_what_was_earned() {
 
 #[test]
 fn what_was_refunded_was_added_to_what_was_earned() {
-    let place = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let log = Log::open(place.path(), &LogSettings::default()).unwrap();
+    let (place, runtime, log) = new_log();
     for unit in 0..60 {
         let (name, arm) = (format!("u{unit}"), if unit % 2 == 0 { "before" } else { "after" });
         show(&log, &runtime, &name, arm, 3, Some(1.0 + f64::from(unit % 3)));

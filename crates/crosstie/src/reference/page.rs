@@ -49,8 +49,10 @@ name = \"mmoe\"
 ```
 
 Keys are written in snake_case, values in kebab-case; the name of a method is
-one word, as in `gradnorm`. A key that is unknown, or that does nothing where it
-stands, is refused with the nearest right one.
+one word, as in `gradnorm`. A key that is unknown, or that does nothing under the
+rule, the balancer or the model that is named, is refused with the nearest right
+one. One that another key of the same model leaves idle is not, as EKTM's
+`tower_units` beside `transfer = \"logits\"`.
 
 `--set KEY.PATH=VALUE` sets a key for one training, as in
 `--set train.epochs=3`, `--set model.name=ple` or
