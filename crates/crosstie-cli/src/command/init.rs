@@ -164,7 +164,7 @@ fn story(source: &Source, survey: &Survey, proposal: &Proposal, rows: [u64; 3]) 
 }
 
 const LONGEST: usize = "categorical".len();
-const KINDS: [&str; 4] = ["categorical", "numeric", "multi", "rate"];
+const KINDS: [&str; 3] = ["categorical", "numeric", "multi"];
 const SIDES: [(Side, &str); 3] = [(Side::User, "user"), (Side::Item, "item"), (Side::Context, "context")];
 /// Fewer rows tell next to nothing of an action, be it frequent.
 const FEW_ROWS: u64 = 100;
@@ -174,9 +174,8 @@ const MOST_NAMES: usize = 24;
 fn kind_of(field: &Field) -> &'static str {
     match field.kind {
         FieldKind::Categorical(_) => KINDS[0],
-        FieldKind::Numeric(_) => KINDS[1],
+        FieldKind::Numeric(_) | FieldKind::Rate(_) => KINDS[1],
         FieldKind::Multi(_) => KINDS[2],
-        FieldKind::Rate(_) => KINDS[3],
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Draft, Told, words};
 use crate::data::survey::{ColumnSurvey, Survey};
-use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Pooling, Rate, Role, Side, Transform};
+use crate::schema::{Buckets, Categorical, Encoding, Field, FieldKind, Multi, Pooling, Role, Side, Transform};
 
 /// Whole numbers of so many values or fewer are categories.
 const FEW: u64 = 10;
@@ -22,8 +22,6 @@ const SEVERAL: f64 = 0.05;
 const WEAK: [&str; 5] = [" ", "/", ":", "&", "#"];
 /// Rows from which on it says something that all values differ.
 const ENOUGH: u64 = 50;
-/// Those of the defaults.
-const BUCKETS: Buckets = Buckets { buckets: None, width: None };
 
 /// A kind, and why.
 pub(super) type Kind = Told<What>;
@@ -32,11 +30,9 @@ pub(super) type Kind = Told<What>;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum What {
     Categorical,
-    /// The number and its bucket; of a long tail, the number as its logarithm; of mostly one
-    /// value, the rates of each.
+    /// The number and its bucket; of a long tail, the number as its logarithm.
     Numeric {
         tail: bool,
-        mostly_one: bool,
     },
     Multi(Option<&'static str>),
 }
@@ -71,12 +67,12 @@ pub(super) fn kind(draft: &mut Draft<'_>, index: usize) -> Option<Kind> {
         }
     }
     if column.is_time || column.counts.kind == "time" {
-        return Some(Told::new(What::Numeric { tail: false, mostly_one: false }, "moments, as seconds from 1970"));
+        return Some(Told::new(What::Numeric { tail: false }, "moments, as seconds from 1970"));
     }
     let numeric = |why: String| {
-        let (tail, mostly_one) = (has_tail(column), is_mostly_one(column, rows));
+        let tail = has_tail(column);
         let why = if tail { format!("{why}, a long tail") } else { why };
-        Some(Told::new(What::Numeric { tail, mostly_one }, why))
+        Some(Told::new(What::Numeric { tail }, why))
     };
     if let Some(infinite) = column.counts.numbers.map(|numbers| numbers.infinite).filter(|infinite| *infinite > 0) {
         let what = if infinite == 1 { "an infinity".into() } else { format!("{infinite} infinities") };
@@ -148,18 +144,6 @@ fn has_tail(column: &ColumnSurvey) -> bool {
     numbers.min >= 0.0 && column.distinct() > EACH_ITS_OWN && numbers.max > beyond(TAIL) && in_tail >= IN_TAIL
 }
 
-/// Whether most cells are one number, as an amount that is mostly 0, and the others are more
-/// than there are buckets. Of such a number the values often mean something each.
-fn is_mostly_one(column: &ColumnSurvey, rows: u64) -> bool {
-    let mut counts: HashMap<u64, usize> = HashMap::new();
-    for number in column.sample.numbers.iter().filter(|number| !number.is_nan()) {
-        *counts.entry(number.to_bits()).or_default() += 1;
-    }
-    let (most, all) = (counts.values().max().copied().unwrap_or_default(), counts.values().sum::<usize>());
-    let told_by_buckets = column.distinct() <= u64::from(BUCKETS.among(rows));
-    2 * most > all && !told_by_buckets && !column.counts.distinct_exceeded
-}
-
 /// Whether whole numbers fill their range, and large ones are about as frequent as
 /// small ones. Counts and amounts thin out.
 fn looks_like_code(column: &ColumnSurvey) -> bool {
@@ -196,10 +180,11 @@ pub(super) fn fields(survey: &Survey, kinds: &[(usize, Kind)], sides: &[Side]) -
                 number += 1;
                 name = format!("{wanted} {number}");
             }
-            let own = (name != column && !matches!(what, FieldKind::Rate(_))).then(|| column.to_string());
-            fields.push(Told::new(Field { name, column: own, side: *side, role: Role::Main, kind: what }, why));
+            let column = (name != column).then(|| column.to_string());
+            fields.push(Told::new(Field { name, column, side: *side, role: Role::Main, kind: what }, why));
         };
         let name = field_name(column);
+        let buckets = || Buckets { buckets: None, width: None, rates: None };
         let why = kind.why.clone();
         match kind.what {
             What::Categorical => add(name, FieldKind::Categorical(vocabulary()), why),
@@ -208,18 +193,11 @@ pub(super) fn fields(survey: &Survey, kinds: &[(usize, Kind)], sides: &[Side]) -
                 let multi = Multi { categorical: vocabulary(), separator, pooling: Pooling::Mean };
                 add(name, FieldKind::Multi(multi), why);
             }
-            What::Numeric { tail, mostly_one } => {
-                if tail {
-                    add(name.clone(), FieldKind::Numeric(Transform::Log1p), why);
-                    let why = "the same number by its bucket".to_string();
-                    add(format!("{name} bucket"), FieldKind::Numeric(Transform::Quantile(BUCKETS)), why);
-                } else {
-                    add(name.clone(), FieldKind::Numeric(Transform::Binned(BUCKETS)), why);
-                }
-                if mostly_one {
-                    let why = "mostly one number: how often the actions happen at each".to_string();
-                    add(format!("{name} rate"), FieldKind::Rate(Rate::of_column(column)), why);
-                }
+            What::Numeric { tail: false } => add(name, FieldKind::Numeric(Transform::Binned(buckets())), why),
+            What::Numeric { tail: true } => {
+                add(name.clone(), FieldKind::Numeric(Transform::Log1p), why);
+                let why = "the same number by its bucket".to_string();
+                add(format!("{name} bucket"), FieldKind::Numeric(Transform::Quantile(buckets())), why);
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::arrow::array::RecordBatch;
 use crate::data::survey::survey;
 use crate::data::{FILES, Source};
 use crate::random::Stream;
-use crate::schema::{FieldKind, Rate, Side, Transform};
+use crate::schema::{FieldKind, Side, Transform};
 
 fn open(path: &Path) -> Result<Source> {
     Source::open(&[path.to_str().unwrap()])
@@ -82,25 +82,6 @@ fn a_long_tail_enters_as_a_logarithm_and_by_buckets() {
     assert_eq!(*field(&proposal, "amount"), FieldKind::Numeric(Transform::Log1p));
     assert!(matches!(field(&proposal, "amount bucket"), FieldKind::Numeric(Transform::Quantile(_))));
     proposal.schema().unwrap();
-}
-
-#[test]
-fn an_amount_that_is_mostly_0_has_the_rates_of_its_values() {
-    let amount = |values: f64| {
-        move |row: u64| match row % 3 {
-            0 => ((1.0 + values * draw("amount", row)) as u32).to_string(),
-            _ => "0".into(),
-        }
-    };
-    let proposal = beside("spent", amount(200.0));
-    assert!(matches!(field(&proposal, "spent"), FieldKind::Numeric(Transform::Binned(_))));
-    assert_eq!(*field(&proposal, "spent rate"), FieldKind::Rate(Rate::of_column("spent")));
-    assert_eq!(Schema::parse(&proposal.schema().unwrap()).unwrap().fields.len(), proposal.fields.len());
-    let has_rates = |value: &dyn Fn(u64) -> String| {
-        beside("spent", value).fields.iter().any(|field| matches!(field.what.kind, FieldKind::Rate(_)))
-    };
-    assert!(!has_rates(&amount(9.0)), "each has its bucket");
-    assert!(!has_rates(&|row| ((200.0 * draw("spent", row)) as u32).to_string()), "none is most of them");
 }
 
 #[test]

@@ -67,10 +67,7 @@ fn field(text: &mut String, told: &Told<Field>) {
         FieldKind::Numeric(Transform::Log1p) => ("numeric", Some("transform = \"log1p\"".into())),
         FieldKind::Numeric(Transform::Quantile(_)) => ("numeric", Some("transform = \"quantile\"".into())),
         FieldKind::Numeric(_) => ("numeric", None),
-        FieldKind::Rate(rate) => {
-            let key: Vec<String> = rate.key.iter().map(|column| quoted(column)).collect();
-            ("rate", Some(format!("key = [{}]", key.join(", "))))
-        }
+        FieldKind::Rate(_) => ("rate", None),
     };
     let _ = writeln!(text, "kind = \"{kind}\"");
     if let Some(more) = more {
