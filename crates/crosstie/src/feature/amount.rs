@@ -6,7 +6,8 @@
 //!
 //! - more than half of its cells are one number,
 //! - the others come back: there are at least two rows for each different one, and
-//! - there are more different ones than buckets, or each has a vector already.
+//! - there are at least 20 different ones, and more than buckets, or each has a vector
+//!   already.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +20,8 @@ use crate::schema::{Field, FieldKind, Rate, Schema, Transform};
 const LOOKED_AT: usize = 16_384;
 /// Rows of each rarer number.
 const COMES_BACK: usize = 2;
+/// Different numbers.
+const LEAST: usize = 20;
 
 /// The schema with such rates, and the names of their fields.
 ///
@@ -87,7 +90,7 @@ impl Numbers {
         let counts = &self.counts[column];
         let (all, most) = (counts.values().sum::<usize>(), counts.values().max().copied().unwrap_or_default());
         let others = counts.len().saturating_sub(1);
-        2 * most > all && counts.len() > buckets as usize && all - most >= COMES_BACK * others
+        2 * most > all && counts.len() >= LEAST.max(buckets as usize + 1) && all - most >= COMES_BACK * others
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) struct RawField {
     /// vocabulary has 50 to 2,000,000 different values. Of a numeric field with buckets they are of each
     /// exact number, unless a field has them already; if absent, they do where the number is mostly one, as an
     /// amount that is mostly 0: in the first 16,384 training rows more than half are one number, the others
-    /// have two rows each in the mean, and there are more of them than buckets.
+    /// have two rows each in the mean, and there are at least 20 different ones and more than buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rates: Option<bool>,
     /// What stands between the values in a text cell, as in `red|blue`. List columns need
