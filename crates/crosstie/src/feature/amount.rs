@@ -23,15 +23,15 @@ const COMES_BACK: usize = 2;
 /// Different numbers.
 const LEAST: usize = 20;
 
-/// The schema with such rates, and the names of their fields.
+/// The schema with such rates, and the names of the fields that nobody asked for.
 ///
 /// # Errors
-/// Those of reading.
+/// Those of reading; [`Error::Schema`](crate::Error::Schema) where a name is taken.
 pub(super) fn with_rates(schema: &Schema, source: &Source) -> Result<(Schema, HashSet<String>)> {
     let (mut schema, mut added) = (schema.clone(), HashSet::new());
     let asked: Vec<Field> = schema.fields.iter().filter(|field| may_have_rates(field, &schema)).cloned().collect();
-    let mut columns: Vec<&str> = asked.iter().map(column_of).collect();
-    columns.dedup();
+    let mut columns: Vec<&str> = Vec::new();
+    super::add(&mut columns, asked.iter().map(column_of));
     let mut numbers = Numbers { rows: 0, counts: vec![HashMap::new(); columns.len()] };
     if !columns.is_empty() {
         for rows in source.rows(&columns, LOOKED_AT) {
@@ -55,12 +55,19 @@ pub(super) fn with_rates(schema: &Schema, source: &Source) -> Result<(Schema, Ha
         };
         let place = columns.iter().position(|column| *column == column_of(field));
         let is_mostly_one = |place: usize| numbers.are_mostly_one(place, buckets.among(numbers.rows as u64));
-        let name = format!("{} rate", column_of(field));
-        let is_new = schema.fields.iter().all(|other| !other.name.eq_ignore_ascii_case(&name));
-        if is_new && (buckets.rates == Some(true) || place.is_some_and(is_mostly_one)) {
-            let kind = FieldKind::Rate(Rate::of_column(column_of(field)));
-            added.insert(name.clone());
-            schema.fields.push(Field { name, column: None, kind, ..field.clone() });
+        let has_rates = buckets.rates == Some(true) || place.is_some_and(is_mostly_one);
+        // A field of the same column may just have got them.
+        if !has_rates || !may_have_rates(field, &schema) {
+            continue;
+        }
+        let (name, kind) = (format!("{} rate", field.name), FieldKind::Rate(Rate::of_column(column_of(field))));
+        schema.fields.push(Field { name: name.clone(), column: None, kind, ..field.clone() });
+        match (schema.check(), buckets.rates) {
+            (Ok(()), None) => drop(added.insert(name)),
+            (Ok(()), Some(_)) => {}
+            // Its name would not do.
+            (Err(_), None) => drop(schema.fields.pop()),
+            (Err(error), Some(_)) => return Err(error),
         }
     }
     Ok((schema, added))
@@ -137,10 +144,20 @@ mod tests {
         assert_eq!(fields("", mostly_0(3)), ["amount"], "each has its bucket");
         assert_eq!(fields("", mostly_0(900)), ["amount"], "they do not come back");
         assert_eq!(fields("", |row| (row % 100) as f64), ["amount"], "none is most of them");
+        let twice = "[[field]]\nname = 'bucket'\ncolumn = 'amount'\nkind = 'numeric'\ntransform = 'quantile'\n";
+        assert_eq!(fields(twice, mostly_0(100)), ["amount", "bucket", "amount rate"], "once for a column");
+        let long = "n".repeat(245);
+        let schema = format!(
+            "[[task]]\nname = 'click'\n[[field]]\nname = '{long}'\ncolumn = 'amount'\nkind = 'numeric'\nrates = true\n"
+        );
+        let said = Features::learn(&Schema::parse(&schema).unwrap(), &source(mostly_0(100))).unwrap_err().to_string();
+        assert!(said.contains("at most 247"), "{said}");
+        let unasked = Schema::parse(&schema.replace("rates = true\n", "")).unwrap();
+        assert_eq!(Features::learn(&unasked, &source(mostly_0(100))).unwrap().features().schema().fields.len(), 1);
         let named = "[[field]]\nname = 'value'\ncolumn = 'amount'\nkind = 'categorical'\n";
         assert_eq!(fields(named, mostly_0(100)), ["amount", "value"], "its values are told already");
-        let named = "[[field]]\nname = 'Amount rate'\nkind = 'rate'\nkey = 'click_of'\n".replace("click_of", "amount");
-        assert_eq!(fields(&named, mostly_0(100)), ["amount", "Amount rate"]);
+        let named = "[[field]]\nname = 'Amount rate'\nkind = 'rate'\nkey = 'amount'\n";
+        assert_eq!(fields(named, mostly_0(100)), ["amount", "Amount rate"]);
     }
 
     #[test]
