@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crosstie::data::Source;
 use crosstie::data::survey::survey;
 use crosstie::proposal::{Asked, Cut as Cuts, Proposal, Told, deal, part, propose};
-use crosstie::schema::{Schema, Task};
+use crosstie::schema::{Field, Schema, Task};
 use crosstie::spelling;
 use pyo3::prelude::*;
 
@@ -171,7 +171,11 @@ fn choose(proposal: &mut Proposal, fields: &[String], columns: &[String]) -> PyR
              \"categorical\"), or \"numeric\""
         )));
     }
-    let unwanted = proposal.fields.extract_if(.., |field| !fields.contains(&field.what.name));
+    // A column may have several fields, as an amount that has rates.
+    let is_wanted = |field: &Field| {
+        fields.contains(&field.name) || field.columns().iter().all(|column| fields.iter().any(|name| name == column))
+    };
+    let unwanted = proposal.fields.extract_if(.., |field| !is_wanted(&field.what));
     let left: Vec<Told<String>> = unwanted
         .map(|field| Told { what: field.what.name, why: "not among the fields that were asked for".into() })
         .collect();

@@ -187,7 +187,7 @@ fn feedback() -> Value {
         "required": ["request", "candidate", "action"],
         "additionalProperties": false,
         "properties": {
-            "request": text, "candidate": { "oneOf": [number, text] }, "action": text,
+            "request": text, "candidate": { "oneOf": [number, { "type": "string" }] }, "action": text,
             "value": { "type": ["number", "null"] }, "time": { "oneOf": [moment, seconds, nothing] },
             "event": { "oneOf": [text, nothing] },
         },

@@ -391,6 +391,7 @@ fn of_two_files_of_one_name_one_was_switched_off_without_a_word() {
     assert!(!trial.place.path().join("trial.state.json").exists(), "what was refused has not begun");
 
     fs::remove_file(&other).unwrap();
+    fs::remove_file(trial.place.path().join("again.state.json")).unwrap();
     let server = trial.start_without_ports().unwrap();
     let experiments = &server.state().experiments;
     let running = || experiments.states().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
@@ -409,6 +410,8 @@ fn of_two_files_of_one_name_one_was_switched_off_without_a_word() {
     fs::write(&other, about_another_model("trial")).unwrap();
     names_both(&experiments.look().unwrap_err().to_string());
     assert_eq!(running(), ["second", "trial"], "what is refused leaves its experiment as it was");
+    // Under another name it begins anew.
+    fs::remove_file(trial.place.path().join("again.state.json")).unwrap();
     fs::remove_file(trial.file()).unwrap();
     experiments.look().unwrap();
     assert_eq!(running(), ["trial"], "the name is free");
@@ -427,9 +430,36 @@ fn a_misspelt_task_of_a_guard_rail_was_taken_and_never_known() {
     fs::write(trial.file(), &misspelt).unwrap();
     assert!(experiments.look().unwrap_err().to_string().contains("did you mean `click`?"));
     assert_eq!(experiments.states().len(), 1, "it goes on as it was");
-    // Nobody knows what a model predicts that is not served.
+    // Nobody knows what a model predicts that is not served. With another arm it begins anew.
+    fs::remove_file(trial.place.path().join("trial.state.json")).unwrap();
     fs::write(trial.file(), misspelt.replace("candidate:2", "candidate:9")).unwrap();
     experiments.look().unwrap();
+}
+
+#[test]
+fn shares_that_were_edited_in_mid_run_moved_units_to_other_arms() {
+    let trial = Trial::new(EXPERIMENT);
+    let server = trial.start_without_ports().unwrap();
+    let experiments = &server.state().experiments;
+    let arms = || -> Vec<Option<String>> {
+        (0..50).map(|user| experiments.place("control", |_| Some(format!("u{user}"))).unwrap().arm).collect()
+    };
+    let before = arms();
+    let edited = EXPERIMENT.replacen("share = 50", "share = 90", 1).replacen("share = 50", "share = 10", 1);
+    fs::write(trial.file(), &edited).unwrap();
+    let said = experiments.look().unwrap_err().to_string();
+    assert!(said.contains("trial.toml: `arm` changed while the experiment runs"), "{said}");
+    assert_eq!(arms(), before, "it goes on as it was");
+    let mut settings = trial.settings();
+    // The first server writes the log.
+    settings.log.directory = None;
+    let second = Portless::start(settings, Clock::simulated(Time(1_000_000_000)));
+    let said = second.expect_err("a server that starts knows of no other file").to_string();
+    assert!(said.contains("crosstie experiment restart"), "{said}");
+    let kept = Kept::read(&trial.file()).unwrap();
+    kept.change(9, |_| kept.contract.start(9)).unwrap();
+    experiments.look().unwrap();
+    assert_ne!(arms(), before);
 }
 
 #[test]

@@ -488,6 +488,9 @@ impl Config {
         if train.epochs == 0 {
             return wrong("train.epochs must be at least 1, found 0".into());
         }
+        if train.patience == 0 {
+            return wrong("train.patience must be at least 1, found 0".into());
+        }
         // The rows of a batch are counted in 32 bits.
         if u32::try_from(train.batch_size).is_err() {
             return wrong(format!("train.batch_size must be at most {}, found {}", u32::MAX, train.batch_size));

@@ -70,14 +70,16 @@ impl Experiment {
             }
         };
         let by_hand = || "by hand".to_string();
+        let unchanged = kept.contract.check_unchanged(&before).map_err(|error| error.within(&self.file));
         let evidence = self.evidence(&kept, &before)?;
         let next = evidence.as_ref().map(|evidence| Ramp::next(&kept.contract, &before, evidence, now));
         let after = match self.what {
             What::Status => before,
-            What::Restart => kept.change(now, |_| State::started(now))?,
+            What::Restart => kept.change(now, |_| kept.contract.start(now))?,
             _ if before.status != Status::Running => {
                 bail!("experiment `{}` runs no more ({}); `restart` begins anew", kept.contract.name, told(&before))
             }
+            What::Advance if unchanged.is_err() => return Ok(unchanged?),
             What::Advance if next.as_ref().is_some_and(|next| *next != Decision::Advance) => {
                 let next = next.as_ref().map(verdict).unwrap_or_default();
                 bail!("experiment `{}` {next}; without --log it advances whatever they say", kept.contract.name)
@@ -94,6 +96,9 @@ impl Experiment {
             })?,
         };
         let mut text = describe(&kept, &after, now);
+        if let (What::Status, Err(error)) = (self.what, &unchanged) {
+            text += &format!("{}\n", table::wrapped(&format!("Servers go on without it: {error}."), 0));
+        }
         if let (What::Status, Some(evidence), Some(next)) = (self.what, &evidence, &next) {
             text += &format!("\n{}", known(&kept, evidence));
             if let Some(shortened) = shortened(&self.logs, after.began)? {

@@ -47,6 +47,21 @@ fn what_is_decided_by_hand_is_kept_and_told() {
 }
 
 #[test]
+fn a_file_that_was_changed_in_mid_run_went_on_with_the_evidence_of_before() {
+    let place = Place::new();
+    place.write("trial.toml", FILE);
+    place.write("trial.state.json", r#"{"step":0,"since":7,"status":"running","reason":"started"}"#);
+    place.ok("experiment restart trial.toml").prints(&["step 1 of 2"]);
+    place.write("trial.toml", &FILE.replace("ektm:3", "ektm:4"));
+    let changed = ["trial.toml: `arm` changed while the experiment runs", "restart"];
+    place.run("experiment advance trial.toml").exit(1).says(&changed);
+    place.ok("experiment status trial.toml").prints(&["Servers go on without it", "`arm` changed"]);
+    place.ok("experiment roll-back trial.toml").prints(&["rolled back"]);
+    place.ok("experiment restart trial.toml").prints(&["step 1 of 2", "ektm:4"]);
+    place.ok("experiment advance trial.toml").prints(&["step 2 of 2"]);
+}
+
+#[test]
 fn a_state_that_is_none_is_named() {
     let place = Place::new();
     place.write("trial.toml", FILE);

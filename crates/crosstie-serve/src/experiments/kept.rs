@@ -107,7 +107,7 @@ impl Kept {
         // Released when the file is closed. Where a file system has no locks, nobody waits.
         let _ = lock.lock();
         let found = self.state()?;
-        let before = found.clone().unwrap_or_else(|| State::started(now));
+        let before = found.clone().unwrap_or_else(|| self.contract.start(now));
         let after = change(&before);
         if found.as_ref() != Some(&after) {
             let path = self.state_file();

@@ -291,6 +291,7 @@ impl Watch {
     /// A file as an experiment: `old`, if nothing has changed.
     fn experiment(&self, kept: Kept, old: Option<&Arc<Experiment>>) -> crosstie::Result<Arc<Experiment>> {
         let state = kept.state_or_start(self.clock.seconds())?;
+        kept.contract.check_unchanged(&state).map_err(|error| error.within(&kept.path))?;
         match old.filter(|old| old.state == state && old.kept.contract == kept.contract) {
             Some(old) => Ok(Arc::clone(old)),
             None => {

@@ -103,7 +103,8 @@ impl Keys<'_> {
     fn candidate(&self) -> Result<CandidateName, Failure> {
         let expected = "its id, or its place in the request, from 0";
         match self.get("candidate") {
-            Some(Value::String(_)) => self.text("candidate")?.map(CandidateName::Id),
+            // Whatever a request called it.
+            Some(Value::String(text)) => Some(CandidateName::Id(text.clone())),
             Some(Value::Number(number)) => {
                 // To JSON 3.0 is 3.
                 let place = |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
@@ -177,6 +178,14 @@ mod tests {
         assert_eq!(now[0].time, Time(9));
         let large = parse(br#"{"request": "9f2c", "candidate": 12345678901, "action": "buy"}"#, Time(9)).unwrap();
         assert_eq!(large[0].candidate, CandidateName::Id("12345678901".into()));
+    }
+
+    #[test]
+    fn ids_that_were_ranked_were_refused() {
+        for id in [String::new(), "a\nb".into(), "i".repeat(300)] {
+            let body = json!({"request": "r", "candidate": id, "action": "buy"}).to_string();
+            assert_eq!(parse(body.as_bytes(), Time(9)).unwrap()[0].candidate, CandidateName::Id(id));
+        }
     }
 
     #[test]

@@ -139,6 +139,15 @@ impl Loader {
         let mut found = Found::new();
         if let Some(directory) = &self.settings.directory {
             match find(directory) {
+                // As a mount that is gone leaves it.
+                Ok(there) if there.is_empty() && self.serves_from_directory() => {
+                    tracing::error!(
+                        "the repository {} is empty of a sudden; what serves serves on, and \
+                         POST /v2/repository/models/NAME/unload ends it",
+                        directory.display()
+                    );
+                    return None;
+                }
                 Ok(there) => found = there,
                 Err(error) => {
                     let serves_on = if self.catalogue.load().serves() { "; what serves serves on" } else { "" };
@@ -149,6 +158,11 @@ impl Loader {
         }
         found.extend(self.given.iter().map(|(model, path)| (model.clone(), BTreeMap::from([(1, path.clone())]))));
         Some(found)
+    }
+
+    fn serves_from_directory(&self) -> bool {
+        let catalogue = self.catalogue.load();
+        catalogue.models.iter().any(|(name, model)| !model.ready.is_empty() && !self.given.contains_key(name))
     }
 
     /// Brings what is served to what there is.

@@ -289,6 +289,24 @@ fn a_model_that_is_taken_away_is_served_no_more_and_others_are() {
 }
 
 #[test]
+fn a_repository_whose_mount_was_gone_unloaded_all_models() {
+    let models = Models::new();
+    models.put(1, "click", 1);
+    let (server, golden) = (models.serve(), Golden::of(&artifact(1)));
+    let mut client = Client::new(server.http());
+    fs::remove_dir_all(models.0.path().join("click")).unwrap();
+    look(&mut client, &server);
+    assert_eq!(version(&mut client, &golden), "1");
+    models.put(2, "click", 2);
+    look(&mut client, &server);
+    assert_eq!(version(&mut client, &golden), "2", "it is back");
+    assert_eq!(client.post("/v2/repository/models/click/unload", &json!({})).status, 200);
+    fs::remove_dir_all(models.0.path().join("click")).unwrap();
+    look(&mut client, &server);
+    assert_eq!(client.get("/v2/models/click/ready").status, 404, "what serves nothing may go");
+}
+
+#[test]
 fn an_artifact_that_was_named_and_is_bad_ends_the_start() {
     let models = Models::new();
     let path = models.put(1, "click", 1);

@@ -30,6 +30,8 @@
 //! - A task without a loss in the batch keeps its weight, and the sum is over the
 //!   others: Σ w_i stays K.
 //! - A fixed weight of a task is part of L_i, so it is balanced away.
+//! - A task of which no action is ever seen has soon learned so; its norm goes to 0, and
+//!   it takes nearly all of the weight. Such a task has to be left out.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

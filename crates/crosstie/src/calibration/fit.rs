@@ -8,6 +8,13 @@
 //! map is the identity. This is the mean of the posterior under a normal prior
 //! around the identity, whose covariance is g times that of the estimate (Zellner,
 //! 1986), g being T / k - 1, as the data say that it is (George and Foster, 2000).
+//!
+//! A weight says how much a row counts, and not that it stands for so many rows that
+//! were seen. Rows of weight w, score s and information H have scores with a variance
+//! J = Σ w² s s', which is Σ w s s' = H only where all weights are 1; and T is in the
+//! mean tr H⁻¹ J where the identity is right (White, 1982). So what the rows gain is
+//! divided by how much a row counts in it, tr H⁻¹ Σ w² s s' / tr H⁻¹ Σ w s s'. It is 1
+//! where all weights are, and a factor of all weights falls out.
 
 use std::fmt::{Display, Formatter};
 
@@ -16,12 +23,23 @@ use rayon::prelude::*;
 use crate::objective::{Map, Told};
 
 /// Fewest rows of each kind, with and without the action, that a map is fitted to:
-/// below, a likelihood is far from normal. By weight.
-pub const FEWEST: f64 = 10.0;
+/// below, a likelihood is far from normal. Whatever they weigh.
+pub const FEWEST: usize = 10;
 
 /// A slope is held within e^-3 (0.05) and e^3 (20): rows that a network has in
 /// perfect order, or in none, would drive it to infinity, or to 0.
 const STEEPEST: f64 = 3.0;
+
+/// How well some rows can be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Least {
+    /// Log-loss, summed.
+    pub loss: f64,
+    /// The rows' weight.
+    pub weight: f64,
+    /// How many rows of weight 1 tell as much.
+    pub rows: f64,
+}
 
 /// Rows that are summed by one thread, whatever their number.
 const PIECE: usize = 4096;
@@ -30,7 +48,7 @@ const PIECE: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub told: Told,
-    /// Above 0; a row of weight 2 counts as two rows.
+    /// Above 0: how much its loss counts.
     pub weight: f64,
     pub scenario: u32,
 }
@@ -185,11 +203,46 @@ pub(super) fn likelihoods(rows: &[Row]) -> f64 {
     if rows.iter().any(|row| row.told.whole.is_some()) { 2.0 } else { 1.0 }
 }
 
+/// How much a row counts in what some rows tell around a curve: what their weights are
+/// divided by, so that they tell no more than as many rows do that were seen.
+pub(super) fn counted(rows: &[Row], curve: Curve) -> f64 {
+    let weight = rows.first().map_or(1.0, |row| row.weight);
+    if rows.iter().all(|row| row.weight == weight) {
+        return weight;
+    }
+    let piece = |rows: &[Row]| {
+        let mut squares = [Symmetric::default(); 2];
+        for row in rows {
+            let mut alone = Sums::default();
+            alone.add(row, curve);
+            let [first, second] = alone.score;
+            let square = Symmetric { first: first * first, across: first * second, second: second * second };
+            squares = [squares[0].plus(square, 1.0), squares[1].plus(square, 1.0 / row.weight)];
+        }
+        squares
+    };
+    let pieces: Vec<[Symmetric; 2]> = rows.par_chunks(PIECE).map(piece).collect();
+    let add = |all: [Symmetric; 2], piece: &[Symmetric; 2]| [0, 1].map(|times| all[times].plus(piece[times], 1.0));
+    let information = Sums::of(rows, curve).information;
+    let trace = |square: Symmetric| {
+        information.solve([square.first, square.across])[0] + information.solve([square.across, square.second])[1]
+    };
+    let [twice, once] = pieces.iter().fold([Symmetric::default(); 2], add).map(trace);
+    let counted = twice / once;
+    // Rows in perfect order have scores of 0 throughout.
+    if counted.is_finite() && counted > 0.0 { counted } else { mean_weight(rows) }
+}
+
+/// Mean weight of a row.
+pub(super) fn mean_weight(rows: &[Row]) -> f64 {
+    rows.iter().map(|row| row.weight).sum::<f64>() / rows.len() as f64
+}
+
 /// Why there is no map, in words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TooFew {
-    yes: f64,
-    no: f64,
+    yes: usize,
+    no: usize,
 }
 
 impl Display for TooFew {
@@ -198,36 +251,37 @@ impl Display for TooFew {
             if self.yes < self.no { (self.yes, "where it happened") } else { (self.no, "where it did not happen") };
         write!(
             f,
-            "{} validation rows {what}, at least {FEWEST} are needed to calibrate: its probabilities stay as they are",
-            (100.0 * few).round() / 100.0
+            "{few} validation rows {what}, at least {FEWEST} are needed to calibrate: its probabilities stay as they are"
         )
     }
 }
 
-/// The least log-loss of some rows under any map, summed, and their weight; where there are
-/// too few for one, the loss as it is.
-pub(super) fn least(rows: &[Row]) -> [f64; 2] {
+/// The least log-loss of some rows under any map, where there are too few for one the loss
+/// as it is.
+pub(super) fn least(rows: &[Row]) -> Least {
     let start = Curve::of(Map::IDENTITY, 0.0);
     let curve = fit(rows).map_or(start, |found| maximum(rows, found, Symmetric::default()));
-    [Sums::of(rows, curve).loss, rows.iter().map(|row| row.weight).sum()]
+    let weight: f64 = rows.iter().map(|row| row.weight).sum();
+    Least { loss: Sums::of(rows, curve).loss, weight, rows: weight / counted(rows, curve) }
 }
 
 /// The map of some rows.
 pub(super) fn fit(rows: &[Row]) -> Result<Curve, TooFew> {
-    let (mut few, mut sum) = (TooFew { yes: 0.0, no: 0.0 }, 0.0);
+    let (mut few, mut sum, mut mass) = (TooFew { yes: 0, no: 0 }, 0.0, 0.0);
     for row in rows {
         if let Some(label) = row.told.own {
-            *(if label { &mut few.yes } else { &mut few.no }) += row.weight;
+            *(if label { &mut few.yes } else { &mut few.no }) += 1;
             sum += row.weight * row.told.logit;
+            mass += row.weight;
         }
     }
     if few.yes.min(few.no) < FEWEST {
         return Err(few);
     }
-    let centre = sum / (few.yes + few.no);
+    let centre = sum / mass;
     let start = Curve::of(Map::IDENTITY, centre);
     let found = maximum(rows, start, Symmetric::default());
-    let gained = 2.0 * (Sums::of(rows, start).loss - Sums::of(rows, found).loss);
+    let gained = 2.0 * (Sums::of(rows, start).loss - Sums::of(rows, found).loss) / counted(rows, found);
     let chance = 2.0 * likelihoods(rows);
     let share = if gained > chance { 1.0 - chance / gained } else { return Ok(start) };
     let Map { slope, intercept } = found.map();

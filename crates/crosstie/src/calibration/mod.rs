@@ -9,7 +9,8 @@
 //! than chance (`scenario.rs`). Maps are fitted in the order of the funnel. A
 //! conversion's speaks of the rows where its parent's action happened and, through
 //! the product with what the parent's map has made of the parent, of all rows: both
-//! likelihoods are added.
+//! likelihoods are added. Weights say how much a row counts, not how many were seen: by
+//! how much chance moves a map follows from the rows that there are.
 
 mod evidence;
 mod fit;
@@ -18,6 +19,8 @@ mod scenario;
 mod tests;
 mod written;
 
+use std::ops::Range;
+
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -25,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use evidence::Evidence;
 pub use fit::FEWEST;
+pub(crate) use fit::Least;
 
 use crate::metric::{Meanings, Report};
 use crate::objective::{Condition, Map, Maps, Objective};
@@ -81,7 +85,7 @@ impl Calibration {
         let mut calibration = Calibration::identity(objective, scenarios);
         let mut notes = Vec::new();
         for (task, condition) in objective.mapped() {
-            let rows = calibration.rows(objective, (task, condition), evidence);
+            let mut rows = calibration.rows(objective, (task, condition), evidence);
             let ends: Vec<usize> =
                 (0..scenarios).map(|scenario| rows.partition_point(|row| row.scenario as usize <= scenario)).collect();
             let fitted = match fit::fit(&rows) {
@@ -92,7 +96,13 @@ impl Calibration {
                 }
             };
             let starts = std::iter::once(0).chain(ends.iter().copied());
-            let parts: Vec<&[Row]> = starts.zip(&ends).map(|(start, end)| &rows[start..*end]).collect();
+            let ranges: Vec<Range<usize>> = starts.zip(&ends).map(|(start, end)| start..*end).collect();
+            for range in &ranges {
+                let rows = &mut rows[range.clone()];
+                let counted = fit::counted(rows, fitted);
+                rows.iter_mut().for_each(|row| row.weight /= counted);
+            }
+            let parts: Vec<&[Row]> = ranges.into_iter().map(|range| &rows[range]).collect();
             let own = scenario::fit(&parts, fitted);
             calibration.set(task, condition, fitted.map(), own);
         }
@@ -100,22 +110,22 @@ impl Calibration {
     }
 
     /// How little log-loss maps, one for all scenarios, could leave of some logits: per task,
-    /// summed over the rows that its own probabilities are about, and the weight of these.
-    /// So logits can be compared by how they order rows, whatever their scale.
-    pub(crate) fn least_losses(objective: &Objective, scenarios: usize, evidence: &[Evidence]) -> Vec<[f64; 2]> {
+    /// summed over the rows that its own probabilities are about, whose weights are 1 in the
+    /// mean. So logits can be compared by how they order rows, whatever their scale.
+    pub(crate) fn least_losses(objective: &Objective, scenarios: usize, evidence: &[Evidence]) -> Vec<Least> {
         let identity = Calibration::identity(objective, scenarios);
-        let mut losses = vec![[0.0; 2]; objective.names().len()];
+        let mut losses = vec![Least::default(); objective.names().len()];
         for (task, condition) in objective.mapped() {
             let mut rows = identity.rows(objective, (task, condition), evidence);
             rows.retain(|row| row.told.own.is_some());
             rows.iter_mut().for_each(|row| row.told.whole = None);
-            let [loss, weight] = fit::least(&rows);
-            losses[task] = [losses[task][0] + loss, losses[task][1] + weight];
+            let (Least { loss, weight, rows }, sum) = (fit::least(&rows), &mut losses[task]);
+            *sum = Least { loss: sum.loss + loss, weight: sum.weight + weight, rows: sum.rows + rows };
         }
         losses
     }
 
-    /// What the rows tell of a map, scenario by scenario.
+    /// What the rows tell of a map, scenario by scenario; their weights are 1 in the mean.
     fn rows(&self, objective: &Objective, map: (usize, Condition), evidence: &[Evidence]) -> Vec<Row> {
         let told = evidence.par_iter().map(|evidence| {
             evidence.rows().filter_map(|row| {
@@ -126,6 +136,8 @@ impl Calibration {
         });
         let mut rows: Vec<Row> = told.flat_map_iter(|rows| rows).collect();
         rows.sort_by_key(|row| row.scenario);
+        let mean = fit::mean_weight(&rows);
+        rows.iter_mut().for_each(|row| row.weight /= mean);
         rows
     }
 

@@ -361,7 +361,8 @@ impl Program {
             for (slot, id) in step.parameters.iter().enumerate() {
                 let parameter = &self.parameters[id.0];
                 if !parameter.learned {
-                    step.op.keep(slot, &workspace.statistics[index], &mut parameters[parameter.range()]);
+                    let statistics = &workspace.statistics[index];
+                    step.op.keep(slot, workspace.rows, statistics, &mut parameters[parameter.range()]);
                 }
             }
         }
@@ -564,6 +565,21 @@ mod tests {
     fn fresh(program: &Program, room: usize, threads: Threads, rows: usize, fill: &Fill<'_>) -> Vec<u32> {
         let [mut training, mut scoring] = [true, false].map(|training| program.workspace(room, training).on(threads));
         bits(program, [&mut training, &mut scoring], rows, fill)
+    }
+
+    #[test]
+    fn a_last_batch_of_one_row_pulled_the_kept_variance_towards_0() {
+        let program = program();
+        let kept = |rows: usize| {
+            let mut workspace = program.workspace(4, true).on(Threads::Inline);
+            let (mut parameters, mode) = (program.initial(1).unwrap(), Mode::Train { seed: 1, step: 1 });
+            program.train(&mut workspace, &parameters, rows, &[0..rows, rows..rows], &[1.0], mode, &fill);
+            program.keep(&workspace, &mut parameters);
+            let variance = program.parameters.iter().find(|parameter| parameter.name == "variance").unwrap();
+            parameters[variance.range()].to_vec()
+        };
+        assert_eq!(kept(1), [1.0; 4]);
+        assert!(kept(2).iter().all(|variance| *variance < 0.95), "{:?}", kept(2));
     }
 
     #[test]

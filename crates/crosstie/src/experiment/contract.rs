@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{HashVersion, bucket, choose};
-use super::state::{State, Status};
+use super::state::{Assignment, State, Status};
 use crate::error::{Error, Result};
 use crate::{spelling, text};
 
@@ -226,6 +226,34 @@ impl Contract {
         if self.salt.is_empty() { self.name.clone() } else { format!("{}/{}", self.salt, self.name) }
     }
 
+    fn assignment(&self) -> Assignment {
+        let Contract { name, salt, unit, hash, arms, .. } = self.clone();
+        Assignment { name, salt, unit, hash, arms }
+    }
+
+    /// The first step, from `now` on.
+    pub fn start(&self, now: u64) -> State {
+        State { assignment: Some(self.assignment()), ..State::started(now) }
+    }
+
+    /// Whether this is still the file that an experiment which runs began with, as far as its arms
+    /// and units go.
+    ///
+    /// # Errors
+    /// [`Error::Experiment`], with the keys that changed and what to do.
+    pub fn check_unchanged(&self, state: &State) -> Result<()> {
+        let began = state.assignment.as_ref().filter(|_| state.status == Status::Running);
+        let changed = began.map(|began| began.changed(&self.assignment())).unwrap_or_default();
+        match changed.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Experiment(format!(
+                "`{}` changed while the experiment runs, and what was seen so far is of other arms or units; put it \
+                 back, or begin anew with `crosstie experiment restart`",
+                changed.join("`, `")
+            ))),
+        }
+    }
+
     /// The arms' shares, which add up to 1.
     pub fn shares(&self) -> Vec<f64> {
         self.arms.iter().map(|arm| arm.share / 100.0).collect()
@@ -402,6 +430,29 @@ pub(super) mod tests {
         assert!(said.contains("no task `click`; did you mean `clicks`?"), "{said}");
         let said = contract.arm("transfr").unwrap_err().to_string();
         assert!(said.contains("no arm `transfr`; did you mean `transfer`?"), "{said}");
+    }
+
+    #[test]
+    fn arms_and_units_changed_in_mid_run_without_a_word() {
+        let state = Contract::parse(TEXT).unwrap().start(7);
+        let said = |from: &str, to: &str, state: &State| {
+            assert!(TEXT.contains(from), "{from}");
+            let changed = Contract::parse(&TEXT.replacen(from, to, 1)).unwrap();
+            changed.check_unchanged(state).map_err(|error| error.to_string())
+        };
+        for (from, to, key) in [
+            ("ektm:3", "ektm:4", "`arm` changed while"),
+            ("60\n", "60.0000001\n", "`arm` changed while"),
+            ("\"user\"", "\"device\"", "`unit` changed while"),
+            ("\"2026-11\"", "\"2026-12\"\nhash = \"v1\"", "`salt`, `hash` changed while"),
+        ] {
+            let said = said(from, to, &state).unwrap_err();
+            assert!(said.contains(key) && said.contains("crosstie experiment restart"), "{to}: {said}");
+        }
+        let over = State { status: Status::Done, ..state.clone() };
+        assert_eq!(said("ektm:3", "ektm:4", &over), Ok(()), "it assigns nobody any more");
+        assert_eq!(said("traffic = 5", "traffic = 7", &state), Ok(()), "more take part, in their arms");
+        assert_eq!(said("ektm:3", "ektm:4", &State::started(7)), Ok(()), "nobody knows what it began with");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use assignment::{HashVersion, bucket, choose};
 pub use contract::{Arm, Contract, Guard, Place, Step};
 pub use market::{Action, Ledger, LogConfig, Market, MarketConfig, MarketDay, MarketReport, Visit, lifts};
 pub use ramp::{ArmEvidence, Count, Decision, Evidence, Ramp};
-pub use state::{State, Status};
+pub use state::{Assignment, State, Status};
 pub use study::{
     ArmFigures, Calibration, Correction, Difference, Lift, Scenario, Settings, Shown, Snapshot, Study, StudyReport,
 };

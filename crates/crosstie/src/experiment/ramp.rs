@@ -120,8 +120,8 @@ impl Ramp {
 
     /// The state after a decision, made by a rule or a person.
     pub fn apply(contract: &Contract, state: &State, decision: &Decision, now: u64) -> State {
-        let began = state.began;
-        let next = |step: usize, status: Status, reason: String| State { step, since: now, began, status, reason };
+        let next =
+            |step: usize, status: Status, reason: String| State { step, since: now, status, reason, ..state.clone() };
         let running = state.status == Status::Running;
         match decision {
             Decision::RollBack(reason) if running => next(state.step, Status::RolledBack, reason.clone()),

@@ -1,7 +1,7 @@
 //! One streaming pass over the training files.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::mpsc::SyncSender;
 
 use rayon::prelude::*;
 
+use super::amount;
 use super::drift::Profile;
 use super::encode::{encode, groups, places, read_labels_that_count};
 use super::key::Keys;
@@ -59,6 +60,7 @@ enum Learner<'a> {
     /// Its sums are gone where nobody asked for these rates and there are too many keys.
     Rate {
         field: &'a Field,
+        is_asked_for: bool,
         rate: Cow<'a, Rate>,
         sums: Option<Box<rate::Learner>>,
     },
@@ -68,7 +70,8 @@ enum Learner<'a> {
     },
 }
 
-fn learners(schema: &Schema) -> Vec<Learner<'_>> {
+/// What is to be learned; `added` are fields that nobody asked for.
+fn learners<'a>(schema: &'a Schema, added: &HashSet<String>) -> Vec<Learner<'a>> {
     let mut learners = Vec::new();
     for field in &schema.fields {
         match &field.kind {
@@ -104,7 +107,8 @@ fn learners(schema: &Schema) -> Vec<Learner<'_>> {
         }
         if let Some(rate) = field.rate() {
             let sums = Some(Box::new(rate::Learner::new(&rate, schema.tasks.len())));
-            learners.push(Learner::Rate { field, rate, sums });
+            let is_asked_for = is_asked_for(field) && !added.contains(&field.name);
+            learners.push(Learner::Rate { field, is_asked_for, rate, sums });
         }
     }
     if let Some(column) = &schema.scenario {
@@ -176,9 +180,7 @@ impl Learner<'_> {
 
     /// Forgets the rates that nobody asked for.
     fn leave_out_unless_asked_for(&mut self) {
-        if let Learner::Rate { field, sums, .. } = self
-            && !is_asked_for(field)
-        {
+        if let Learner::Rate { is_asked_for: false, sums, .. } = self {
             *sums = None;
         }
     }
@@ -215,12 +217,13 @@ impl Learner<'_> {
                     _ => {}
                 }
             }
-            Learner::Rate { field, rate, sums } => {
+            Learner::Rate { field, is_asked_for, rate, sums } => {
                 let Some(sums) = sums else {
                     learned.statistics.warnings.push(warning::rates_left_out(&field.name, MOST_UNASKED));
                     return Ok(());
                 };
-                if !is_asked_for(field) && sums.keys() < LEAST_UNASKED {
+                let is_beside = !matches!(field.kind, FieldKind::Rate(_));
+                if !is_asked_for && is_beside && sums.keys() < LEAST_UNASKED {
                     return Ok(());
                 }
                 let within = schema.fold_column(&rate).filter(|_| sums.is_within_folds());
@@ -233,7 +236,7 @@ impl Learner<'_> {
                     let alike = || warning::rates(schema, &field.name, &rates.smoothing.smoothing);
                     learned.statistics.warnings.extend(match within {
                         Some(group) => Some(warning::rates_within(field, &rate.key, group)),
-                        None => is_asked_for(field).then(alike).flatten(),
+                        None => is_asked_for.then(alike).flatten(),
                     });
                 }
                 learned.rates.insert(field.name.clone(), rates);
@@ -253,7 +256,7 @@ impl Learner<'_> {
 pub(super) fn sketch(schema: &Schema) -> Result<Features> {
     schema.check()?;
     let mut learned = Learned::default();
-    for learner in learners(schema) {
+    for learner in learners(schema, &HashSet::new()) {
         learner.finish(schema, &mut learned)?;
     }
     Features::assemble(schema.clone(), learned).map_err(Error::Schema)
@@ -267,18 +270,19 @@ pub(super) fn learn(
     watch: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<TrainingFeatures> {
     schema.check()?;
+    // Better now than after reading all the files before the one that lacks it.
+    source.require(&training_columns(schema))?;
+    let (mut schema, added) = amount::with_rates(schema, source)?;
     let funnel = schema.funnel();
-    let mut learners = learners(schema);
+    let mut learners = learners(&schema, &added);
     // Their sums are kept in 32 bits, since most memory goes into them.
-    let has_rates = schema.fields.iter().any(|field| field.rate().is_some() && is_asked_for(field));
-    let mut labels_seen = warning::Labels::new(schema);
+    let has_rates = learners.iter().any(|learner| matches!(learner, Learner::Rate { is_asked_for: true, .. }));
+    let mut labels_seen = warning::Labels::new(&schema);
     let mut sample = RowSample::new();
     let mut learned = Learned::default();
-    let columns = training_columns(schema);
+    let columns = training_columns(&schema);
     let mut files: Vec<(PathBuf, u64)> = source.files().iter().map(|path| (path.clone(), 0)).collect();
-    // Better now than after reading all the files before the one that lacks it.
-    source.require(&columns)?;
-    let (reading, remarks) = source.reading(&text_columns(schema), &schema.null)?;
+    let (reading, remarks) = source.reading(&text_columns(&schema), &schema.null)?;
     let reading = Arc::new(reading);
     // Decoding the next rows beside counting these.
     let read = |sender: &SyncSender<Result<Rows>>| {
@@ -304,13 +308,13 @@ pub(super) fn learn(
                 }
                 learners.iter_mut().for_each(Learner::leave_out_unless_asked_for);
             }
-            let labels = read_labels_that_count(schema, &mut rows.in_order())?;
+            let labels = read_labels_that_count(&schema, &mut rows.in_order())?;
             labels.chunks(schema.tasks.len()).for_each(|labels| labels_seen.add(labels));
             let outcomes = outcomes(&funnel, &labels);
-            let groups = groups(&rows, schema)?;
+            let groups = groups(&rows, &schema)?;
             // Collected, so that of several errors it is always the first that is told.
             let done: Vec<Result<()>> =
-                learners.par_iter_mut().map(|learner| learner.add(schema, &rows, &outcomes, &groups)).collect();
+                learners.par_iter_mut().map(|learner| learner.add(&schema, &rows, &outcomes, &groups)).collect();
             done.into_iter().collect::<Result<()>>()?;
             sample.add(&rows)?;
             if watch(learned.statistics.rows).is_break() {
@@ -323,16 +327,18 @@ pub(super) fn learn(
         return Err(no_rows(source));
     }
     learned.statistics.columns = Some(reading.columns.clone());
-    learned.statistics.warnings = labels_seen.warnings(schema);
+    learned.statistics.warnings = labels_seen.warnings(&schema);
     learned.statistics.warnings.extend(warning::never(&schema.never, source.columns()));
     learned.statistics.warnings.extend(remarks);
     for learner in learners {
-        learner.finish(schema, &mut learned)?;
+        learner.finish(&schema, &mut learned)?;
     }
+    // What nobody asked for and was left out.
+    schema.fields.retain(|field| !added.contains(&field.name) || learned.rates.contains_key(&field.name));
     let mut of_field = std::mem::take(&mut learned.histories);
     let histories: Vec<_> = schema.fields.iter().map(|field| of_field.remove(&field.name)).collect();
     let of_table = std::mem::take(&mut learned.known);
-    let mut features = Features::assemble(schema.clone(), learned).map_err(Error::Schema)?;
+    let mut features = Features::assemble(schema, learned).map_err(Error::Schema)?;
     describe(&mut features, sample, &histories)?;
     let known = known(&features, &of_table);
     Ok(TrainingFeatures { features: Arc::new(features), histories, known, base_rates: labels_seen.rates(), files })

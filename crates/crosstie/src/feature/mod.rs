@@ -18,6 +18,7 @@
 //! Learning keeps every distinct value of the vocabularies' columns and every
 //! distinct key of the rates in memory, and for rates with `time` every row.
 
+mod amount;
 mod carry;
 mod check;
 mod drift;

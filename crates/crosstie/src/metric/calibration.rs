@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{Row, by_score, masses, rows};
+use super::row::{Row, by_score, masses, rows, squares};
 
 /// Bins of the expected calibration error in reports.
 pub const ECE_BINS: usize = 20;
@@ -97,6 +97,21 @@ pub(super) struct Sums {
     pub mass: f64,
     pub predicted: f64,
     pub happened: f64,
+    /// Squared weights of the positive rows and of all rows.
+    pub squares: [f64; 2],
+}
+
+impl Sums {
+    /// How many rows of weight 1 would tell the mean label as well: the variance of that of
+    /// these rows is Σ w² (y - mean)² / (Σ w)².
+    pub fn effective_rows(&self) -> f64 {
+        let share = self.happened / self.mass;
+        let around = |positive: f64, all: f64| positive * (1.0 - share).powi(2) + (all - positive) * share.powi(2);
+        let [positive, all] = self.squares;
+        let counted = around(positive, all) / around(self.happened, self.mass);
+        // With one class 0 / 0.
+        self.mass / if counted.is_finite() { counted } else { all / self.mass }
+    }
 }
 
 /// Rows sorted by score in bins of equal mass; see [`ece`]. `None` without rows or
@@ -116,6 +131,8 @@ pub(super) fn sorted_bins(rows: &[Row], bins: usize) -> Option<Vec<Sums>> {
         bin.mass += mass;
         bin.predicted += mass * tie[0].score;
         bin.happened += positive;
+        let (positive_squares, all_squares) = squares(tie);
+        bin.squares = [bin.squares[0] + positive_squares, bin.squares[1] + all_squares];
         before += mass;
     }
     Some(sums)

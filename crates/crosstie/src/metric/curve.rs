@@ -42,7 +42,7 @@ pub struct Bin {
     /// Mean label.
     pub happened: f64,
     /// The least mean that the labels leave open at 95 % (Wilson, JASA 1927), as if rows
-    /// were independent.
+    /// were independent; of weighted rows, of as many as tell the mean as well.
     pub low: f64,
     /// The greatest.
     pub high: f64,
@@ -88,7 +88,7 @@ impl Curves {
         let bins = sorted_bins(&rows, DECILES)?;
         let bin = |sums: &super::calibration::Sums| {
             let (predicted, happened) = (sums.predicted / sums.mass, sums.happened / sums.mass);
-            let (low, high) = wilson(happened, sums.mass);
+            let (low, high) = wilson(happened, sums.effective_rows());
             Bin { rows: sums.rows, predicted, happened, low, high }
         };
         Some(Curves {

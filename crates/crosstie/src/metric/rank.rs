@@ -1,6 +1,6 @@
 //! Figures that see only the order of the scores.
 
-use super::row::{Row, by_score, masses, rows};
+use super::row::{Row, by_score, masses, rows, squares};
 use crate::batch::NO_GROUP;
 
 /// Area under the ROC curve: the probability that a positive row scores above
@@ -45,8 +45,8 @@ pub fn grouped_auc(labels: &[bool], scores: &[f64], weights: Option<&[f64]>, gro
 /// The standard error of [`auc`] by the labels, as if the rows were independent of each
 /// other: DeLong, DeLong and Clarke-Pearson, Biometrics 1988. Each positive row is placed
 /// by the share of the negative rows that it scores above, and each negative one likewise;
-/// the error is that of the means of both. `None` unless both classes have a mass above 1.
-/// Time O(n log n).
+/// the error is that of the means of both. A weight says how much a row counts, not how
+/// many were seen. `None` unless there are two rows of both classes. Time O(n log n).
 ///
 /// # Panics
 /// If the slices differ in length.
@@ -59,7 +59,8 @@ pub fn auc_error(labels: &[bool], scores: &[f64], weights: Option<&[f64]>) -> Op
 /// Standard error of the AUC of rows sorted by score.
 pub(super) fn sorted_auc_error(rows: &[Row], auc: f64) -> Option<f64> {
     let (positives, all) = masses(rows);
-    let negatives = all - positives;
+    let (positive_squares, all_squares) = squares(rows);
+    let (negatives, negative_squares) = (all - positives, all_squares - positive_squares);
     let (mut positives_below, mut negatives_below) = (0.0, 0.0);
     let (mut of_positives, mut of_negatives) = (0.0, 0.0);
     for tie in rows.chunk_by(|a, b| a.score == b.score) {
@@ -67,14 +68,18 @@ pub(super) fn sorted_auc_error(rows: &[Row], auc: f64) -> Option<f64> {
         let negative = both - positive;
         let above = (negatives_below + negative / 2.0) / negatives;
         let below = (positives - positives_below - positive / 2.0) / positives;
-        of_positives += positive * (above - auc).powi(2);
-        of_negatives += negative * (below - auc).powi(2);
+        let (positive_square, both) = squares(tie);
+        of_positives += positive_square * (above - auc).powi(2);
+        of_negatives += (both - positive_square) * (below - auc).powi(2);
         positives_below += positive;
         negatives_below += negative;
     }
-    let variance = |sum: f64, mass: f64| sum / (mass * (mass - 1.0));
-    let both = variance(of_positives, positives) + variance(of_negatives, negatives);
-    (positives > 1.0 && negatives > 1.0).then(|| both.sqrt())
+    // Of a mean of n rows of weight 1 the sum of squares over n (n - 1).
+    let variance = |sum: f64, mass: f64, squares: f64| sum / (mass * (mass - squares / mass));
+    let both =
+        variance(of_positives, positives, positive_squares) + variance(of_negatives, negatives, negative_squares);
+    let positive_rows = rows.iter().filter(|row| row.label).count();
+    (positive_rows > 1 && rows.len() - positive_rows > 1).then(|| both.sqrt())
 }
 
 /// AUC of rows sorted by score.

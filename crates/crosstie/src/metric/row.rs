@@ -58,6 +58,14 @@ pub(super) fn rows(
     Some(rows)
 }
 
+/// Squared weights of the positive rows and of all rows.
+pub(super) fn squares(rows: &[Row]) -> (f64, f64) {
+    rows.iter().fold((0.0, 0.0), |(positive, all), row| {
+        let square = row.weight * row.weight;
+        (positive + if row.label { square } else { 0.0 }, all + square)
+    })
+}
+
 /// Weight of the positive rows and of all rows.
 pub(super) fn masses(rows: &[Row]) -> (f64, f64) {
     rows.iter().fold((0.0, 0.0), |(positive, all), row| {

@@ -184,7 +184,7 @@ pub(super) fn fields(survey: &Survey, kinds: &[(usize, Kind)], sides: &[Side]) -
             fields.push(Told::new(Field { name, column, side: *side, role: Role::Main, kind: what }, why));
         };
         let name = field_name(column);
-        let buckets = || Buckets { buckets: None, width: None };
+        let buckets = || Buckets { buckets: None, width: None, rates: None };
         let why = kind.why.clone();
         match kind.what {
             What::Categorical => add(name, FieldKind::Categorical(vocabulary()), why),

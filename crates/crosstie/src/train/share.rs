@@ -8,9 +8,10 @@
 //! s_t = Σ_s s q(s) / Σ_s q(s),  q(s) = (1 - s) exp(-L_t(s))     s = 0, .05, .., 1
 //! ```
 //!
-//! L_t(s) is the task's log-loss summed over the validation rows, after the map of a
-//! calibration: mixed logits are nearer to 0, which alone would help a network that is too
-//! sure of itself. 1 - s is the trust beforehand: without any rows a task takes a third. A
+//! L_t(s) is the task's log-loss summed over the validation rows, of which weighted ones
+//! count as many as tell as much (calibration/fit.rs), after the map of a calibration:
+//! mixed logits are nearer to 0, which alone would help a network that is too sure of
+//! itself. 1 - s is the trust beforehand: without any rows a task takes a third. A
 //! task to which the shared network does harm takes nothing once its rows show it.
 
 use rayon::prelude::*;
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 use super::event::{Event, Observer};
 use super::job::Job;
 use super::shrink::set;
-use crate::calibration::{Calibration, Evidence};
+use crate::calibration::{Calibration, Evidence, Least};
 use crate::error::Result;
 use crate::learned::Learned;
 use crate::model::Shared;
@@ -39,11 +40,13 @@ pub(super) fn share(job: &Job<'_>, learned: &mut Learned, observer: &mut Observe
     let of_share = |step: usize| {
         Calibration::least_losses(objective, scenarios, &mixed(&own, &shared, step as f32 / STEPS as f32))
     };
-    let tried: Vec<Vec<[f64; 2]>> = (0..=STEPS).into_par_iter().map(of_share).collect();
+    let tried: Vec<Vec<Least>> = (0..=STEPS).into_par_iter().map(of_share).collect();
     let mut chosen = Vec::new();
     for (task, name) in objective.names().iter().enumerate() {
-        let sums: Vec<f64> = tried.iter().map(|tried| tried[task][0]).collect();
-        let (share, weight) = (likely(&sums), tried[0][task][1]);
+        let sums: Vec<f64> = tried.iter().map(|tried| tried[task].loss).collect();
+        let Least { weight, rows, .. } = tried[0][task];
+        let counted = if weight > 0.0 { rows / weight } else { 1.0 };
+        let share = likely(&sums.iter().map(|sum| counted * sum).collect::<Vec<f64>>());
         let nearest = (share * STEPS as f64).round() as usize;
         let logloss = [0, nearest, STEPS].map(|step| (weight > 0.0).then(|| sums[step] / weight));
         observer(&Event::Shared { task: name.clone(), share, logloss });

@@ -30,10 +30,9 @@ pub(super) fn shrink(job: &Job<'_>, learned: &mut Learned, observer: &mut Observ
     }
     let mut chosen = Vec::new();
     for (task, name) in objective.names().iter().enumerate() {
-        let of_task: Vec<&Vec<f64>> = tried.iter().map(|tried| &tried[task]).collect();
+        let of_task: Vec<&Vec<f64>> = tried.iter().map(|tried| &tried[task].losses).collect();
         let best = choose(&of_task);
-        let mean = |losses: &[f64]| (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64);
-        let logloss = SHARES.iter().zip(&of_task).map(|(share, losses)| (f64::from(*share), mean(losses))).collect();
+        let logloss = SHARES.iter().zip(&tried).map(|(share, tried)| (f64::from(*share), tried[task].mean())).collect();
         observer(&Event::Shrunk { task: name.clone(), share: f64::from(SHARES[best]), logloss });
         chosen.push(SHARES[best]);
     }
@@ -49,26 +48,43 @@ pub(super) fn set(learned: &mut Learned, parameter: ParameterId, of_task: impl F
     learned.prepare(true);
 }
 
+/// Log-losses of some rows.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    /// Of each row, times its weight.
+    losses: Vec<f64>,
+    /// Sum of the weights.
+    mass: f64,
+}
+
+impl Told {
+    /// Log-loss; `None` without rows.
+    fn mean(&self) -> Option<f64> {
+        (self.mass > 0.0).then(|| self.losses.iter().sum::<f64>() / self.mass)
+    }
+}
+
 /// Per task, the log-loss given the parent of each row where that happened, or, where
 /// the losses do not determine it, that from the impression of each row; of rows with a
-/// label.
-fn losses(objective: &Objective, evidence: &[Evidence]) -> Vec<Vec<f64>> {
+/// label that count.
+fn losses(objective: &Objective, evidence: &[Evidence]) -> Vec<Told> {
     let funnel = objective.funnel();
     let tasks = funnel.tasks();
     let (mut given, mut joint) = (vec![0.0; tasks], vec![0.0; tasks]);
-    let mut losses = vec![Vec::new(); tasks];
-    for row in evidence.iter().flat_map(Evidence::rows) {
+    let mut told = vec![Told::default(); tasks];
+    for row in evidence.iter().flat_map(Evidence::rows).filter(|row| row.weight > 0.0) {
         objective.probabilities(row.logits, &mut given, &mut joint);
-        for (task, losses) in losses.iter_mut().enumerate() {
+        for (task, told) in told.iter_mut().enumerate() {
             let happened = funnel.parents[task].is_none_or(|parent| row.labels[parent] == 1.0);
             let (p, asked) = if objective.identified(task) { (given[task], happened) } else { (joint[task], true) };
             if asked && !row.labels[task].is_nan() {
                 let p = if row.labels[task] == 1.0 { p } else { 1.0 - p };
-                losses.push(-row.weight * p.max(f64::MIN_POSITIVE).ln());
+                told.losses.push(-row.weight * p.max(f64::MIN_POSITIVE).ln());
+                told.mass += row.weight;
             }
         }
     }
-    losses
+    told
 }
 
 /// The place of the largest share that does no harm beside the best one; the last
@@ -89,6 +105,23 @@ fn choose(tried: &[&Vec<f64>]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_loss_told_was_divided_by_the_rows_and_not_by_their_weights() {
+        use crate::batch::Batch;
+        use crate::objective::{ObjectiveConfig, Space};
+        use crate::schema::Schema;
+
+        let schema = "[[task]]\nname = 'click'\n[[field]]\nname = 'x'\nkind = 'numeric'\n";
+        let schema = Schema::parse(schema).unwrap();
+        let objective = Objective::new(&schema, &ObjectiveConfig::default(), Space::Parent).unwrap();
+        let (labels, weights) = (vec![1.0, 0.0, 0.0, 0.0], vec![1.0, 50.0, 50.0, 0.0]);
+        let batch = Batch { rows: 4, labels, weights, scenarios: vec![0; 4], ..Batch::default() };
+        let told = &losses(&objective, &[Evidence::new(vec![0.0; 4], &batch)])[0];
+        assert!((told.mean().unwrap() - 2f64.ln()).abs() < 1e-12, "{told:?}");
+        assert_eq!(told.losses.len(), 3, "a row of weight 0 does not count");
+        assert_eq!(Told::default().mean(), None);
+    }
 
     #[test]
     fn a_task_takes_all_unless_that_does_harm_beyond_chance() {

@@ -123,8 +123,7 @@ impl State {
         if self.progress.due && self.evaluate(job, observer)?.is_break() {
             return Ok(Some(Reason::Asked));
         }
-        let patience = job.config.train.patience.max(1);
-        Ok((self.progress.bad >= patience).then_some(Reason::Patience))
+        Ok((self.progress.bad >= job.config.train.patience).then_some(Reason::Patience))
     }
 
     /// Scores the validation files, unless the observer stops it.

@@ -36,23 +36,61 @@ fn the_error_of_an_auc_is_that_of_its_definition() {
         let (labels, scores) = rows(seed, 60 + 20 * seed);
         let (found, expected) = (auc_error(&labels, &scores, None).unwrap(), by_pairs(&labels, &scores));
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-        // A row of weight 2 counts as two rows.
-        let weights: Vec<f64> = (0..labels.len()).map(|row| f64::from(row as u32 % 3)).collect();
-        let repeated = (0..labels.len()).flat_map(|row| vec![(labels[row], scores[row]); row % 3]);
-        let (more, and_scores): (Vec<bool>, Vec<f64>) = repeated.unzip();
-        let found = auc_error(&labels, &scores, Some(&weights)).unwrap();
-        assert!((found - by_pairs(&more, &and_scores)).abs() < 1e-12);
     }
+}
+
+/// Negative rows are kept one in 20, and count as much as 20.
+fn kept(seed: u64, rows: (Vec<bool>, Vec<f64>)) -> (Vec<bool>, Vec<f64>, Vec<f64>) {
+    let stream = Stream::new(seed, "kept");
+    let keep = |row: &usize| rows.0[*row] || stream.uniform(*row as u64) < 1.0 / 20.0;
+    let kept: Vec<usize> = (0..rows.0.len()).filter(keep).collect();
+    let weights = kept.iter().map(|row| if rows.0[*row] { 1.0 } else { 20.0 }).collect();
+    (kept.iter().map(|row| rows.0[*row]).collect(), kept.iter().map(|row| rows.1[*row]).collect(), weights)
 }
 
 #[test]
 fn the_error_of_an_auc_is_how_much_it_differs_from_draw_to_draw() {
-    let drawn: Vec<(f64, f64)> = (0..400)
-        .map(|seed| {
-            let (labels, scores) = rows(1000 + seed, 200);
-            (auc(&labels, &scores, None).unwrap(), auc_error(&labels, &scores, None).unwrap())
-        })
-        .collect();
+    told_is_found(|seed| {
+        let (labels, scores) = rows(1000 + seed, 200);
+        (auc(&labels, &scores, None).unwrap(), auc_error(&labels, &scores, None).unwrap())
+    });
+}
+
+#[test]
+fn weights_were_taken_for_counts_of_rows_by_the_error_of_an_auc() {
+    told_is_found(|seed| {
+        let (labels, scores, weights) = kept(seed, rows(1000 + seed, 800));
+        let times = |factor: f64| weights.iter().map(|weight| factor * weight).collect::<Vec<f64>>();
+        let error = |factor| auc_error(&labels, &scores, Some(&times(factor))).unwrap();
+        assert!((error(1e-4) / error(1.0) - 1.0).abs() < 1e-9);
+        (auc(&labels, &scores, Some(&weights)).unwrap(), error(1.0))
+    });
+}
+
+#[test]
+fn weights_were_taken_for_counts_of_rows_by_the_intervals_of_what_happened() {
+    let (mut held, mut of) = (0, 0);
+    for seed in 0..60 {
+        let (labels, scores, weights) = kept(seed, rows(1000 + seed, 8000));
+        let curves = |factor: f64| {
+            let weights: Vec<f64> = weights.iter().map(|weight| factor * weight).collect();
+            Curves::of(&labels, &scores, Some(&weights)).unwrap()
+        };
+        for (bin, scaled) in curves(1.0).reliability.into_iter().zip(curves(1.0 / 1024.0).reliability) {
+            assert!((bin.low - scaled.low).abs() < 1e-9 && (bin.high - scaled.high).abs() < 1e-9);
+            // A label happens as often as its score says.
+            held += u32::from(bin.low <= bin.predicted && bin.predicted <= bin.high);
+            of += 1;
+        }
+    }
+    // With few negatives in a bin not all of 95 %.
+    let share = f64::from(held) / f64::from(of);
+    assert!((0.9..0.98).contains(&share), "{share} of {of}");
+}
+
+/// The errors that draws of (AUC, error) tell are those that are found from one to the next.
+fn told_is_found(draw: impl Fn(u64) -> (f64, f64)) {
+    let drawn: Vec<(f64, f64)> = (0..400).map(draw).collect();
     let mean = |of: fn(&(f64, f64)) -> f64| drawn.iter().map(of).sum::<f64>() / drawn.len() as f64;
     let (middle, told) = (mean(|draw| draw.0), mean(|draw| draw.1));
     let spread = (drawn.iter().map(|(auc, _)| (auc - middle).powi(2)).sum::<f64>() / 399.0).sqrt();

@@ -109,8 +109,9 @@ pub trait Op: Debug + Send + Sync {
     /// with `backward`, before the backward pass.
     fn reduce(&self, _chunks: &BatchView<'_>, _backward: bool, _statistics: &mut [f32]) {}
 
-    /// Updates what the op keeps between batches from this batch's statistics.
-    fn keep(&self, _slot: usize, _statistics: &[f32], _kept: &mut [f32]) {}
+    /// Updates what the op keeps between batches from the statistics of this batch, of so
+    /// many rows.
+    fn keep(&self, _slot: usize, _rows: usize, _statistics: &[f32], _kept: &mut [f32]) {}
 }
 
 /// A part of a parameter's gradient.

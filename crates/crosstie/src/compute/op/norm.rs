@@ -107,7 +107,8 @@ impl Op for LayerNorm {
 
 /// `y = γ ⊙ (x - mean) / √(variance + 1e-5) + β`, mean and variance of each
 /// column over the batch in training, and their moving averages in scoring
-/// (Ioffe and Szegedy, ICML 2015). So a row's score never depends on other rows.
+/// (Ioffe and Szegedy, ICML 2015). So a row's score never depends on other rows. A batch
+/// of one row, which has no variance, leaves the averages as they are.
 ///
 /// Parameters: γ, β, and the kept moving mean and variance.
 #[derive(Debug)]
@@ -221,7 +222,10 @@ impl Op for BatchNorm {
         }
     }
 
-    fn keep(&self, slot: usize, statistics: &[f32], kept: &mut [f32]) {
+    fn keep(&self, slot: usize, rows: usize, statistics: &[f32], kept: &mut [f32]) {
+        if rows < 2 {
+            return;
+        }
         let from = (slot - 2) * self.width;
         for (kept, new) in kept.iter_mut().zip(&statistics[from..]) {
             *kept = self.momentum * *kept + (1.0 - self.momentum) * new;
