@@ -171,7 +171,7 @@ fn choose(proposal: &mut Proposal, fields: &[String], columns: &[String]) -> PyR
              \"categorical\"), or \"numeric\""
         )));
     }
-    // A column may have several fields, as an amount that has rates.
+    // A column may have several fields, as a number with a long tail has.
     let is_wanted = |field: &Field| {
         fields.contains(&field.name) || field.columns().iter().all(|column| fields.iter().any(|name| name == column))
     };

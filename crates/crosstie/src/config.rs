@@ -148,7 +148,7 @@ pub struct TrainConfig {
     /// kept at their own best step, by their own figure on the rows that their loss is
     /// about; that of a task with few positives is drawn towards the mean of all tasks.
     pub monitor: String,
-    /// Evaluations without improvement after which training stops; where tasks are kept
+    /// Evaluations without improvement after which training stops, at least 1; where tasks are kept
     /// at their own best steps, without improvement of any.
     pub patience: u64,
     /// Rows that are held in memory and shuffled together. The next ones are read and

@@ -13,6 +13,15 @@ use crate::common::{Client, Golden, Models, artifact, copy, difference, settings
 
 const INFER: &str = "/v2/models/click/infer";
 
+/// A repository of one version of `click`, a server of it, what that answers, and who asks.
+fn one_served() -> (Models, Server, Golden, Client) {
+    let models = Models::new();
+    models.put(1, "click", 1);
+    let server = models.serve();
+    let client = Client::new(server.http());
+    (models, server, Golden::of(&artifact(1)), client)
+}
+
 fn version(client: &mut Client, golden: &Golden) -> Value {
     let answer = client.post(INFER, &golden.request());
     assert_eq!(answer.status, 200, "{:?}", answer.json());
@@ -138,10 +147,7 @@ fn an_old_version_is_freed_when_its_last_request_ends() {
 
 #[test]
 fn a_bad_artifact_keeps_the_old_one_serving_and_is_told() {
-    let models = Models::new();
-    models.put(1, "click", 1);
-    let (server, golden) = (models.serve(), Golden::of(&artifact(1)));
-    let mut client = Client::new(server.http());
+    let (models, server, golden, mut client) = one_served();
     let dense = models.put(2, "click", 2).join("dense.safetensors");
     let mut bytes = fs::read(&dense).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -210,10 +216,7 @@ fn what_never_served_is_not_said_to_serve() {
 
 #[test]
 fn a_half_copied_version_is_not_served_and_tried_again_when_it_is_whole() {
-    let models = Models::new();
-    models.put(1, "click", 1);
-    let (server, golden) = (models.serve(), Golden::of(&artifact(1)));
-    let mut client = Client::new(server.http());
+    let (models, server, golden, mut client) = one_served();
     let path = models.path("click", 2);
     fs::create_dir_all(&path).unwrap();
     for file in ["manifest.json", "config.toml"] {
@@ -261,10 +264,7 @@ fn pinned_versions_are_served_side_by_side() {
 
 #[test]
 fn an_unloaded_model_stays_so_until_it_is_asked_for() {
-    let models = Models::new();
-    models.put(1, "click", 1);
-    let (server, golden) = (models.serve(), Golden::of(&artifact(1)));
-    let mut client = Client::new(server.http());
+    let (models, server, golden, mut client) = one_served();
     assert_eq!(client.post("/v2/repository/models/click/unload", &json!({})).status, 200);
     models.put(2, "click", 2);
     look(&mut client, &server);
@@ -290,10 +290,7 @@ fn a_model_that_is_taken_away_is_served_no_more_and_others_are() {
 
 #[test]
 fn a_repository_whose_mount_was_gone_unloaded_all_models() {
-    let models = Models::new();
-    models.put(1, "click", 1);
-    let (server, golden) = (models.serve(), Golden::of(&artifact(1)));
-    let mut client = Client::new(server.http());
+    let (models, server, golden, mut client) = one_served();
     fs::remove_dir_all(models.0.path().join("click")).unwrap();
     look(&mut client, &server);
     assert_eq!(version(&mut client, &golden), "1");

@@ -1,4 +1,4 @@
-//! One streaming pass over the training files.
+//! One streaming pass over the training files, after a look at their first rows.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};

@@ -1,7 +1,7 @@
 //! From cells to ids and numbers: the same code in training and serving.
 //!
-//! [`Features::learn`] reads the training files once and learns vocabularies,
-//! scales, buckets, rates and scenarios; [`Features::encode`] turns rows of any
+//! [`Features::learn`] reads the training files once, after a look at their first rows, and
+//! learns vocabularies, scales, buckets, rates and scenarios; [`Features::encode`] turns rows of any
 //! file into a [`Batch`]. What was learned is saved in the artifact. The training
 //! files' own rows are encoded by [`TrainingFeatures::encode`], which alone knows
 //! what a training row may see of the rates.
