@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    abtest, demo, evaluate, experiment, export, init, inspect, join, models, predict, prepare, reference, report,
-    serve, simulate, synth, train,
+    abtest, compare, demo, evaluate, experiment, export, init, inspect, join, models, predict, prepare, reference,
+    report, serve, simulate, synth, train,
 };
 use crate::session::{Session, Shared};
 
@@ -34,6 +34,7 @@ pub enum Command {
     Reference(reference::Reference),
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
+    Compare(compare::Compare),
     Report(report::Report),
     Predict(predict::Predict),
     Serve(serve::Serve),
@@ -56,6 +57,7 @@ impl Command {
             Command::Reference(command) => command.execute(),
             Command::Train(command) => command.execute(session),
             Command::Evaluate(command) => command.execute(session),
+            Command::Compare(command) => command.execute(session),
             Command::Report(command) => command.execute(session),
             Command::Predict(command) => command.execute(session),
             Command::Serve(command) => command.execute(),

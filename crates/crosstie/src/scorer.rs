@@ -97,7 +97,16 @@ impl Scorer {
     /// # Errors
     /// A file that cannot be read, a bad cell, a missing column.
     pub fn evaluate(&self, source: &Source) -> Result<Report> {
-        self.judge(source, None)
+        Ok(self.collect(source, None)?.report())
+    }
+
+    /// Scores labelled files, to be reported or [held against another model's
+    /// scores](crate::metric::Standing).
+    ///
+    /// # Errors
+    /// As of [`Scorer::evaluate`].
+    pub fn score_labelled(&self, source: &Source) -> Result<Evaluation> {
+        self.collect(source, None)
     }
 
     /// As [`Scorer::evaluate`], and besides how the rows differ from the training
@@ -107,14 +116,14 @@ impl Scorer {
     /// As of [`Scorer::evaluate`].
     pub fn evaluate_and_compare(&self, source: &Source) -> Result<(Report, Option<Drift>)> {
         let mut tally = self.features.tally();
-        let report = self.judge(source, tally.as_mut())?;
+        let report = self.collect(source, tally.as_mut())?.report();
         Ok((report, tally.map(|tally| tally.drift())))
     }
 
-    fn judge(&self, source: &Source, tally: Option<&mut Tally<'_>>) -> Result<Report> {
+    fn collect(&self, source: &Source, tally: Option<&mut Tally<'_>>) -> Result<Evaluation> {
         let (passes, mut workspace) = (self.learned.passes(), self.workspace(ROWS));
         self.each_labelled(source, tally, |batches| {
-            self.report(batches.map(|batch| Ok(passes.evidence(&mut workspace, &batch?))))
+            self.collected(batches.map(|batch| Ok(passes.evidence(&mut workspace, &batch?))))
         })
     }
 
@@ -123,11 +132,15 @@ impl Scorer {
     /// # Errors
     /// The first error among the rows.
     pub fn report(&self, evidence: impl Iterator<Item = Result<Evidence>>) -> Result<Report> {
+        Ok(self.collected(evidence)?.report())
+    }
+
+    fn collected(&self, evidence: impl Iterator<Item = Result<Evidence>>) -> Result<Evaluation> {
         let mut evaluation = self.evaluation();
         for evidence in evidence {
             self.count(&mut evaluation, &evidence?);
         }
-        Ok(evaluation.report())
+        Ok(evaluation)
     }
 
     /// An evaluation of this model's tasks, without rows yet.

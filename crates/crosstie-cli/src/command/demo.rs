@@ -148,6 +148,7 @@ fn next(directory: &Path) -> String {
          \x20 crosstie inspect {place}/data/train.parquet\n\
          \x20 crosstie inspect {place}/mmoe\n\
          \x20 crosstie evaluate {place}/esmm\n\
+         \x20 crosstie compare {place}/single-task {place}/mmoe {place}/ektm\n\
          \x20 look at {place}/ektm/report.html in a browser\n\
          \x20 crosstie train {place}/mmoe.toml --print-config\n\
          \x20 crosstie train {place}/mmoe.toml --set model.experts=4 --set train.epochs=5\n\

@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its help, and what it does.
 
 pub mod abtest;
+pub mod compare;
 pub mod demo;
 pub mod evaluate;
 pub mod experiment;

@@ -6,6 +6,7 @@
 mod abtest;
 mod beforehand;
 mod calibration;
+mod compare;
 mod directory;
 mod drift;
 mod experiment;

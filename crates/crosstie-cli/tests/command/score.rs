@@ -172,7 +172,7 @@ fn the_demo_compares_models_with_the_best_possible() {
     ]);
     // What it says to do next works.
     let next: Vec<&str> = ran.stdout.lines().filter_map(|line| line.trim().strip_prefix("crosstie ")).collect();
-    assert_eq!(next.len(), 6);
+    assert_eq!(next.len(), 7);
     for command in next {
         place.ok(command);
     }

@@ -21,12 +21,25 @@ impl Config {
     /// The settings that differ from the model's defaults, in their order. `[data]` has no
     /// defaults and is left out.
     pub fn differences(&self) -> Vec<Difference> {
-        let table = |config: &Config| Table::try_from(config).unwrap_or_default();
         let default = ModelConfig::named(self.model.name()).map(|model| table(&Config::new(model)));
-        let mut found = Vec::new();
-        differ(&table(self), &default.unwrap_or_default(), "", &mut found);
-        found
+        differences(&table(self), &default.unwrap_or_default())
     }
+
+    /// The settings that differ from those of another config, whose values stand in the place of
+    /// defaults. `[data]` is left out.
+    pub fn differences_from(&self, other: &Config) -> Vec<Difference> {
+        differences(&table(self), &table(other))
+    }
+}
+
+fn table(config: &Config) -> Table {
+    Table::try_from(config).unwrap_or_default()
+}
+
+fn differences(table: &Table, default: &Table) -> Vec<Difference> {
+    let mut found = Vec::new();
+    differ(table, default, "", &mut found);
+    found
 }
 
 fn differ(table: &Table, default: &Table, path: &str, found: &mut Vec<Difference>) {

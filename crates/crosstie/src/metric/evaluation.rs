@@ -4,9 +4,9 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::calibration::Running;
-use super::report::{Figures, Meanings, Report, Scenario};
+use super::report::{Figures, Meaning, Meanings, Report, Scenario};
 use super::row::{Row, by_score};
-use crate::batch::Batch;
+use crate::batch::{Batch, NO_GROUP};
 use crate::schema::Funnel;
 
 /// Collects scores batch by batch, then reports. Its memory grows with the
@@ -165,7 +165,7 @@ impl Evaluation {
     /// by score once; stable sorts then split them without losing that order.
     fn figures(&self, sample: &Sample) -> Vec<Figures> {
         let grouped = !self.groups.is_empty();
-        let mut rows = self.rows(sample);
+        let mut rows: Vec<Row> = self.rows(sample).map(|(_, row)| row).collect();
         rows.sort_unstable_by(by_score);
         let mut parts = if self.reported_scenarios().is_empty() { Vec::new() } else { rows.clone() };
         let mut figures = vec![Figures::of(&mut rows, grouped)];
@@ -180,24 +180,28 @@ impl Evaluation {
         figures
     }
 
-    /// The rows that count: those with a label and a weight other than 0.
-    fn rows(&self, sample: &Sample) -> Vec<Row> {
-        let mut rows = Vec::with_capacity(sample.scores.len());
-        let mut scores = sample.scores.iter();
-        for (index, label) in sample.labels.iter().enumerate() {
-            let Some(label) = *label else { continue };
-            let Some(score) = scores.next() else { break };
+    /// The tasks.
+    pub(super) fn tasks(&self) -> &[String] {
+        &self.tasks
+    }
+
+    /// The rows of a task that count in a meaning: their places among all, and what they are.
+    pub(super) fn counted(&self, task: usize, meaning: Meaning) -> (Vec<usize>, Vec<Row>) {
+        let samples = match meaning {
+            Meaning::GivenParent => &self.given_parent,
+            Meaning::FromImpression => &self.from_impression,
+        };
+        self.rows(&samples[task]).unzip()
+    }
+
+    /// The rows that count, with their places: those with a label and a weight other than 0.
+    fn rows(&self, sample: &Sample) -> impl Iterator<Item = (usize, Row)> {
+        let labelled = sample.labels.iter().enumerate().filter_map(|(index, label)| Some((index, (*label)?)));
+        labelled.zip(&sample.scores).filter_map(|((index, label), score)| {
             let weight = f64::from(self.weights[index]);
-            if weight != 0.0 {
-                rows.push(Row {
-                    score: *score,
-                    weight,
-                    group: self.groups.get(index).copied().unwrap_or_default(),
-                    scenario: self.scenarios[index],
-                    label,
-                });
-            }
-        }
-        rows
+            let group = self.groups.get(index).copied().unwrap_or(NO_GROUP);
+            let row = Row { score: *score, weight, group, scenario: self.scenarios[index], label };
+            (weight != 0.0).then_some((index, row))
+        })
     }
 }

@@ -22,11 +22,13 @@
 mod calibration;
 mod curve;
 mod evaluation;
+mod influence;
 mod likeness;
 mod name;
 mod rank;
 mod report;
 mod row;
+mod standing;
 mod truth;
 
 #[cfg(test)]
@@ -36,8 +38,10 @@ pub(crate) use calibration::surprise;
 pub use calibration::{DECILES, Decile, ECE_BINS, Level, ece, log_loss, normalized_entropy, pcoc};
 pub use curve::{Bin, Bucket, Curves, GAIN_SHARES, Gain};
 pub use evaluation::Evaluation;
+pub use influence::{Influences, auc_influences, influence_error, log_loss_influences};
 pub use likeness::{Directions, adjusted_rand, clusters, neighbour_overlap};
 pub use name::FigureName;
 pub use rank::{Grouped, auc, auc_error, grouped_auc};
 pub use report::{Figures, Meaning, Meanings, Report, Scenario};
+pub use standing::{Contrast, Contrasts, Mismatch, Standing};
 pub use truth::{Divergence, divergence};
