@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
+use crosstie::artifact::{self, OF_RUN as ARTIFACT};
 use crosstie::durable::{self, write_file};
 use serde::Serialize;
 
@@ -25,7 +26,6 @@ const REPORT: &str = "report.html";
 const FINDINGS: &str = "report.json";
 const LOG: &str = "train.log";
 const TENSORBOARD: &str = "tensorboard";
-const ARTIFACT: &str = "artifact";
 const CHECKPOINT: &str = "checkpoint";
 
 /// All that a run may leave.
@@ -134,7 +134,7 @@ impl Run {
     /// Whether there is a run in this directory.
     fn is_in(directory: &Path) -> bool {
         // An artifact has a config, too, and a manifest besides.
-        directory.join(CONFIG).is_file() && !directory.join("manifest.json").exists()
+        directory.join(CONFIG).is_file() && !artifact::is_artifact(directory)
     }
 
     /// The directory itself.

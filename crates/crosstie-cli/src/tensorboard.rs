@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use crosstie::config::Config;
 use crosstie::durable::write_file;
-use crosstie::metric::Report;
+use crosstie::metric::{FigureName, Report};
 use crosstie::optim::OptimizerConfig;
 use serde::Deserialize;
 
@@ -23,9 +23,6 @@ use record::{Event, What};
 /// What files are called that TensorBoard takes for events; the time of their beginning
 /// follows, so that of two it takes the later.
 const NAME: &str = "events.out.tfevents.";
-
-const MEANINGS: [&str; 2] = ["given_parent", "from_impression"];
-const FIGURES: [&str; 6] = ["auc", "gauc", "logloss", "ne", "pcoc", "ece"];
 
 /// What is shown of a line of `metrics.jsonl`. What is not defined is left out.
 #[derive(Deserialize)]
@@ -53,16 +50,9 @@ impl Evaluation {
             add(format!("learning_rate/{name}"), Some(rule.learning_rate * factor));
         }
         add("rows_per_second".into(), self.rows_per_second);
-        let tasks = self.report.tasks.keys().map(String::as_str);
-        let subjects: Vec<&str> = tasks.chain(["mean"]).collect();
-        for meaning in MEANINGS {
-            for figure in FIGURES {
-                for subject in &subjects {
-                    // Such a name always means something.
-                    let value = self.report.figure(&format!("{subject}.{meaning}.{figure}")).ok().flatten();
-                    add(format!("{figure}_{meaning}/{subject}"), value);
-                }
-            }
+        for name in FigureName::all(self.report.tasks.keys().map(String::as_str)) {
+            let (figure, meaning) = (name.name(), name.meaning().name());
+            add(format!("{figure}_{meaning}/{}", name.task().unwrap_or("mean")), name.of(&self.report));
         }
         let time = self.time.unwrap_or_else(message::seconds_since_1970);
         Event { time, step: self.step, what: What::Scalars(scalars) }

@@ -1,6 +1,6 @@
 //! A trained model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crosstie::arrow::array::RecordBatch;
@@ -43,8 +43,7 @@ impl Model {
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Model> {
         with_pool(py, 0, |_| {
-            let of_run = path.join("artifact");
-            let path = if is_artifact(&path) || !is_artifact(&of_run) { path } else { of_run };
+            let path = artifact::meant_by(&path);
             let scorer = artifact::load(&path).map_err(raised)?;
             let rows = path.join(artifact::GOLDEN_ROWS);
             let source = Source::open(&[rows.to_string_lossy()]).map_err(raised)?;
@@ -61,7 +60,7 @@ impl Model {
                 "{shown} is there already; overwrite=True replaces an artifact"
             )));
         }
-        if path.exists() && !is_artifact(&path) {
+        if path.exists() && !artifact::is_artifact(&path) {
             return Err(CrosstieError::new_err(format!("{shown} is no artifact; name another place")));
         }
         with_pool(py, 0, |_| artifact::save(&self.scorer, &self.examples, &path).map_err(raised))
@@ -189,8 +188,4 @@ impl Model {
     fn tasks(&self) -> Vec<String> {
         self.scorer.tasks().to_vec()
     }
-}
-
-fn is_artifact(path: &Path) -> bool {
-    path.join("manifest.json").is_file()
 }

@@ -15,7 +15,6 @@ use crate::observe::{Answered, ArmAnswered, Observers, Protocol};
 use crate::rank::Ranking;
 use crate::repository::{Repository, Version};
 use crate::settings::{Settings, Timeouts};
-use crate::tensor::{self, InferAnswer, InferRequest};
 
 /// The server behind its protocols.
 #[derive(Debug)]
@@ -194,18 +193,5 @@ impl State {
             let answered = ArmAnswered { experiment: &placed.experiment, arm, took, failed, rows, predictions };
             self.observers.iter().for_each(|observer| observer.arm_answered(&answered));
         }
-    }
-
-    /// Answers a request for inference whose tensors were taken apart already.
-    ///
-    /// # Errors
-    /// Those of [`State::answer`] and [`tensor::infer`].
-    pub async fn infer(
-        &self,
-        target: &Target,
-        request: InferRequest,
-    ) -> Result<(Arc<Version>, Done<InferAnswer>), Failure> {
-        let candidates = self.settings.limits.candidates;
-        self.answer(target, move |turn| tensor::infer(turn, request, candidates)).await
     }
 }

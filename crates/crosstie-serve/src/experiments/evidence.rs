@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crosstie::experiment::{Contract, Evidence, State};
+use crosstie::experiment::{Contract, ECPM, Evidence, State};
 use crosstie::{Error, Result};
 
-use super::study::{ECPM, Question};
+use super::study::Question;
 use super::tally;
 use crate::log;
 use crate::log::join::Joined;

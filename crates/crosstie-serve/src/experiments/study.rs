@@ -1,13 +1,10 @@
 //! What logs say of an experiment, summed by unit.
 
 use crosstie::Result;
-use crosstie::experiment::{Contract, Settings, Shown, State, Study, StudyReport};
+use crosstie::experiment::{Contract, ECPM, Settings, Shown, State, Study, StudyReport};
 
 use crate::log::join::Joined;
 use crate::log::{Exposure, Features, Time};
-
-/// What the study calls what was earned for a thousand candidates shown.
-pub const ECPM: &str = "eCPM";
 
 /// What is asked of logs.
 #[derive(Clone, Copy, Debug)]

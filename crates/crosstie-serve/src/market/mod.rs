@@ -22,15 +22,15 @@ use crosstie::compute::Workspace;
 use crosstie::data::Rows;
 use crosstie::data::synth::Impression;
 use crosstie::experiment::{
-    Action, Contract, Ledger, Market, MarketConfig, MarketDay, MarketReport, Settings, State, Status, StudyReport,
-    Visit, lifts,
+    Action, Contract, ECPM, Ledger, Market, MarketConfig, MarketDay, MarketReport, Settings, State, Status,
+    StudyReport, Visit, lifts,
 };
 use crosstie::{Error, durable, spelling};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::experiments::study::{ECPM, Question};
+use crate::experiments::study::Question;
 use crate::log::join::Joined;
 use crate::log::{Refusal, Time};
 use crate::repository::Version;

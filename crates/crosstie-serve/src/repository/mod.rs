@@ -18,6 +18,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use crosstie::artifact;
 use tokio::sync::oneshot;
 
 pub use catalogue::{Catalogue, Entry, Model, State};
@@ -142,13 +143,11 @@ impl Drop for Repository {
 /// The name of the model that an artifact, or a run, given as a path is; and where its
 /// artifact is.
 fn name_of(path: &Path) -> Result<(String, PathBuf), SettingsError> {
-    const ARTIFACT: &str = "artifact";
     let wrong = |what: &str| SettingsError(format!("{}: {what}", path.display()));
     let whole = path.canonicalize().map_err(|error| wrong(&error.to_string()))?;
-    let run = whole.join(ARTIFACT);
-    let artifact = if run.is_dir() { run } else { whole };
+    let artifact = artifact::meant_by(&whole);
     let named = match artifact.file_name() {
-        Some(name) if name == ARTIFACT => artifact.parent().and_then(Path::file_name),
+        Some(name) if name == artifact::OF_RUN => artifact.parent().and_then(Path::file_name),
         name => name,
     };
     let name = named.and_then(|name| name.to_str()).ok_or_else(|| wrong("has no name that a model can have"))?;

@@ -70,7 +70,7 @@ impl Version {
     pub fn load(model: &str, number: u64, path: &Path, rooms: &[usize]) -> crosstie::Result<Version> {
         let scorer = Arc::new(artifact::load(path)?);
         // The manifest holds the checksums of all other files.
-        let artifact = FileEntry::of(&path.join("manifest.json"))?.blake3;
+        let artifact = FileEntry::of(&path.join(artifact::MANIFEST))?.blake3;
         let outputs = scorer.tasks().iter();
         let version = Version {
             model: model.into(),

@@ -9,7 +9,7 @@
 mod manifest;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,10 @@ use crate::sealed;
 use crate::spec::ModelSpec;
 use crate::tensors::{self, Numbers, TensorFile};
 
-const MANIFEST: &str = "manifest.json";
+/// Where the artifact of a run is in it.
+pub const OF_RUN: &str = "artifact";
+/// The list of an artifact's files.
+pub const MANIFEST: &str = "manifest.json";
 /// What the model is. Format 1 had the whole configuration of the training here,
 /// with the same sections.
 const CONFIG: &str = "config.toml";
@@ -158,6 +161,17 @@ fn score_golden(scorer: &Scorer, path: &Path) -> Result<Scores> {
         scores.from_impression.extend(found.from_impression);
     }
     Ok(scores)
+}
+
+/// Whether a directory is an artifact, sound or not.
+pub fn is_artifact(path: &Path) -> bool {
+    path.join(MANIFEST).is_file()
+}
+
+/// The artifact that a path means: that of a run, else itself.
+pub fn meant_by(path: &Path) -> PathBuf {
+    let of_run = path.join(OF_RUN);
+    if !is_artifact(path) && of_run.is_dir() { of_run } else { path.to_path_buf() }
 }
 
 /// Loads an artifact: checks its version, every file's size and checksum, that its

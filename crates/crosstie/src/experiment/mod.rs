@@ -19,8 +19,9 @@ mod study;
 pub use assignment::{HashVersion, bucket, choose};
 pub use contract::{Arm, Contract, Guard, Place, Step};
 pub use market::{Action, Ledger, LogConfig, Market, MarketConfig, MarketDay, MarketReport, Visit, lifts};
-pub use ramp::{ArmEvidence, Count, Decision, Evidence, Ramp};
+pub use ramp::{ArmEvidence, Count, Decision, Evidence, MISMATCH, Ramp};
 pub use state::{Assignment, State, Status};
 pub use study::{
-    ArmFigures, Calibration, Correction, Difference, Lift, Scenario, Settings, Shown, Snapshot, Study, StudyReport,
+    ArmFigures, Calibration, Correction, Difference, ECPM, Lift, Scenario, Settings, Shown, Snapshot, Study,
+    StudyReport,
 };

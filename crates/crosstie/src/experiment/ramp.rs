@@ -67,8 +67,8 @@ pub enum Decision {
     RollBack(String),
 }
 
-/// The sample ratio is broken where chance is less probable than this.
-const MISMATCH: f64 = 1e-3;
+/// Arms do not have their shares of the units where chance is less probable than this.
+pub const MISMATCH: f64 = 1e-3;
 
 /// Guard rails break, beyond chance, with at most this probability each time; the
 /// figures come in many times.

@@ -9,6 +9,9 @@ use super::ramp::{ArmEvidence, Evidence};
 use super::statistics::{Effect, Interval, Moments, Observation, SampleRatio, Scale, TUNING};
 use super::statistics::{benjamini_hochberg, chi_square, holm};
 
+/// What a study calls what was earned for a thousand candidates shown.
+pub const ECPM: &str = "eCPM";
+
 /// How sure a report is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {

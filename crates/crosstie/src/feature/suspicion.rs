@@ -10,13 +10,9 @@ use crate::batch::{Batch, Ids};
 use crate::data::Rows;
 use crate::data::survey::SEPARATORS;
 use crate::error::Result;
-use crate::metric;
+use crate::metric::{TWIN, column_auc};
 use crate::schema::{Field, FieldKind, Multi};
 
-/// From this AUC on a field alone tells a label. What people do is not so sure.
-const TWIN: f64 = 0.995;
-/// Rows of either label that it takes to say so.
-const ENOUGH: usize = 20;
 /// Cells that it takes to suspect a separator.
 const CELLS: usize = 20;
 /// Share of the cells in which another separator occurs.
@@ -68,7 +64,7 @@ fn twins(features: &Features, field: &Field, sample: &[(Rows, Batch)]) -> Result
             (FieldKind::Numeric(_), _) => {
                 // A missing value may tell as much as a number.
                 let scores = numbers.iter().map(|x| x.unwrap_or(f64::NEG_INFINITY));
-                auc(scores.zip(&labels).filter_map(|(x, label)| Some((x, (*label)?))))
+                column_auc(scores.zip(&labels).filter_map(|(x, label)| Some((x, (*label)?))))
             }
             (FieldKind::Categorical(_) | FieldKind::Multi(_), Some(place)) => of_values(place, &labels, sample),
             _ => None,
@@ -108,21 +104,13 @@ fn of_values(place: usize, labels: &[Option<bool>], sample: &[(Rows, Batch)]) ->
         };
         let others = ids.iter().zip(labels).skip(1 - learned).step_by(2);
         let score = |ids: &[u32]| ids.iter().map(rate).reduce(f64::max).unwrap_or(mean);
-        auc(others.filter_map(|(ids, label)| Some((score(ids), (*label)?))))
+        column_auc(others.filter_map(|(ids, label)| Some((score(ids), (*label)?))))
     };
     Some(half(0)?.min(half(1)?))
 }
 
 fn rows_of(ids: &Ids, rows: usize) -> impl Iterator<Item = &[u32]> {
     (0..rows).map(move |row| ids.row(row))
-}
-
-/// The area under the curve; `None` of too few of either label.
-fn auc(rows: impl Iterator<Item = (f64, bool)>) -> Option<f64> {
-    let (scores, labels): (Vec<f64>, Vec<bool>) = rows.unzip();
-    let positives = labels.iter().filter(|label| **label).count();
-    let enough = positives >= ENOUGH && labels.len() - positives >= ENOUGH;
-    if enough { metric::auc(&labels, &scores, None) } else { None }
 }
 
 /// Says so where a field's separator occurs in no cell, though they look like lists.

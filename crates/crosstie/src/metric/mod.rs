@@ -30,6 +30,7 @@ mod report;
 mod row;
 mod standing;
 mod truth;
+mod twin;
 
 #[cfg(test)]
 mod tests;
@@ -45,3 +46,4 @@ pub use rank::{Grouped, auc, auc_error, grouped_auc};
 pub use report::{Figures, Meaning, Meanings, Report, Scenario};
 pub use standing::{Contrast, Contrasts, Mismatch, Standing};
 pub use truth::{Divergence, divergence};
+pub(crate) use twin::{ENOUGH, TWIN, column_auc};

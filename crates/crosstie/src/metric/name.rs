@@ -92,6 +92,17 @@ impl FigureName {
         }
     }
 
+    /// Every name there is: meaning by meaning and figure by figure, of all tasks and of the mean
+    /// over them, which cannot be named where a task is called so.
+    pub fn all<'a>(tasks: impl Iterator<Item = &'a str> + Clone) -> impl Iterator<Item = FigureName> {
+        let mean = if tasks.clone().any(|task| task == "mean") { None } else { Some(None) };
+        let figures = MEANINGS.iter().flat_map(|(_, meaning)| KINDS.iter().map(move |kind| (*meaning, kind)));
+        figures.flat_map(move |(meaning, kind)| {
+            let subjects = tasks.clone().map(|task| Some(task.to_string())).chain(mean.clone());
+            subjects.map(move |task| FigureName { task, meaning, kind })
+        })
+    }
+
     /// The task it speaks of; `None` for the mean over tasks.
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
@@ -131,6 +142,13 @@ impl FigureName {
     }
 }
 
+impl Meaning {
+    /// As it is written in the name of a figure.
+    pub fn name(self) -> &'static str {
+        MEANINGS.iter().find(|(_, meaning)| *meaning == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Report {
     /// The overall figure that a [`FigureName`] such as `auc`,
     /// `buy.from_impression.logloss` or `mean.from_impression.auc` stands for;
@@ -148,8 +166,7 @@ impl Display for FigureName {
     /// The name in full.
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let task = self.task.as_deref().unwrap_or("mean");
-        let meaning = MEANINGS.iter().find(|(_, meaning)| *meaning == self.meaning);
-        write!(f, "{task}.{}.{}", meaning.map_or("", |(name, _)| *name), self.kind.name)
+        write!(f, "{task}.{}.{}", self.meaning.name(), self.kind.name)
     }
 }
 

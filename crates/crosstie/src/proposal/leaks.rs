@@ -7,17 +7,13 @@ use rayon::prelude::*;
 use super::labels::Label;
 use super::{Draft, Told, words};
 use crate::data::survey::Sample;
-use crate::metric;
+use crate::metric::{ENOUGH, TWIN, column_auc};
 use crate::random::Stream;
 
-/// From this AUC on a column alone tells a label. What people do is not so sure.
-const TWIN: f64 = 0.995;
 /// From this AUC on a person should look at it.
 const SUSPECT: f64 = 0.9;
 /// From this distance of the AUC from chance on a name such as `play_time` counts.
 const TELLS: f64 = 0.05;
-/// Rows that it takes to say so, with the action and, by chance, without.
-const ENOUGH: usize = 20;
 /// Share of the rows that stand out which may lack the action.
 const MOST_WITHOUT: f64 = 0.005;
 
@@ -112,19 +108,12 @@ fn by_value(sample: &Sample, truth: &[f64]) -> Option<f64> {
         let [rows, positives] = counts[value][1 - half(row)];
         ((positives + 0.5) / (rows + 1.0), *truth == 1.0)
     };
-    auc(known().map(score))
+    column_auc(known().map(score))
 }
 
 /// AUC of the number itself, upwards or downwards.
 fn by_size(sample: &Sample, truth: &[f64]) -> Option<f64> {
     let known = sample.numbers.iter().zip(truth).filter(|(number, truth)| !number.is_nan() && !truth.is_nan());
-    let auc = auc(known.map(|(number, truth)| (*number, *truth == 1.0)))?;
+    let auc = column_auc(known.map(|(number, truth)| (*number, *truth == 1.0)))?;
     Some(auc.max(1.0 - auc))
-}
-
-fn auc(rows: impl Iterator<Item = (f64, bool)>) -> Option<f64> {
-    let (scores, labels): (Vec<f64>, Vec<bool>) = rows.unzip();
-    let positives = labels.iter().filter(|label| **label).count();
-    let enough = positives >= ENOUGH && labels.len() - positives >= ENOUGH;
-    if enough { metric::auc(&labels, &scores, None) } else { None }
 }

@@ -202,11 +202,11 @@ impl Store {
     }
 
     /// Writes the next checkpoint, and removes what is older than the last two.
-    pub fn save(&self, job: &Job<'_>, state: &mut State) -> Result<PathBuf> {
+    pub fn save(&self, state: &mut State) -> Result<PathBuf> {
         fs::create_dir_all(&self.directory).map_err(Error::io(&self.directory))?;
         let number = numbered(&self.directory)?.last().map_or(1, |(number, _)| number + 1);
         let path = self.directory.join(format!("{number:06}"));
-        replace_directory(&path, |directory| self.write(job, state, directory))?;
+        replace_directory(&path, |directory| self.write(state, directory))?;
         let all = numbered(&self.directory)?;
         for (_, old) in &all[..all.len().saturating_sub(KEPT)] {
             fs::remove_dir_all(old).map_err(Error::io(old))?;
@@ -214,7 +214,7 @@ impl Store {
         Ok(path)
     }
 
-    fn write(&self, _job: &Job<'_>, state: &mut State, directory: &Path) -> Result<()> {
+    fn write(&self, state: &mut State, directory: &Path) -> Result<()> {
         let State { trainer, progress, search, cursor, best, .. } = state;
         let counts = trainer.counts();
         let mut numbers = trainer.numbers();
@@ -505,9 +505,9 @@ fn read_search(file: &mut TensorFile, search: &mut Search, note: SearchNote, cur
 
 /// Writes a checkpoint, if there is a place for it. A training does not end for
 /// want of one.
-pub(super) fn save(store: &mut Option<Store>, job: &Job<'_>, state: &mut State, observer: &mut Observer<'_>) {
+pub(super) fn save(store: &Option<Store>, state: &mut State, observer: &mut Observer<'_>) {
     let Some(store) = store else { return };
-    let event = match store.save(job, state) {
+    let event = match store.save(state) {
         Ok(path) => Event::Saved { path },
         Err(error) => Event::NotSaved { message: error.to_string() },
     };

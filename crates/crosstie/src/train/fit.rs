@@ -208,7 +208,7 @@ impl<'a> Fit<'a> {
                 reason = match next {
                     Next::Stop => Some(Reason::Asked),
                     Next::Checkpoint => {
-                        save(store, job, state, observer);
+                        save(store, state, observer);
                         state.evaluate_if_due(job, observer)?
                     }
                     Next::GoOn => state.evaluate_if_due(job, observer)?,
@@ -227,6 +227,6 @@ impl<'a> Fit<'a> {
     }
 
     fn save(&mut self, observer: &mut Observer<'_>) {
-        save(&mut self.store, &self.job, &mut self.state, observer);
+        save(&self.store, &mut self.state, observer);
     }
 }

@@ -14,7 +14,7 @@ impl State {
     pub fn try_mask(
         &mut self,
         job: &Job<'_>,
-        store: &mut Option<Store>,
+        store: &Option<Store>,
         observer: &mut Observer<'_>,
     ) -> Result<ControlFlow<()>> {
         let config = &job.config.train;
@@ -34,7 +34,7 @@ impl State {
                 self.search.as_mut().expect("it lasts").cursor = after;
                 match observer(&Event::Trial { task, round, rows: batch.rows }) {
                     Next::Stop => return Ok(ControlFlow::Break(())),
-                    Next::Checkpoint => save(store, job, self, observer),
+                    Next::Checkpoint => save(store, self, observer),
                     Next::GoOn => {}
                 }
                 Ok(ControlFlow::Continue(()))

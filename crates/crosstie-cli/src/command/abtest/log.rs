@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use crosstie::data::{Column, Rows, Source};
-use crosstie::experiment::{Settings, Shown, Study};
+use crosstie::experiment::{ECPM, Settings, Shown, Study};
 use crosstie::spelling;
 use crosstie_serve::log::Time;
 
@@ -159,9 +159,6 @@ fn action_of(column: &str) -> Option<&str> {
 
 /// The predicted probability of a task and whether it happened, where both are known.
 type Predicted = Option<(f64, bool)>;
-
-/// What eCPM is called.
-pub const ECPM: &str = "eCPM";
 
 /// The columns that say who was shown what, when, and by which arm.
 pub struct Columns {

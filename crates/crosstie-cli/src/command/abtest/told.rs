@@ -1,13 +1,9 @@
 //! The report for a terminal.
 
 use crosstie::experiment::statistics::Interval;
-use crosstie::experiment::{ArmFigures, Difference, Lift, StudyReport};
+use crosstie::experiment::{ArmFigures, Difference, ECPM, Lift, MISMATCH, StudyReport};
 
-use super::log::ECPM;
 use crate::table::{self, count, figure, several, table};
-
-/// Below this p-value the arms do not have their shares.
-const MISMATCH: f64 = 1e-3;
 
 /// A share as a lift, with its sign.
 pub fn lift(share: f64) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use crosstie::artifact::{Manifest, load};
+use crosstie::artifact::{MANIFEST, Manifest, load};
 use crosstie::feature::FieldSummary;
 use crosstie::learned::Tensor;
 use crosstie::objective::Condition;
@@ -21,7 +21,7 @@ pub fn inspect(path: &Path, graph: bool) -> Result<()> {
     if graph {
         return output::print(scorer.network().program.mermaid().trim_end());
     }
-    let manifest = Manifest::read(&directory.join("manifest.json"))?;
+    let manifest = Manifest::read(&directory.join(MANIFEST))?;
     let features = scorer.features().summary();
 
     let about = [

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use crosstie::artifact::{Manifest, load};
+use crosstie::artifact::{MANIFEST, Manifest, load};
 use crosstie::comparison::{CLUSTERS, Comparison, Finding, NEIGHBOURS, compare, readers};
 use crosstie::scorer::Scorer;
 
@@ -20,7 +20,7 @@ impl Side {
     fn load(path: &Path) -> Result<Side> {
         let directory = run::artifact(path)?;
         let scorer = load(&directory)?;
-        let Manifest { model, .. } = Manifest::read(&directory.join("manifest.json"))?;
+        let Manifest { model, .. } = Manifest::read(&directory.join(MANIFEST))?;
         let about = format!("{model} in {}", directory.display());
         let mut shared = 0;
         let sets = readers(&scorer)?.into_iter().map(|tasks| match tasks.len() {

@@ -36,6 +36,18 @@ fn a_name_is_the_path_in_metrics_json_with_parts_left_out() {
 }
 
 #[test]
+fn every_name_is_read_as_itself() {
+    for tasks in [vec!["click", "buy"], vec!["auc", "mean"]] {
+        let names: Vec<FigureName> = FigureName::all(tasks.iter().copied()).collect();
+        assert_eq!(names.len(), 2 * 6 * if tasks.contains(&"mean") { 2 } else { 3 });
+        for name in names {
+            let read = FigureName::parse(&name.to_string(), tasks.iter().copied()).unwrap();
+            assert_eq!((read.to_string(), read.task()), (name.to_string(), name.task()));
+        }
+    }
+}
+
+#[test]
 fn tasks_with_the_grammars_own_words_can_still_be_named() {
     let report = report(&[("auc", Some(0.75), None), ("from_impression", Some(0.5), None)]);
     assert_eq!(report.figure("auc").unwrap(), Some(0.625));
