@@ -185,13 +185,21 @@ impl Abtest {
         let earned = contract.as_ref().and_then(|contract| contract.value.as_deref());
         let read = self.read(&files, name, earned, settings, began);
         let (mut log, columns) = read.map_err(|error| aside.named(error))?;
+        let mut unknown_before = None;
         if !self.before.is_empty() {
             bar.set_message("reading the time before");
             let before = Source::open(&self.before)?;
             let unit = self.unit.clone().unwrap_or_else(|| log::own("unit", before.columns()));
             let time = self.time.clone().unwrap_or_else(|| log::own("time", before.columns()));
             let time = Some(&*time).filter(|time| before.columns().iter().any(|column| column == time));
-            log.read_before(&before, &unit, time)?;
+            let [rows, of_units] = log.read_before(&before, &unit, time)?;
+            unknown_before = (of_units == 0).then(|| {
+                format!(
+                    "no row of --before is of a unit that takes part ({} with the column `{unit}`): intervals are what \
+                     they are without it",
+                    table::several(rows, "row", "rows")
+                )
+            });
         }
         bar.finish_and_clear();
         let found: Vec<&str> = log.study.arms().collect();
@@ -210,7 +218,7 @@ impl Abtest {
             let crossed = table::several(report.crossed, "unit was", "units were");
             bail!("no unit is left to compare: {crossed} served by more than one arm and left out");
         }
-        let warnings = shortened.into_iter().chain(told::warnings(&report)).collect();
+        let warnings = shortened.into_iter().chain(unknown_before).chain(told::warnings(&report)).collect();
         Ok((report, log, warnings))
     }
 
@@ -260,7 +268,7 @@ impl Abtest {
         };
         let logs: Vec<PathBuf> = logs.into_iter().map(PathBuf::from).collect();
         let joined = Joined::read(&logs)?;
-        let made = Files { window, now: None, schema: None }.write(&joined, aside)?.files;
+        let made = Files { window, now: None, schema: None, position: None }.write(&joined, aside)?.files;
         if made.is_empty() {
             bail!("nothing was shown yet: the log has no exposure");
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use crosstie::schema::Schema;
+use crosstie::spelling;
 use crosstie_serve::log::join::{Files, Joined, Report};
 use crosstie_serve::log::{self, Time};
 
@@ -21,7 +22,8 @@ use crate::{output, table};
 /// are. Memory grows by 50 bytes for each request and 150 for each event.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  crosstie join log --window 24h --out data/joined\n  \
-                        crosstie join server-1/log server-2/log --window 7d --schema schema.toml --out data/joined")]
+                        crosstie join server-1/log server-2/log --window 7d --schema schema.toml --position position \
+                        --out data/joined")]
 pub struct Join {
     /// Directories of logs; those of several servers are one log
     #[arg(value_name = "LOG", required = true)]
@@ -36,6 +38,10 @@ pub struct Join {
     /// reads and the log lacks are told
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+    /// The feature that gets the place in the answer, from 1, in place of what the request said:
+    /// what a model with a bias towards positions learns from
+    #[arg(long, value_name = "COLUMN")]
+    pub position: Option<String>,
     /// When it is looked at, such as 2026-11-27T08:00:00Z: windows that end later have
     /// not passed; the newest time in the log if absent
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -87,10 +93,17 @@ pub fn shortened(logs: &[PathBuf], began: u64) -> Result<Option<String>> {
 impl Join {
     pub fn execute(&self, session: &Session) -> Result<()> {
         let schema = self.schema.as_ref().map(Schema::read).transpose()?;
+        if let (Some(schema), Some(position)) = (&schema, &self.position) {
+            let columns = schema.feature_columns();
+            if !columns.contains(&position.as_str()) {
+                bail!("--position {position}: the schema has no such column{}", spelling::hint(position, columns));
+            }
+        }
         let bar = session.spinner("reading the log");
         let joined = Joined::read(&self.logs)?;
         bar.set_message("writing");
-        let files = Files { window: self.window, now: self.now, schema: schema.as_ref() };
+        let files =
+            Files { window: self.window, now: self.now, schema: schema.as_ref(), position: self.position.as_deref() };
         let report = files.write(&joined, &self.out)?;
         bar.finish_and_clear();
         for damage in joined.damages() {
@@ -124,6 +137,12 @@ fn warn(report: &Report) {
     }
     for name in &report.missing {
         tracing::warn!("the schema reads the column `{name}`, which no exposure has");
+    }
+    for name in &report.asked {
+        tracing::warn!(
+            "`{name}` enters the model as a bias, and is what the requests said of it; where it is the place at which \
+             something was shown, --position {name} takes that of the answer"
+        );
     }
     for file in &report.left {
         tracing::warn!("{} stays as it was: of its day a part is not in the log any longer", file.display());

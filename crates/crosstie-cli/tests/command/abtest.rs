@@ -98,6 +98,9 @@ fn the_time_before_makes_lifts_surer() {
     let plain = place.ok("abtest log.csv --value spent --json plain.json").stdout;
     assert!(!plain.contains("CUPED"), "{plain}");
     place.ok("abtest log.csv --value spent --before before.csv --json adjusted.json").prints(&["(CUPED)"]);
+    place.write("strangers.csv", &before.replace("\nu", "\nv"));
+    let ran = place.ok("abtest log.csv --value spent --before strangers.csv");
+    ran.says(&["no row of --before is of a unit that takes part (400 rows with the column `unit`)"]);
     let error = |file: &str, kind: &str| {
         let report: serde_json::Value = serde_json::from_str(&place.read(file)).unwrap();
         report["differences"][0][kind]["standard_error"].as_f64().unwrap()

@@ -82,6 +82,7 @@ pub fn rank(turn: &mut Turn, request: &Request, terms: &Terms) -> Result<Ranking
         let placed = terms.placed.as_ref();
         let mut notes: Vec<String> = placed.and_then(|placed| placed.note.clone()).into_iter().collect();
         notes.extend(notes::columns(&plan, &prepared.candidates));
+        notes.extend(notes::same_ids(&prepared.candidates.ids));
         notes.extend(notes::unknown(features, &unknown));
         notes.extend(values.as_deref().and_then(notes::not_finite));
         let arm = placed.and_then(|placed| placed.arm.as_deref());

@@ -1,9 +1,12 @@
 //! What is odd about a request, though it can be answered.
 
+use std::collections::HashMap;
+
 use crosstie::feature::{Features, Unknown};
 use crosstie::spelling;
 
 use super::columns::{Candidates, Plan};
+use super::id::Id;
 
 /// Of what the request gives and lacks.
 pub(super) fn columns(plan: &Plan<'_>, candidates: &Candidates) -> Vec<String> {
@@ -28,6 +31,23 @@ pub(super) fn columns(plan: &Plan<'_>, candidates: &Candidates) -> Vec<String> {
         notes.push("further names are no fields of the model".into());
     }
     notes
+}
+
+/// Of candidates that have one id: the first two that do.
+pub(super) fn same_ids(ids: &[Option<Id>]) -> Option<String> {
+    let mut places = HashMap::with_capacity(ids.len());
+    let ids = ids.iter().enumerate().filter_map(|(place, id)| Some((place, id.as_ref()?)));
+    let mut again = ids.filter_map(|(place, id)| Some((id, places.insert(id, place)?, place)));
+    again.next().map(|(id, one, other)| {
+        let id = match id {
+            Id::Text(text) => text.clone(),
+            Id::Number(number) => number.to_string(),
+        };
+        format!(
+            "candidates[{one}] and candidates[{other}] have one id, `{id}`: feedback about it counts for the one that is \
+             ranked higher"
+        )
+    })
 }
 
 /// Of values that training did not know. Rates may be known of values that are too rare for
@@ -92,5 +112,13 @@ mod tests {
         let [of_id, of_page] = &unknown(features, &counts)[..] else { panic!() };
         assert!(of_id.starts_with("field `id`: 1 of 1 values are too rare in training, or not there, for a vector"));
         assert_eq!(of_page, "field `page`: 1 of 1 values are none that training knew");
+    }
+
+    #[test]
+    fn two_candidates_of_one_id_are_told() {
+        let id = |text: &str| Some(Id::Text(text.into()));
+        assert_eq!(same_ids(&[id("a"), None, id("b"), None, Some(Id::Number(1))]), None);
+        let told = same_ids(&[id("a"), id("b"), None, id("b"), id("a")]).unwrap();
+        assert!(told.starts_with("candidates[1] and candidates[3] have one id, `b`: "), "{told}");
     }
 }

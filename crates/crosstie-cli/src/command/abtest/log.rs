@@ -272,7 +272,8 @@ impl Log {
 
     /// Takes in rows of the time before. Where they tell their `time`, that must be before the
     /// experiment: what a unit did in it is what is measured, and explains all of it.
-    pub fn read_before(&mut self, source: &Source, unit: &str, time: Option<&str>) -> Result<()> {
+    /// Gives the number of rows, and of those among them of units that take part.
+    pub fn read_before(&mut self, source: &Source, unit: &str, time: Option<&str>) -> Result<[u64; 2]> {
         let began = if self.began > 0 { self.began as f64 } else { self.first };
         let mut wanted = vec![unit];
         let measured: Vec<String> = self.measures.columns().map(String::from).collect();
@@ -281,6 +282,7 @@ impl Log {
                 wanted.push(column);
             }
         }
+        let mut counts = [0, 0];
         for rows in source.rows(&wanted, ROWS) {
             let rows = rows?;
             if let Some(time) = time {
@@ -292,13 +294,15 @@ impl Log {
                 }
             }
             for (unit, terms) in texts(&rows.column(unit)?)?.iter().zip(self.measures.terms(&rows)?) {
+                counts[0] += 1;
                 // Units that take no part need no memory.
                 if let Some(unit) = unit.as_deref().filter(|unit| self.study.knows(unit)) {
+                    counts[1] += 1;
                     self.study.add_before(unit, &terms);
                 }
             }
         }
-        Ok(())
+        Ok(counts)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crosstie::arrow::array::RecordBatch;
 use crosstie::arrow::datatypes::{DataType, Field, Schema as Columns, SchemaRef, TimeUnit};
 use crosstie::data::Writer;
-use crosstie::schema::Schema;
+use crosstie::schema::{Role, Schema};
 use crosstie::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -49,6 +49,9 @@ pub struct Files<'a> {
     pub now: Option<Time>,
     /// The schema to train with: its tasks' labels have the names that it says.
     pub schema: Option<&'a Schema>,
+    /// The feature that has the place in the answer, from 1, in place of what the request said:
+    /// what a model learns its bias from that knows where a thing was shown.
+    pub position: Option<&'a str>,
 }
 
 /// What was written.
@@ -73,6 +76,8 @@ pub struct Report {
     pub renamed: Vec<(String, String)>,
     /// Columns that the schema reads and no exposure has.
     pub missing: Vec<String>,
+    /// Bias fields of the schema whose values are those that requests said.
+    pub asked: Vec<String>,
 }
 
 /// What a column holds.
@@ -158,7 +163,8 @@ impl Files<'_> {
         };
         std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let (contents, columns, renamed) = self.columns(joined);
-        let mut report = Report { renamed, missing: self.missing(&columns), ..Report::default() };
+        let (missing, asked) = (self.missing(&columns), self.asked(&columns));
+        let mut report = Report { renamed, missing, asked, ..Report::default() };
         report.actions = joined.actions().iter().map(|action| (action.clone(), 0, 0.0)).collect();
         let cells = vec![Vec::new(); contents.len()];
         let (day, writer, files, left) = (String::new(), None, Vec::new(), Vec::new());
@@ -208,10 +214,17 @@ impl Files<'_> {
             (action, label)
         };
         let tasks: Vec<_> = tasks.into_iter().map(|action| label(&mut columns, action)).collect();
-        for (name, seen) in &joined.features {
+        if let Some(name) = self.position {
+            columns.add(Content::Logged(Logged::Position), name, Logged::Position.data_type(), "feature");
+        }
+        for (name, seen) in joined.features.iter().filter(|(name, _)| Some(name.as_str()) != self.position) {
             columns.add(Content::Feature(name.clone()), name, seen.data_type(), "feature");
         }
         for (logged, name) in Logged::ALL {
+            // It is there already.
+            if matches!(logged, Logged::Position) && self.position == Some(name) {
+                continue;
+            }
             columns.add(Content::Logged(logged), name, logged.data_type(), "logged");
         }
         for task in joined.tasks() {
@@ -242,6 +255,15 @@ impl Files<'_> {
     fn label<'a>(&'a self, action: &'a str) -> &'a str {
         let task = self.schema.and_then(|schema| schema.tasks.iter().find(|task| task.name == action));
         task.map_or(action, |task| task.column())
+    }
+
+    /// Columns of bias fields that are not the place in the answer.
+    fn asked(&self, columns: &SchemaRef) -> Vec<String> {
+        let fields = self.schema.iter().flat_map(|schema| &schema.fields);
+        let biases = fields
+            .filter(|field| field.role == Role::Bias && self.position.is_none())
+            .flat_map(|field| field.columns());
+        biases.filter(|name| columns.index_of(name).is_ok()).map(str::to_string).collect()
     }
 
     /// Columns that the schema reads and that there are not.

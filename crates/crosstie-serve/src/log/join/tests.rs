@@ -66,7 +66,7 @@ fn log(directory: &Path, exposures: Vec<Exposure>, feedback: Vec<Feedback>) -> A
 }
 
 fn files(schema: Option<&crosstie::schema::Schema>) -> Files<'_> {
-    Files { window: 24 * HOUR, now: None, schema }
+    Files { window: 24 * HOUR, now: None, schema, position: None }
 }
 
 /// Joins logs into `out` beside the first and gives what the report says.
@@ -251,6 +251,28 @@ fn columns_of_one_name_are_told_apart_and_labels_keep_theirs() {
     assert_eq!(column(&out, "click"), ["0", "0", "0"]);
     assert_eq!(column(&out, "feature_click"), ["7", "7", "7"]);
     assert_eq!((column(&out, "position"), column(&out, "logged_position")[0].as_str()), (vec!["5".into(); 3], "1"));
+}
+
+#[test]
+fn a_bias_learned_from_the_place_that_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut exposure = exposure("r1", 0);
+    exposure.context = Some(features(json!({"position": 1})));
+    log(directory.path(), vec![exposure], Vec::new());
+    let schema =
+        "[[task]]\nname = \"click\"\n[[field]]\nname = \"position\"\nkind = \"categorical\"\nrole = \"bias\"\n";
+    let schema = crosstie::schema::Schema::parse(schema).unwrap();
+    let (out, report) = join(&[directory.path()], &files(Some(&schema)));
+    assert_eq!((column(&out, "position"), report.asked), (vec!["1".to_string(); 3], vec!["position".to_string()]));
+    let (out, report) = join(&[directory.path()], &Files { position: Some("position"), ..files(Some(&schema)) });
+    assert_eq!((column(&out, "position"), report.asked.len()), (["1", "2", "3"].map(String::from).to_vec(), 0));
+    assert!(report.renamed.is_empty(), "{:?}", report.renamed);
+    // Under another name it stands beside the server's own.
+    let (out, _) = join(&[directory.path()], &Files { position: Some("place"), ..files(None) });
+    assert_eq!(
+        (column(&out, "place"), column(&out, "position")),
+        (column(&out, "logged_position"), vec!["1".into(); 3])
+    );
 }
 
 #[test]
