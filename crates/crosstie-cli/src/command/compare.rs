@@ -131,12 +131,11 @@ impl Compare {
             let config =
                 named.config.as_ref().with_context(|| format!("{path} is of no run: name the files by --data"))?;
             let files = if self.valid { &config.data.valid } else { &config.data.test };
-            match files.is_empty() {
-                true => bail!(
-                    "the config of {path} names no {kind} files (data.{key}): name files by --data, or give --valid"
-                ),
-                false => Ok(files.clone()),
+            if files.is_empty() {
+                let or = if self.valid { "" } else { ", or give --valid" };
+                bail!("the config of {path} names no {kind} files (data.{key}): name files by --data{or}");
             }
+            Ok(files.clone())
         };
         let first = of(&named[0])?;
         for other in &named[1..] {
@@ -185,6 +184,11 @@ impl Compare {
                             listed(&standing)
                         );
                     }
+                    let strange: Vec<&str> = standing.tasks().filter(|task| !tasks.contains_key(*task)).collect();
+                    if !strange.is_empty() {
+                        let (one, path) = (one.display(), path.display());
+                        tracing::warn!("{} of {path} is left out: {one} has no such task", strange.join(", "));
+                    }
                     tasks
                 }
             };
@@ -206,7 +210,9 @@ fn listed(standing: &Standing) -> String {
 impl<'a> Named<'a> {
     fn open(path: &'a Path) -> Result<Named<'a>> {
         // What is neither is told before anything is scored.
-        run::artifact(path)?;
+        if !artifact::is_artifact(&run::artifact(path)?) {
+            bail!("{} is no run and no artifact: there is no {} in it", path.display(), artifact::MANIFEST);
+        }
         let config = run::config(path).map(|config| Config::read(config, &[])).transpose()?;
         Ok(Named { path, config })
     }

@@ -80,7 +80,7 @@ fn models_that_cannot_be_compared_are_refused_with_the_reason() {
     let place = trained();
     let refused = |arguments: &str, parts: &[&str]| drop(place.run(arguments).exit(1).says(parts));
     refused("compare runs/blind runs/blind/", &["runs/blind/ is named twice"]);
-    refused("compare runs/blind data", &["data"]);
+    refused("compare runs/blind data", &["data is no run and no artifact: there is no manifest.json in it"]);
     refused("compare runs/blind runs/gone", &["runs/gone is no run and no artifact"]);
     place.run("compare runs/blind").exit(2);
     place.ok("train ads.toml --out runs/other --set data.test=data/valid.parquet");

@@ -47,6 +47,9 @@ struct Trained {
 /// Rows that are not the same for two models, which can therefore not be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
+    /// Two trainings are not of one model.
+    #[error("they have not the same tasks")]
+    Tasks,
     /// Another number of rows counts for the task.
     #[error("{one} rows count for `{task}` with the one, {other} with the other")]
     Rows {
@@ -134,12 +137,11 @@ impl Standing {
     /// Adds another training of the same model.
     ///
     /// # Errors
-    /// A [`Mismatch`] of the rows.
-    ///
-    /// # Panics
-    /// If it has other tasks.
+    /// A [`Mismatch`] of the tasks or the rows.
     pub fn add_training(&mut self, training: Standing) -> Result<(), Mismatch> {
-        assert!(self.tasks().eq(training.tasks()), "another training of the same model has the same tasks");
+        if self.tasks().ne(training.tasks()) {
+            return Err(Mismatch::Tasks);
+        }
         for ((task, side), other) in self.tasks.iter_mut().zip(training.tasks.into_values()) {
             side.matches(&other, task)?;
             side.auc.add(other.auc);

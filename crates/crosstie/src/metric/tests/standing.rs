@@ -153,6 +153,13 @@ fn several_trainings_are_one_model_whose_error_holds_how_they_differ() {
     twice.add_training(standing(&trainings[0])).unwrap();
     assert_eq!(twice.figures(), standing(&trainings[0]).figures());
     let by_rows = both.figures()["click"].logloss.error.unwrap();
+    let click_alone = Evaluation::new(
+        &["click".to_string()],
+        &Funnel { parents: vec![None], direct: vec![false], order: vec![0] },
+        &["all".to_string()],
+    );
+    let other = Standing::of(&click_alone, Meaning::FromImpression);
+    assert_eq!(both.clone().add_training(other), Err(Mismatch::Tasks));
     let losses = trainings.map(|scores| standing(&scores).figures()["click"].logloss.figure.unwrap());
     assert!(by_rows > (losses[0] - losses[1]).abs() / 2.0, "two that lie d apart have a mean with an error of d / 2");
 }
