@@ -45,6 +45,10 @@ pub struct Inspect {
     /// --embeddings, the tables of two models
     #[arg(long, value_name = "RUN_OR_ARTIFACT")]
     pub against: Option<PathBuf>,
+    /// With --against, show all that is compared, not only what matters and the first lines
+    /// of the rest
+    #[arg(long, requires = "against", conflicts_with = "embeddings")]
+    pub all: bool,
     /// Compare so many values of a table, the most frequent ones; the time it
     /// takes grows with the square
     #[arg(long, value_name = "N", requires = "embeddings", default_value_t = 1000)]
@@ -62,7 +66,7 @@ impl Inspect {
                      with the rows that a model was trained on",
                     path.display()
                 ),
-                None => against::inspect(session, paths, against),
+                None => against::inspect(session, paths, against, self.all),
             },
             ([path], None) if path.is_dir() => artifact::inspect(path, self.graph),
             (paths, None) if directory.is_none() && !self.graph && !self.embeddings => {

@@ -128,3 +128,39 @@ fn any_file_is_compared_with_the_training_rows_of_an_artifact() {
     place.run("inspect --against run nowhere.csv").exit(1);
     place.run("inspect --against run --schema schema.toml a.csv").exit(2).says(&["cannot be used with"]);
 }
+
+#[test]
+fn of_a_wide_log_what_matters_is_shown_and_the_rest_on_demand() {
+    let place = Place::new();
+    let names: Vec<String> = (0..60).map(|column| format!("x{column}")).collect();
+    let fields = names.iter().map(|name| format!("[[field]]\nname = \"{name}\"\nkind = \"numeric\"\n"));
+    place.write("schema.toml", &(String::from("[[task]]\nname = \"click\"\n") + &fields.collect::<String>()));
+    // Every column moves for whoever looks at `moved`.
+    let log = |seed: u32, moved: bool| {
+        let cell = |row: u32, column: u32| (row * 61 + column * 17 + seed).wrapping_mul(2_654_435_761) >> 22;
+        let cells =
+            |row| (0..60).map(|column| (cell(row, column) + 500 * u32::from(moved)).to_string()).collect::<Vec<_>>();
+        let row = |row: u32| format!("{},{}\n", cells(row).join(","), u32::from(row % 5 == 0));
+        format!("{},click\n{}", names.join(","), (0..1500).map(row).collect::<String>())
+    };
+    for (name, seed) in [("train.csv", 1), ("valid.csv", 2), ("test.csv", 3)] {
+        place.write(name, &log(seed, false));
+    }
+    place.write("moved.csv", &log(4, true));
+    place.write(
+        "ads.toml",
+        "[data]\nschema = \"schema.toml\"\ntrain = [\"train.csv\"]\nvalid = [\"valid.csv\"]\n\
+         [model]\nname = \"shared-bottom\"\n[train]\nepochs = 1\nreport = false\n",
+    );
+    place.ok("train ads.toml --out run");
+    let lines = |ran: &Ran| ran.stdout.lines().filter(|line| line.contains(" ± ")).count();
+    let few =
+        place.ok("inspect --against run test.csv").prints(&["lines are left out, none of which matters: --all shows"]);
+    assert_eq!(lines(&few), 40, "{}", few.stdout);
+    let all = place.ok("inspect --against run test.csv --all");
+    assert!(lines(&all) >= 120 && !all.stdout.contains("left out"), "{}", all.stdout);
+    // What matters is never left out.
+    let moved = place.ok("inspect --against run moved.csv");
+    let marked = moved.stdout.lines().filter(|line| line.contains(" ± ") && line.trim_start().starts_with('!')).count();
+    assert!(marked >= 60 && lines(&moved) == marked, "{marked} {}", moved.stdout);
+}

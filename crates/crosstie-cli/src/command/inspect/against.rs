@@ -14,7 +14,10 @@ use crate::{output, run, table};
 const NAME: usize = 20;
 const WHAT: usize = 16;
 
-pub fn inspect(session: &Session, paths: &[PathBuf], against: &Path) -> Result<()> {
+/// Lines of the table, unless more differ by more than chance or all are wanted.
+const LINES: usize = 40;
+
+pub fn inspect(session: &Session, paths: &[PathBuf], against: &Path, all: bool) -> Result<()> {
     let directory = run::artifact(against)?;
     let scorer = load(&directory)?;
     let source = Source::open(&paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>())?;
@@ -30,15 +33,22 @@ pub fn inspect(session: &Session, paths: &[PathBuf], against: &Path) -> Result<(
     let files = source.called("these files");
     output::print(format!("{} of {files}, beside the training rows of", table::several(drift.rows, "row", "rows")))?;
     output::print(format!("{}\n", directory.display()))?;
-    output::print(text(&drift))
+    output::print(text(&drift, all))
 }
 
-fn text(drift: &Drift) -> String {
+fn text(drift: &Drift, all: bool) -> String {
     if drift.shifts.is_empty() {
         return "These rows are too few to be compared: chance would explain any difference.".into();
     }
     let header = ["", "of", "what", ">training", ">here", ">by chance"];
-    let mut parts = vec![table::table(&header, drift.shifts.iter().map(line))];
+    // What matters comes first.
+    let told = drift.shifts.iter().filter(|shift| shift.told).count();
+    let shown = if all { drift.shifts.len() } else { LINES.max(told) };
+    let mut parts = vec![table::table(&header, drift.shifts.iter().take(shown).map(line))];
+    if let more @ 1.. = drift.shifts.len().saturating_sub(shown) {
+        let more = table::several(more as u64, "line is", "lines are");
+        parts.push(format!("{more} left out, none of which matters: --all shows them."));
+    }
     parts.push(
         "!: matters, and is more than chance explains; what matters most comes first.\n\
          unknown: of the values; missing: of the rows; beyond: of the numbers, below or\n\
