@@ -9,7 +9,7 @@ use clap::Args;
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
-use crosstie::experiment::statistics::{holm, normal_beyond};
+use crosstie::experiment::statistics::{holm, student_beyond};
 use crosstie::metric::{Contrast, Contrasts, Meaning, Standing};
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -80,8 +80,7 @@ struct Model {
 const OF_NO_MATTER: [&str; 6] =
     ["train.seed", "train.threads", "train.cache_mib", "train.checkpoint_every", "train.tensorboard", "train.report"];
 
-/// Rows with the action, and without it, from which on a difference over its standard error is held
-/// against the normal distribution.
+/// Rows with the action, and without it, from which on a difference is held against chance.
 const ENOUGH: u64 = 20;
 
 /// Where a difference stands: its task, its model's place, and that of its figure.
@@ -302,13 +301,16 @@ fn names(groups: &[Vec<&Named<'_>>]) -> Vec<String> {
 }
 
 impl Comparison {
-    /// The differences that there are rows enough to test, each with its standard errors.
+    /// The differences that there are rows enough to test, each with the probability of as large a
+    /// one by chance.
     fn tested(&self) -> Vec<(Place<'_>, f64)> {
         let mut found = Vec::new();
         for (model, Model { tasks, .. }) in self.models.iter().enumerate() {
             for (task, contrasts) in tasks.iter().filter(|(_, contrasts)| fewer(contrasts) >= ENOUGH) {
-                let z = figures(contrasts).map(Contrast::z).into_iter().enumerate();
-                found.extend(z.filter_map(|(figure, z)| Some(((task.as_str(), model, figure), z?))));
+                for (figure, contrast) in figures(contrasts).into_iter().enumerate() {
+                    let p = contrast.z().map(|z| student_beyond(z, contrast.freedom.unwrap_or(f64::INFINITY)));
+                    found.extend(p.map(|p| ((task.as_str(), model, figure), p)));
+                }
             }
         }
         found
@@ -316,7 +318,7 @@ impl Comparison {
 
     /// Those of them that are more than chance.
     fn marked<'a>(tested: &[(Place<'a>, f64)]) -> BTreeSet<Place<'a>> {
-        let p: Vec<f64> = tested.iter().map(|(_, z)| normal_beyond(*z)).collect();
+        let p: Vec<f64> = tested.iter().map(|(_, p)| *p).collect();
         let beyond = tested.iter().zip(holm(&p)).filter(|(_, p)| *p < LEVEL);
         beyond.map(|((place, _), _)| *place).collect()
     }

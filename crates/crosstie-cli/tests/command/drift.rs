@@ -140,7 +140,7 @@ fn of_a_wide_log_what_matters_is_shown_and_the_rest_on_demand() {
         let cell = |row: u32, column: u32| (row * 61 + column * 17 + seed).wrapping_mul(2_654_435_761) >> 22;
         let cells =
             |row| (0..60).map(|column| (cell(row, column) + 500 * u32::from(moved)).to_string()).collect::<Vec<_>>();
-        let row = |row: u32| format!("{},{}\n", cells(row).join(","), u32::from(row % 5 == 0));
+        let row = |row: u32| format!("{},{}\n", cells(row).join(","), u32::from(row.is_multiple_of(5)));
         format!("{},click\n{}", names.join(","), (0..1500).map(row).collect::<String>())
     };
     for (name, seed) in [("train.csv", 1), ("valid.csv", 2), ("test.csv", 3)] {

@@ -81,6 +81,10 @@ pub struct Contrast {
     pub difference: Option<f64>,
     /// Its standard error: by the labels, the rows being the same, and by the trainings of both.
     pub difference_error: Option<f64>,
+    /// Degrees of freedom of that error (Satterthwaite, Biometrics Bulletin 1946), which are few
+    /// where few trainings make most of it; `None` where no training has a part in it, and rows
+    /// are many.
+    pub freedom: Option<f64>,
 }
 
 impl Contrast {
@@ -92,12 +96,13 @@ impl Contrast {
     /// The same of a figure that is `by` times as large.
     fn scaled(self, by: f64) -> Contrast {
         let times = |value: Option<f64>| value.map(|value| value * by);
-        let Contrast { figure, error, difference, difference_error } = self;
+        let Contrast { figure, error, difference, difference_error, freedom } = self;
         Contrast {
             figure: times(figure),
             error: times(error),
             difference: times(difference),
             difference_error: times(difference_error),
+            freedom,
         }
     }
 }
@@ -123,9 +128,8 @@ pub struct Contrasts {
 impl Standing {
     /// How the model stands whose scores were collected, in one meaning.
     pub fn of(evaluation: &Evaluation, meaning: Meaning) -> Standing {
-        let tasks: Vec<&String> = evaluation.tasks().iter().collect();
-        let side = |(task, name): (usize, &&String)| ((*name).clone(), Side::of(evaluation.counted(task, meaning)));
-        let sides: Vec<(String, Side)> = tasks.par_iter().enumerate().map(side).collect();
+        let side = |(task, name): (usize, &String)| (name.clone(), Side::of(evaluation.counted(task, meaning)));
+        let sides: Vec<(String, Side)> = evaluation.tasks().par_iter().enumerate().map(side).collect();
         Standing { tasks: sides.into_iter().collect() }
     }
 
@@ -256,11 +260,12 @@ impl Trained {
         };
         let Some((first, before)) = first.and_then(|first| Some((first, mean(&first.figures)?))) else { return alone };
         let apart = self.mean_influences().zip(first.mean_influences()).map(|(one, other)| one - other);
-        Contrast {
-            difference: Some(figure - before),
-            difference_error: error(apart.collect(), self.variance() + first.variance()),
-            ..alone
-        }
+        let [one, other] = [self, first].map(Trained::variance);
+        let difference_error = error(apart.collect(), one + other);
+        let uncertain = one.powi(2) / (self.figures.len() as f64 - 1.0).max(1.0)
+            + other.powi(2) / (first.figures.len() as f64 - 1.0).max(1.0);
+        let freedom = difference_error.map(|error| error.powi(4) / uncertain).filter(|_| uncertain > 0.0);
+        Contrast { difference: Some(figure - before), difference_error, freedom, ..alone }
     }
 }
 

@@ -11,12 +11,6 @@ pub(super) fn normal_below(x: f64) -> f64 {
     Normal::standard().cdf(x)
 }
 
-/// P(|X| ≥ |`x`|) of the standard normal distribution: how likely a difference of so many standard
-/// errors is by chance, to either side.
-pub fn normal_beyond(x: f64) -> f64 {
-    2.0 * normal_below(-x.abs())
-}
-
 /// The number below which the standard normal distribution has this share, within
 /// (0, 1).
 pub(in super::super) fn normal_quantile(share: f64) -> f64 {
@@ -28,9 +22,10 @@ fn student(freedom: f64) -> Option<StudentsT> {
     (freedom < MANY).then(|| StudentsT::new(0.0, 1.0, freedom).ok()).flatten()
 }
 
-/// P(|T| ≥ |`t`|) of Student's t.
-pub(super) fn student_beyond(t: f64, freedom: f64) -> f64 {
-    student(freedom).map_or_else(|| normal_beyond(t), |student| 2.0 * student.sf(t.abs()))
+/// P(|T| ≥ |`t`|) of Student's t with so many degrees of freedom, over 0: how likely a difference of
+/// so many standard errors is by chance.
+pub fn student_beyond(t: f64, freedom: f64) -> f64 {
+    2.0 * student(freedom).map_or_else(|| normal_below(-t.abs()), |student| student.sf(t.abs()))
 }
 
 /// The number below which Student's t has this share, within (0, 1).
@@ -64,7 +59,7 @@ mod tests {
         near(normal_quantile(0.975), 1.959963984540054);
         near(normal_quantile(0.8), 0.8416212335729143);
         near(normal_below(-3.0), 0.0013498980316300933);
-        near(normal_beyond(3.0), 0.0026997960632601866);
+        near(student_beyond(3.0, f64::INFINITY), 0.0026997960632601866);
         near(student_quantile(0.975, 3.0), 3.182446305284263);
         near(student_quantile(0.975, 55.5), 2.003639051056381);
         near(student_quantile(0.975, 5813.0), 1.9603721656608752);

@@ -13,7 +13,7 @@ mod moments;
 mod sample_ratio;
 
 pub use correction::{benjamini_hochberg, holm};
-pub use distribution::normal_beyond;
+pub use distribution::student_beyond;
 pub use effect::{Effect, Interval, Scale, TUNING};
 pub use moments::{Moments, Observation};
 pub use sample_ratio::{CONCENTRATIONS, SampleRatio, chi_square};

@@ -161,7 +161,12 @@ fn several_trainings_are_one_model_whose_error_holds_how_they_differ() {
     let other = Standing::of(&click_alone, Meaning::FromImpression);
     assert_eq!(both.clone().add_training(other), Err(Mismatch::Tasks));
     let losses = trainings.map(|scores| standing(&scores).figures()["click"].logloss.figure.unwrap());
-    assert!(by_rows > (losses[0] - losses[1]).abs() / 2.0, "two that lie d apart have a mean with an error of d / 2");
+    let of_trainings = (losses[0] - losses[1]).abs() / 2.0;
+    assert!(by_rows > of_trainings, "two that lie d apart have a mean with an error of d / 2");
+    // Two trainings leave one degree of freedom for what they have of the error.
+    let freedom = (click.logloss.difference_error.unwrap() / of_trainings).powi(4);
+    assert!(agree(click.logloss.freedom, Some(freedom)), "{:?} {freedom}", click.logloss.freedom);
+    assert_eq!(standing(&trainings[0]).against(&first).unwrap()["click"].logloss.freedom, None);
 }
 
 #[test]
