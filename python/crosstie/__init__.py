@@ -12,6 +12,7 @@ what `Model.save` writes, every command of the binary does.
 """
 
 from ._callbacks import progress
+from ._comparison import Comparison, compare
 from ._evaluation import Evaluation
 from ._model import Model, load
 from ._native import CrosstieError, version
@@ -20,6 +21,7 @@ from ._schema import Field, Proposal, Task, field, propose, task
 from ._warning import CrosstieWarning
 
 __all__ = [
+    "Comparison",
     "CrosstieError",
     "CrosstieWarning",
     "Evaluation",
@@ -28,6 +30,7 @@ __all__ = [
     "Proposal",
     "Report",
     "Task",
+    "compare",
     "field",
     "load",
     "progress",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import final
 
-__all__ = ["CrosstieError", "Cut", "Data", "Model", "Stream", "Training", "keys", "schema_columns", "train", "version"]
+__all__ = ["CrosstieError", "Cut", "Data", "Model", "Standing", "Stream", "Training", "compare", "keys", "schema_columns", "train", "version"]
 
 class CrosstieError(ValueError): ...
 
@@ -62,6 +62,12 @@ class Model:
     def config(self) -> str: ...
     @property
     def tasks(self) -> list[str]: ...
+
+@final
+class Standing:
+    def __new__(cls, trainings: list[tuple[Model, Data]], given_parent: bool, threads: int) -> Standing: ...
+
+def compare(models: list[Standing]) -> str: ...
 
 @final
 class Training:

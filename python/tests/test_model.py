@@ -139,6 +139,35 @@ def test_an_evaluation_is_read_by_the_names_of_figures(model, log):
         evaluation.figure("buy.acu")
 
 
+def test_models_are_held_against_the_first(model, parts, log):
+    again = new_model(seed=2).fit(*parts)
+    blind = new_model("shared-bottom", epochs=1, dense__learning_rate=1e-6, rows__learning_rate=0.0).fit(*parts)
+    found = ct.compare({"blind": blind, "mmoe": [model, again]}, log)
+    for task in ("click", "buy"):
+        tasks = {name: of[task] for name, of in found["models"].items()}
+        name = f"{task}.from_impression.auc"
+        mean = (model.evaluate(log).figure(name) + again.evaluate(log).figure(name)) / 2
+        assert tasks["blind"]["auc"]["figure"] == pytest.approx(blind.evaluate(log).figure(name))
+        assert tasks["mmoe"]["auc"]["figure"] == pytest.approx(mean)
+        assert tasks["mmoe"]["auc"]["difference"] == pytest.approx(mean - tasks["blind"]["auc"]["figure"])
+        assert 0 < tasks["mmoe"]["auc"]["difference_error"] < 0.1 and tasks["blind"]["auc"]["difference"] is None
+    frame = pd.DataFrame(found.table())
+    assert list(frame["model"]) == ["blind", "mmoe"] * 2 and frame["auc_p"].notna().sum() == 2
+    assert repr(found).splitlines()[0].split() == ["task", "model", "auc", "difference", "ne", "difference", "pcoc"]
+    assert "±" in repr(found) and "<td>mmoe</td>" in found._repr_html_()
+    given = ct.compare({"a": model, "b": again}, log, given_parent=True)
+    assert given["models"]["a"]["buy"]["rows"] == int(log["click"].sum()) and given["meaning"] == "given_parent"
+    # A model for which another column is the purchase.
+    odd = [{**part, "odd": part["click"] * (np.arange(len(part["day"])) % 2)} for part in (*parts, log)]
+    schema = SCHEMA.replace('name = "buy"', 'name = "buy"\nlabel = "odd"')
+    other = ct.Model("shared-bottom", schema=schema, epochs=1).fit(*odd[:2])
+    with pytest.raises(ct.CrosstieError, match="read the rows otherwise: for `buy` the label or the weight of row"):
+        ct.compare({"a": model, "b": other}, odd[2])
+    for wrong in ({}, {"a": []}):
+        with pytest.raises(ct.CrosstieError, match="no model"):
+            ct.compare(wrong, log)
+
+
 def test_figures_are_those_of_scikit_learn(model, log):
     from sklearn.metrics import log_loss, roc_auc_score
 

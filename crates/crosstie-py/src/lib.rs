@@ -14,6 +14,7 @@ mod keys;
 mod model;
 mod process;
 mod propose;
+mod standing;
 mod stream;
 mod training;
 
@@ -32,6 +33,8 @@ mod native {
     use crate::model::Model;
     #[pymodule_export]
     use crate::propose::Cut;
+    #[pymodule_export]
+    use crate::standing::{Standing, compare};
     #[pymodule_export]
     use crate::stream::Stream;
     #[pymodule_export]

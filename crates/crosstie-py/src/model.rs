@@ -35,6 +35,10 @@ impl Model {
         let examples = artifact::examples(&scorer, source)?;
         Ok(Model { scorer, examples })
     }
+
+    pub fn scorer(&self) -> &Scorer {
+        &self.scorer
+    }
 }
 
 #[pymethods]

@@ -92,6 +92,7 @@ pub mod scorer;
 pub mod sealed;
 pub mod spec;
 pub mod spelling;
+pub mod standing;
 pub mod tensors;
 mod text;
 pub mod train;

@@ -101,7 +101,7 @@ impl Scorer {
     }
 
     /// Scores labelled files, to be reported or [held against another model's
-    /// scores](crate::metric::Standing).
+    /// scores](crate::standing).
     ///
     /// # Errors
     /// As of [`Scorer::evaluate`].

@@ -9,8 +9,8 @@ use clap::Args;
 use crosstie::artifact;
 use crosstie::config::Config;
 use crosstie::data::Source;
-use crosstie::experiment::statistics::{holm, student_beyond};
-use crosstie::metric::{Contrast, Contrasts, Meaning, Standing};
+use crosstie::metric::Meaning;
+use crosstie::standing::{self, Contrast, Contrasts, ENOUGH, Standing};
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -79,12 +79,6 @@ struct Model {
 /// Settings that no result depends on, and the seed.
 const OF_NO_MATTER: [&str; 6] =
     ["train.seed", "train.threads", "train.cache_mib", "train.checkpoint_every", "train.tensorboard", "train.report"];
-
-/// Rows with the action, and without it, from which on a difference is held against chance.
-const ENOUGH: u64 = 20;
-
-/// Where a difference stands: its task, its model's place, and that of its figure.
-type Place<'a> = (&'a str, usize, usize);
 
 /// Share of comparisons of models that are alike in which any difference is called one.
 const LEVEL: f64 = 0.05;
@@ -194,6 +188,7 @@ impl Compare {
             models.push(Model { name, runs: group.iter().map(|named| named.path.to_path_buf()).collect(), tasks });
             first.get_or_insert((path, standing));
         }
+        standing::test(models.iter_mut().map(|model: &mut Model| &mut model.tasks));
         Ok(Comparison { files: files.to_vec(), meaning, models })
     }
 }
@@ -301,32 +296,9 @@ fn names(groups: &[Vec<&Named<'_>>]) -> Vec<String> {
 }
 
 impl Comparison {
-    /// The differences that there are rows enough to test, each with the probability of as large a
-    /// one by chance.
-    fn tested(&self) -> Vec<(Place<'_>, f64)> {
-        let mut found = Vec::new();
-        for (model, Model { tasks, .. }) in self.models.iter().enumerate() {
-            for (task, contrasts) in tasks.iter().filter(|(_, contrasts)| fewer(contrasts) >= ENOUGH) {
-                for (figure, contrast) in figures(contrasts).into_iter().enumerate() {
-                    let p = contrast.z().map(|z| student_beyond(z, contrast.freedom.unwrap_or(f64::INFINITY)));
-                    found.extend(p.map(|p| ((task.as_str(), model, figure), p)));
-                }
-            }
-        }
-        found
-    }
-
-    /// Those of them that are more than chance.
-    fn marked<'a>(tested: &[(Place<'a>, f64)]) -> BTreeSet<Place<'a>> {
-        let p: Vec<f64> = tested.iter().map(|(_, p)| *p).collect();
-        let beyond = tested.iter().zip(holm(&p)).filter(|(_, p)| *p < LEVEL);
-        beyond.map(|((place, _), _)| *place).collect()
-    }
-
     fn told(&self) -> String {
         let first = &self.models[0];
-        let (tested, files) = (self.tested(), self.files.join(", "));
-        let marked = Comparison::marked(&tested);
+        let files = self.files.join(", ");
         let on = match self.meaning {
             Meaning::FromImpression => format!("From the impression, on all rows of {files}."),
             Meaning::GivenParent => format!("Given the parent action, on the rows of {files} where it happened."),
@@ -335,10 +307,12 @@ impl Comparison {
         let mut told = table::wrapped(&what, 0) + "\n";
         for (task, contrasts) in &first.tasks {
             let (positives, rows) = (table::count(contrasts.positives), table::several(contrasts.rows, "row", "rows"));
-            let _ = write!(told, "\n{task}: {positives} of {rows}\n{}\n", self.table_of(task, &marked));
+            let _ = write!(told, "\n{task}: {positives} of {rows}\n{}\n", self.table_of(task));
         }
         let mut notes = Vec::new();
-        if !marked.is_empty() {
+        let differences = self.models.iter().flat_map(|model| model.tasks.values()).flat_map(figures);
+        let tested: Vec<f64> = differences.filter_map(|difference| difference.p).collect();
+        if tested.iter().any(|p| *p < LEVEL) {
             notes.push(format!(
                 "* more than chance. Of models that are alike, one comparison in twenty has such a mark anywhere among \
                  {} (Holm 1979).",
@@ -368,17 +342,13 @@ impl Comparison {
         told.trim_end().to_string()
     }
 
-    fn table_of(&self, task: &str, marked: &BTreeSet<Place<'_>>) -> String {
-        let mut rows = Vec::new();
-        for (model, Model { name, tasks, .. }) in self.models.iter().enumerate() {
-            let Some(contrasts) = tasks.get(task) else { continue };
-            let mut row = vec![name.clone()];
-            for (place, contrast) in figures(contrasts).into_iter().enumerate() {
-                row.extend([figure(contrast.figure), difference(contrast, marked.contains(&(task, model, place)))]);
-            }
-            row.push(contrasts.pcoc.map_or("n/a".into(), |pcoc| table::decimals(pcoc, 2)));
-            rows.push(row);
-        }
+    fn table_of(&self, task: &str) -> String {
+        let of_task = self.models.iter().filter_map(|model| Some((&model.name, model.tasks.get(task)?)));
+        let rows = of_task.map(|(name, contrasts)| {
+            let told = figures(contrasts).map(|contrast| [figure(contrast.figure), difference(contrast)]);
+            let pcoc = contrasts.pcoc.map_or("n/a".into(), |pcoc| table::decimals(pcoc, 2));
+            [name.clone()].into_iter().chain(told.into_iter().flatten()).chain([pcoc]).collect()
+        });
         table::table(&["model", ">auc", ">difference", ">ne", ">difference", ">pcoc"], rows)
     }
 }
@@ -398,8 +368,8 @@ fn figure(value: Option<f64>) -> String {
 }
 
 /// As in `+0.0012 ±0.0004 *`.
-fn difference(contrast: &Contrast, surprising: bool) -> String {
+fn difference(contrast: &Contrast) -> String {
     let Some(difference) = contrast.difference else { return String::new() };
     let error = contrast.difference_error.map_or(String::new(), |error| format!(" ±{error:.4}"));
-    format!("{difference:+.4}{error}{}", if surprising { " *" } else { "  " })
+    format!("{difference:+.4}{error}{}", if contrast.p.is_some_and(|p| p < LEVEL) { " *" } else { "  " })
 }

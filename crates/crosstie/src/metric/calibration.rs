@@ -70,16 +70,11 @@ pub(crate) fn surprise(probability: f64, outcome: bool) -> f64 {
 }
 
 pub(super) fn normalized_entropy_of(rows: &[Row]) -> Option<f64> {
-    log_loss_of(rows).zip(entropy_of(rows)).map(|(loss, entropy)| loss / entropy)
-}
-
-/// What predicting the mean label everywhere would cost. `None` for one class.
-pub(super) fn entropy_of(rows: &[Row]) -> Option<f64> {
     let (positive, all) = masses(rows);
     let rate = positive / all;
     let entropy = -(rate * rate.ln() + (1.0 - rate) * (-rate).ln_1p());
     // One class gives 0 × -infinity, no rows 0 / 0: NaN, which is not above 0.
-    (entropy > 0.0).then_some(entropy)
+    if entropy > 0.0 { log_loss_of(rows).map(|loss| loss / entropy) } else { None }
 }
 
 pub(super) fn pcoc_of(rows: &[Row]) -> Option<f64> {

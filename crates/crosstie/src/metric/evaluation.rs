@@ -33,6 +33,17 @@ pub struct Evaluation {
     uncalibrated: Vec<[Running; 2]>,
 }
 
+/// Rows of an evaluation that count for a task: their places among all, and what they are. Those
+/// of no group have [`NO_GROUP`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    pub places: Vec<usize>,
+    pub labels: Vec<bool>,
+    pub scores: Vec<f64>,
+    pub weights: Vec<f64>,
+    pub groups: Vec<u64>,
+}
+
 /// Labels and scores of one task in one meaning.
 #[derive(Clone, Debug, Default)]
 struct Sample {
@@ -181,17 +192,25 @@ impl Evaluation {
     }
 
     /// The tasks.
-    pub(super) fn tasks(&self) -> &[String] {
+    pub(crate) fn tasks(&self) -> &[String] {
         &self.tasks
     }
 
-    /// The rows of a task that count in a meaning: their places among all, and what they are.
-    pub(super) fn counted(&self, task: usize, meaning: Meaning) -> (Vec<usize>, Vec<Row>) {
+    /// The rows of a task that count in a meaning.
+    pub(crate) fn counted(&self, task: usize, meaning: Meaning) -> Counted {
         let samples = match meaning {
             Meaning::GivenParent => &self.given_parent,
             Meaning::FromImpression => &self.from_impression,
         };
-        self.rows(&samples[task]).unzip()
+        let mut counted = Counted::default();
+        for (place, Row { score, weight, group, label, .. }) in self.rows(&samples[task]) {
+            counted.places.push(place);
+            counted.labels.push(label);
+            counted.scores.push(score);
+            counted.weights.push(weight);
+            counted.groups.push(group);
+        }
+        counted
     }
 
     /// The rows that count, with their places: those with a label and a weight other than 0.

@@ -3,7 +3,6 @@ mod golden;
 mod likeness;
 mod names;
 mod properties;
-mod standing;
 
 /// Whether two figures agree up to rounding: 1e-12, absolute near 0.
 fn agree(found: Option<f64>, expected: Option<f64>) -> bool {

@@ -1,14 +1,20 @@
-//! Models side by side on the same rows.
+//! Models side by side on the same rows: by how much they differ, and how sure that is.
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::calibration::{entropy_of, pcoc};
-use super::evaluation::Evaluation;
-use super::influence::{Influences, auc_influences, influence_error, log_loss_influences};
-use super::report::Meaning;
-use super::row::Row;
+use crate::experiment::statistics::{holm, student_beyond};
+use crate::metric::{
+    Counted, Evaluation, Influences, Meaning, auc_influences, influence_error, log_loss_influences, normalized_entropy,
+    pcoc,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Rows with the action, and without it, from which on a difference is held against chance.
+pub const ENOUGH: u64 = 20;
 
 /// How a model stands on some labelled rows: its figures, and what each row has to do with them,
 /// so that it can be held against another on the same rows. One model may have been trained
@@ -27,8 +33,8 @@ struct Side {
     labels: Vec<bool>,
     weights: Vec<f64>,
     groups: Vec<u64>,
-    /// What predicting the mean label everywhere would cost.
-    entropy: Option<f64>,
+    /// Normalised entropy per log-loss.
+    ne_per_logloss: Option<f64>,
     auc: Trained,
     logloss: Trained,
     /// One per training.
@@ -81,6 +87,8 @@ pub struct Contrast {
     pub difference: Option<f64>,
     /// Its standard error: by the labels, the rows being the same, and by the trainings of both.
     pub difference_error: Option<f64>,
+    /// How likely a difference as large is by chance, among as many as were [tested](test()).
+    pub p: Option<f64>,
     /// Degrees of freedom of that error (Satterthwaite, Biometrics Bulletin 1946), which are few
     /// where few trainings make most of it; `None` where no training has a part in it, and rows
     /// are many.
@@ -88,21 +96,15 @@ pub struct Contrast {
 }
 
 impl Contrast {
-    /// The difference in standard errors. `None` where it has no error, or one of 0.
-    pub fn z(&self) -> Option<f64> {
-        Some(self.difference? / self.difference_error?).filter(|z| z.is_finite())
-    }
-
     /// The same of a figure that is `by` times as large.
     fn scaled(self, by: f64) -> Contrast {
         let times = |value: Option<f64>| value.map(|value| value * by);
-        let Contrast { figure, error, difference, difference_error, freedom } = self;
         Contrast {
-            figure: times(figure),
-            error: times(error),
-            difference: times(difference),
-            difference_error: times(difference_error),
-            freedom,
+            figure: times(self.figure),
+            error: times(self.error),
+            difference: times(self.difference),
+            difference_error: times(self.difference_error),
+            ..self
         }
     }
 }
@@ -114,15 +116,34 @@ pub struct Contrasts {
     pub rows: u64,
     /// Those of them where the action happened.
     pub positives: u64,
-    /// See [`super::auc`].
+    /// See [`auc`](crate::metric::auc()).
     pub auc: Contrast,
-    /// See [`super::log_loss`].
+    /// See [`log_loss`](crate::metric::log_loss).
     pub logloss: Contrast,
-    /// See [`super::normalized_entropy`]: the log-loss over what the mean label would cost, which
-    /// is taken as it is.
+    /// See [`normalized_entropy`]: the log-loss over what the mean label would cost, which is
+    /// taken as it is.
     pub ne: Contrast,
-    /// See [`super::pcoc`]: mean over trainings.
+    /// See [`pcoc`]: mean over trainings.
     pub pcoc: Option<f64>,
+}
+
+/// Tells of all models' differences of AUC and normalised entropy how likely as large ones are by
+/// chance: of models that are alike any is below a threshold with the probability that this is,
+/// however many they are (Holm 1979). Of tasks with fewer than [`ENOUGH`] rows of either class
+/// nothing is told.
+pub fn test<'a>(models: impl IntoIterator<Item = &'a mut IndexMap<String, Contrasts>>) {
+    let tasks = models.into_iter().flat_map(IndexMap::values_mut);
+    let enough = tasks.filter(|of| of.positives.min(of.rows - of.positives) >= ENOUGH);
+    let differences = enough.flat_map(|contrasts| [&mut contrasts.auc, &mut contrasts.ne]);
+    let (mut tested, p): (Vec<&mut Contrast>, Vec<f64>) = differences
+        .filter_map(|contrast| {
+            let z = contrast.difference? / contrast.difference_error?;
+            let p = student_beyond(z, contrast.freedom.unwrap_or(f64::INFINITY));
+            // A model has no difference to itself, nor an error of it.
+            z.is_finite().then_some((contrast, p))
+        })
+        .unzip();
+    tested.iter_mut().zip(holm(&p)).for_each(|(contrast, p)| contrast.p = Some(p));
 }
 
 impl Standing {
@@ -176,19 +197,18 @@ impl Standing {
 }
 
 impl Side {
-    fn of((places, rows): (Vec<usize>, Vec<Row>)) -> Side {
-        let labels: Vec<bool> = rows.iter().map(|row| row.label).collect();
-        let weights: Vec<f64> = rows.iter().map(|row| row.weight).collect();
-        let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
+    fn of(Counted { places, labels, scores, weights, groups }: Counted) -> Side {
+        let logloss = log_loss_influences(&labels, &scores, Some(&weights));
+        let ne = normalized_entropy(&labels, &scores, Some(&weights));
         Side {
             auc: Trained::of(auc_influences(&labels, &scores, Some(&weights))),
-            logloss: Trained::of(log_loss_influences(&labels, &scores, Some(&weights))),
+            ne_per_logloss: logloss.as_ref().zip(ne).map(|(logloss, ne)| ne / logloss.figure),
+            logloss: Trained::of(logloss),
             pcoc: vec![pcoc(&labels, &scores, Some(&weights))],
-            entropy: entropy_of(&rows),
-            groups: rows.iter().map(|row| row.group).collect(),
             places,
             labels,
             weights,
+            groups,
         }
     }
 
@@ -217,7 +237,7 @@ impl Side {
             positives: self.labels.iter().filter(|label| **label).count() as u64,
             auc: self.auc.against(first.map(|first| &first.auc), by_class),
             logloss,
-            ne: self.entropy.map(|entropy| logloss.scaled(1.0 / entropy)).unwrap_or_default(),
+            ne: self.ne_per_logloss.map(|per| logloss.scaled(per)).unwrap_or_default(),
             pcoc: mean(&self.pcoc),
         }
     }
