@@ -163,7 +163,7 @@ impl Files<'_> {
         };
         std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let (contents, columns, renamed) = self.columns(joined);
-        let (missing, asked) = (self.missing(&columns), self.asked(&columns));
+        let (missing, asked) = (self.missing(&columns), self.asked(joined));
         let mut report = Report { renamed, missing, asked, ..Report::default() };
         report.actions = joined.actions().iter().map(|action| (action.clone(), 0, 0.0)).collect();
         let cells = vec![Vec::new(); contents.len()];
@@ -257,13 +257,13 @@ impl Files<'_> {
         task.map_or(action, |task| task.column())
     }
 
-    /// Columns of bias fields that are not the place in the answer.
-    fn asked(&self, columns: &SchemaRef) -> Vec<String> {
+    /// Columns of bias fields that hold what requests said, and not the place in the answer.
+    fn asked(&self, joined: &Joined) -> Vec<String> {
         let fields = self.schema.iter().flat_map(|schema| &schema.fields);
         let biases = fields
             .filter(|field| field.role == Role::Bias && self.position.is_none())
             .flat_map(|field| field.columns());
-        biases.filter(|name| columns.index_of(name).is_ok()).map(str::to_string).collect()
+        biases.filter(|name| joined.features.contains_key(*name)).map(str::to_string).collect()
     }
 
     /// Columns that the schema reads and that there are not.

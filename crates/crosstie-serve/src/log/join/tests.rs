@@ -267,6 +267,11 @@ fn a_bias_learned_from_the_place_that_was_asked_for() {
     let (out, report) = join(&[directory.path()], &Files { position: Some("position"), ..files(Some(&schema)) });
     assert_eq!((column(&out, "position"), report.asked.len()), (["1", "2", "3"].map(String::from).to_vec(), 0));
     assert!(report.renamed.is_empty(), "{:?}", report.renamed);
+    // Where no request says it, the server's own column has the name.
+    let unsaid = tempfile::tempdir().unwrap();
+    log(unsaid.path(), vec![self::exposure("r1", 0)], Vec::new());
+    let (out, report) = join(&[unsaid.path()], &files(Some(&schema)));
+    assert_eq!((column(&out, "position"), report.asked.len()), (["1", "2", "3"].map(String::from).to_vec(), 0));
     // Under another name it stands beside the server's own.
     let (out, _) = join(&[directory.path()], &Files { position: Some("place"), ..files(None) });
     assert_eq!(
