@@ -80,7 +80,10 @@ fn a_swap_under_load_loses_no_request_and_mixes_no_answer() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_loads_lets_what_answers_go_first() {
-    let _server = Models::new().serve();
+    let (models, server, _, _) = one_served();
+    // Both of them have worked by then, and so begun.
+    models.put(1, "click", 2);
+    server.state().repository.look_and_wait().unwrap();
     // The scheduling policies of threads that bear a name, servers of other tests' among them.
     let policies = |name: &str| -> BTreeSet<u64> {
         let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
