@@ -97,7 +97,7 @@ impl Scorer {
     /// # Errors
     /// A file that cannot be read, a bad cell, a missing column.
     pub fn evaluate(&self, source: &Source) -> Result<Report> {
-        Ok(self.collect(source, None)?.report())
+        Ok(self.score_labelled(source)?.report())
     }
 
     /// Scores labelled files, to be reported or [held against another model's

@@ -4,8 +4,8 @@
 use rayon::prelude::*;
 
 use super::calibration::{log_loss_of, surprise};
-use super::rank::sorted_auc;
-use super::row::{by_score, masses, rows};
+use super::rank::{placed, sorted_auc};
+use super::row::{Row, by_score, masses, rows};
 use crate::batch::NO_GROUP;
 
 /// A figure, and what each row adds to it, which is 0 in the sum over rows. Other rows of the
@@ -33,23 +33,16 @@ pub fn auc_influences(labels: &[bool], scores: &[f64], weights: Option<&[f64]>) 
     let figure = sorted_auc(&sorted)?;
     let (positives, all) = masses(&sorted);
     let negatives = all - positives;
-    // By score: what positive rows, and negative ones, are over beside the AUC, per weight.
-    let mut over: Vec<(f64, [f64; 2])> = Vec::new();
-    let (mut positives_below, mut negatives_below) = (0.0, 0.0);
-    for tie in sorted.chunk_by(|a, b| a.score == b.score) {
-        let (positive, both) = masses(tie);
-        let negative = both - positive;
-        let above = (negatives_below + negative / 2.0) / negatives;
-        let below = (positives - positives_below - positive / 2.0) / positives;
-        over.push((tie[0].score, [(below - figure) / negatives, (above - figure) / positives]));
-        positives_below += positive;
-        negatives_below += negative;
-    }
+    // By score, what a negative row and a positive one add, per weight.
+    let added = |(tie, above, below): (&[Row], f64, f64)| {
+        (tie[0].score, [(below - figure) / negatives, (above - figure) / positives])
+    };
+    let added: Vec<(f64, [f64; 2])> = placed(&sorted).map(added).collect();
     let of_row = |index: usize| {
         let weight = weights.map_or(1.0, |weights| weights[index]);
         // Zeros of both signs are one score.
-        let place = over.partition_point(|(score, _)| *score < scores[index]);
-        if weight > 0.0 { weight * over[place].1[usize::from(labels[index])] } else { 0.0 }
+        let place = added.partition_point(|(score, _)| *score < scores[index]);
+        if weight > 0.0 { weight * added[place].1[usize::from(labels[index])] } else { 0.0 }
     };
     Some(Influences { figure, rows: (0..labels.len()).map(of_row).collect() })
 }

@@ -56,23 +56,34 @@ pub fn auc_error(labels: &[bool], scores: &[f64], weights: Option<&[f64]>) -> Op
     sorted_auc_error(&rows, sorted_auc(&rows)?)
 }
 
+/// Where rows sorted by score are placed: of each tie, its rows, the share of the negative rows
+/// that its positive ones are above, and that of the positive rows that its negative ones are
+/// below; a tie counts half.
+pub(super) fn placed(rows: &[Row]) -> impl Iterator<Item = (&[Row], f64, f64)> {
+    let (positives, all) = masses(rows);
+    let negatives = all - positives;
+    let (mut positives_below, mut negatives_below) = (0.0, 0.0);
+    rows.chunk_by(|a, b| a.score == b.score).map(move |tie| {
+        let (positive, both) = masses(tie);
+        let negative = both - positive;
+        let above = (negatives_below + negative / 2.0) / negatives;
+        let below = (positives - positives_below - positive / 2.0) / positives;
+        positives_below += positive;
+        negatives_below += negative;
+        (tie, above, below)
+    })
+}
+
 /// Standard error of the AUC of rows sorted by score.
 pub(super) fn sorted_auc_error(rows: &[Row], auc: f64) -> Option<f64> {
     let (positives, all) = masses(rows);
     let (positive_squares, all_squares) = squares(rows);
     let (negatives, negative_squares) = (all - positives, all_squares - positive_squares);
-    let (mut positives_below, mut negatives_below) = (0.0, 0.0);
     let (mut of_positives, mut of_negatives) = (0.0, 0.0);
-    for tie in rows.chunk_by(|a, b| a.score == b.score) {
-        let (positive, both) = masses(tie);
-        let negative = both - positive;
-        let above = (negatives_below + negative / 2.0) / negatives;
-        let below = (positives - positives_below - positive / 2.0) / positives;
+    for (tie, above, below) in placed(rows) {
         let (positive_square, both) = squares(tie);
         of_positives += positive_square * (above - auc).powi(2);
         of_negatives += (both - positive_square) * (below - auc).powi(2);
-        positives_below += positive;
-        negatives_below += negative;
     }
     // Of a mean of n rows of weight 1 the sum of squares over n (n - 1).
     let variance = |sum: f64, mass: f64, squares: f64| sum / (mass * (mass - squares / mass));
