@@ -14,7 +14,8 @@ from ._native import CrosstieError
 
 #: What a table shows of a figure.
 SHOWN = ("auc", "ne")
-COLUMNS = ("task", "model", *(f"{figure}{what}" for figure in SHOWN for what in ("", "_difference", "_error", "_p")), "pcoc")
+#: Below this p-value a difference is more than chance.
+LEVEL = 0.05
 
 
 class Comparison(dict[str, Any]):
@@ -83,7 +84,7 @@ def compare(
         fitted = [training._model() for training in trainings]
         read = [(model, to_data(rows, model.columns(True), LABELLED_ROWS)) for model in fitted]
         standings.append(_native.Standing(read, given_parent, threads))
-    found = json.loads(_native.compare(standings))
+    found = json.loads(_native.compare(standings, threads))
     meaning = "given_parent" if given_parent else "from_impression"
     return Comparison(meaning=meaning, models=dict(zip(models, found)))
 
@@ -101,4 +102,4 @@ def _difference(row: dict[str, Any], figure: str) -> str:
     if difference is None:
         return ""
     told = f"{difference:+.4f}" + ("" if error is None else f" ±{error:.4f}")
-    return told + (" *" if p is not None and p < 0.05 else "")
+    return told + (" *" if p is not None and p < LEVEL else "")

@@ -43,18 +43,16 @@ impl Standing {
 /// The figures of models beside those of the first: JSON, a list in their order, as
 /// `crosstie compare --json` has `tasks`.
 #[pyfunction]
-pub fn compare(models: Vec<Py<Standing>>) -> PyResult<String> {
-    let mut found = Vec::new();
-    for (place, model) in models.iter().enumerate() {
-        let standing = &model.get().0;
-        found.push(if place == 0 {
-            standing.figures()
-        } else {
-            standing.against(&models[0].get().0).map_err(unlike)?
-        });
-    }
-    standing::test(&mut found);
-    Ok(json!(found).to_string())
+pub fn compare(py: Python<'_>, models: Vec<Py<Standing>>, threads: usize) -> PyResult<String> {
+    with_pool(py, threads, |_| {
+        let Some((first, others)) = models.split_first() else { return Ok("[]".into()) };
+        let first = &first.get().0;
+        let others = others.iter().map(|model| model.get().0.against(first));
+        let mut found =
+            [Ok(first.figures())].into_iter().chain(others).collect::<Result<Vec<_>, _>>().map_err(unlike)?;
+        standing::test(&mut found);
+        Ok(json!(found).to_string())
+    })
 }
 
 fn unlike(mismatch: standing::Mismatch) -> PyErr {
