@@ -328,10 +328,11 @@ pub struct Buckets {
 
 impl Buckets {
     /// The number of buckets, of so many training rows: if the schema says nothing, one for
-    /// every 250 of them, at least 4 and at most 64. A vector of a bucket that has fewer
-    /// rows learns their chance.
+    /// every 250 of them, at least 4 and at most 16. A vector of a bucket that has fewer
+    /// rows learns their chance, and one of many narrow buckets learns it all the same where
+    /// rows of a number share more than the number, as those of one hour's weather do.
     pub fn among(&self, rows: u64) -> u32 {
-        self.buckets.unwrap_or_else(|| (rows / 250).clamp(4, 64) as u32)
+        self.buckets.unwrap_or_else(|| (rows / 250).clamp(4, 16) as u32)
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) struct RawField {
     /// place of a vocabulary; values that meet in one share it. Of a numeric field: about so
     /// many buckets of its numbers; up to four times as many where each different number
     /// then has one of its own. If absent, one for every 250 training rows, at least 4 and
-    /// at most 64.
+    /// at most 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     buckets: Option<u32>,
     /// Numbers in the vector of a value; the schema's `width` if absent.
