@@ -5,17 +5,21 @@
     python3 docs/results/strangers.py baselines --logs LOGS --part valid
     python3 docs/results/strangers.py run       --logs LOGS --binary target/release/crosstie --out RUNS --only-valid
     python3 docs/results/strangers.py table     --logs LOGS --in RUNS --part valid
+    python3 docs/results/strangers.py expected  --logs LOGS --binary target/release/crosstie --in RUNS
 
 Defaults are chosen by these, on validation files alone. The test files are read once, at the end: `baselines --part
 test`, `run` into an empty directory without --only-valid, `table` without --part, which writes strangers.json and the
-marked part of strangers.md.
+marked part of strangers.md. `expected` prints, for the logs whose truth is known, the test AUC in the mean over all labels
+that the truth could have given: next to no chance is left in it.
 
 `prepare` and `baselines` need what strangers_logs.py and strangers_baselines.py name; `run` and `table` need Python's
 standard library only. Whatever is there already is not made again, so that all can be stopped and started; a log that
 RUNS lack keeps its part of strangers.json, whose commit the page tells.
 """
-import argparse, json, pathlib, statistics, subprocess, time
+import argparse, csv, json, pathlib, statistics, subprocess, time, tomllib
 from concurrent.futures import ThreadPoolExecutor
+
+from expected import expected_auc
 
 HERE = pathlib.Path(__file__).parent
 ENOUGH = 200  # Positives, for a calibration to be judged.
@@ -115,11 +119,13 @@ def of_log(log, runs, options):
     for schema in {schema for schema, _ in ways}:
         best[schema] = max((way for way in ways if way[0] == schema), key=lambda way: mean_auc(ways[way], "valid"))
     plain = ways[best["schema"]]
-    ours = {schema: mean_auc(ways[way], part) for schema, way in best.items()}
+    ours, most = mean_auc(plain, part), max(mean_auc(some, part) for (schema, _), some in ways.items() if schema == "schema")
+    # The same models with both schemas: which is best by the validation differs by chance.
+    by_hand = [mean_auc(some, part) - mean_auc(ways["schema", model], part) for (schema, model), some in ways.items() if schema == "schema-best"]
     pcocs = [statistics.mean(one["figures"][part][task]["pcoc"] for one in plain) for task in tasks if beside["lightgbm"][task]["positives"] >= ENOUGH]
-    line = f"| {log} | {best['schema'][1]} | {figure(ours['schema'])} | {figure(means['lightgbm'])} | {figure(means['logistic regression'])} | **{ours['schema'] - means['lightgbm']:+.4f}** | "
-    line += " | ".join(f"{ours[schema] - ours['schema']:+.4f}" if schema in ours else "" for schema in ("schema-best",))
-    line += f" | {figure(min(pcocs), 2)} to {figure(max(pcocs), 2)} |" if pcocs else " | |"
+    line = f"| {log} | {best['schema'][1]} | {figure(ours)} | {figure(means['lightgbm'])} | {figure(means['logistic regression'])} | **{ours - means['lightgbm']:+.4f}** | {most - means['lightgbm']:+.4f} | "
+    line += f"{statistics.mean(by_hand):+.4f} | " if by_hand else "| "
+    line += f"{figure(min(pcocs), 2)} to {figure(max(pcocs), 2)} |" if pcocs else "|"
     record = {"rows": about["rows"], "beside": beside, "best": {schema: way[1] for schema, way in best.items()}}
     record["crosstie"] = [{key: one[key] for key in ("schema", "model", "seed", "commit", "best_epoch", "epochs", "seconds", "figures")} for one in runs]
     return text + [""], line, record
@@ -138,8 +144,8 @@ def table(options):
     ready = {log for log in runs if (options.logs / log / f"baselines-{options.part}.json").exists() and any(one["schema"] == "schema" for one in runs[log])}
     print("".join(f"{log} is left out: no baselines, or no run of `schema`\n" for log in runs if log not in ready), end="")
     made = {log: of_log(log, some, options) for log, some in runs.items() if log in ready and log in (options.only or ready)}
-    head = "| log | best model | mean AUC | LightGBM | logistic regression | against LightGBM | with schema-best | PCOC |"
-    text = [head, "|---" * 8 + "|", *(line for _, line, _ in made.values()), ""]
+    head = "| log | best model | mean AUC | LightGBM | logistic regression | against LightGBM | the best on the test | with schema-best | PCOC |"
+    text = [head, "|---" * 9 + "|", *(line for _, line, _ in made.values()), ""]
     text += [line for lines, _, _ in made.values() for line in lines]
     if options.part == "valid":
         print("\n".join(text))
@@ -151,15 +157,34 @@ def table(options):
     kept.write_text(json.dumps({log: record for log, (_, _, record) in made.items()}, indent=1) + "\n")
 
 
+def expected(options):
+    """Of each log whose truth is known, the mean over tasks and seeds of the AUC from the impression, by model and schema."""
+    for where in sorted(options.logs / log for log in options.only) if options.only else sorted(path.parent for path in options.logs.glob("synth*/test.parquet")):
+        tasks = [task["name"] for task in tomllib.loads((where / "schema.toml").read_text())["task"]]
+        found = {}
+        for kept in sorted((options.runs / where.name).glob("*.json")):
+            one, scores = json.loads(kept.read_text()), kept.with_suffix(".csv")
+            command = [options.binary, "predict", kept.with_suffix(""), "--data", where / "test.parquet", "--out", scores, "--quiet"]
+            subprocess.run(list(map(str, command)) + [part for task in tasks for part in ("--keep", f"true_joint_{task}")], check=True, stdout=subprocess.DEVNULL)
+            rows = list(csv.DictReader(open(scores)))
+            scores.unlink()
+            # A root's probability is that from the impression.
+            scored = lambda task: [float(row.get(f"joint_{task}") or row[f"p_{task}"]) for row in rows]
+            aucs = [expected_auc([1.0] * len(rows), [float(row[f"true_joint_{task}"]) for row in rows], scored(task)) for task in tasks]
+            found.setdefault((one["schema"], one["model"]), []).append(statistics.mean(aucs))
+        for (schema, model), aucs in found.items():
+            print(f"{where.name} {schema} {model}: {figure(statistics.mean(aucs))}, {len(aucs)} seeds")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     path = lambda text: pathlib.Path(text).resolve()
-    for name in ("prepare", "baselines", "run", "table"):
+    for name in ("prepare", "baselines", "run", "table", "expected"):
         command = commands.add_parser(name)
         command.add_argument("--logs", type=path, required=True, help="directory of the prepared logs")
         command.add_argument("--only", nargs="*", help="these logs alone")
-        if name in ("prepare", "run"):
+        if name in ("prepare", "run", "expected"):
             command.add_argument("--binary", type=path, required=True)
         if name in ("baselines", "table"):
             command.add_argument("--part", choices=["valid", "test"], default="test")
@@ -171,7 +196,7 @@ def main():
             command.add_argument("--jobs", type=int, default=1)
             command.add_argument("--only-valid", action="store_true", help="the test files are not read")
             command.add_argument("--set", action="append", default=[], help="a setting for all runs, to try one")
-        if name == "table":
+        if name in ("table", "expected"):
             command.add_argument("--in", dest="runs", type=path, required=True)
     options = parser.parse_args()
     if options.command == "prepare":
@@ -183,7 +208,7 @@ def main():
 
         strangers_baselines.baselines(options.logs, options.part, options.only)
     else:
-        {"run": run, "table": table}[options.command](options)
+        {"run": run, "table": table, "expected": expected}[options.command](options)
 
 
 if __name__ == "__main__":
