@@ -560,6 +560,21 @@ fn rare_values_are_counted_as_values_and_not_as_rows() {
     assert!(warnings.iter().any(|warning| warning.starts_with(told)), "{warnings:?}");
 }
 
+#[test]
+fn many_narrow_buckets_told_which_hour_a_row_was_of() {
+    let buckets = |rows: usize, more: &str| {
+        let schema = format!("[[task]]\nname = 'click'\n[[field]]\nname = 'pressure'\nkind = 'numeric'\n{more}");
+        let lines: Vec<String> = (0..rows).map(|row| format!("{},{}", row * 7919 % rows, row % 2)).collect();
+        let table = Table::new("pressure,click", &lines);
+        let learned = Features::learn(&Schema::parse(&schema).unwrap(), &table.source()).unwrap();
+        let Lookup::Quantile { cuts } = &learned.features().tables[0] else { panic!("a number has buckets") };
+        cuts.len() + 1
+    };
+    assert_eq!(buckets(20_000, ""), 16);
+    assert_eq!(buckets(3_000, ""), 12, "rows are few");
+    assert_eq!(buckets(20_000, "buckets = 64\n"), 64, "asked for");
+}
+
 fn random_lines() -> impl Strategy<Value = Vec<String>> {
     let line = (
         ("[a-d]?", "[a-d]?(\\|[a-d]){0,2}", prop::option::of(-5i32..5), "[x-z]?"),
