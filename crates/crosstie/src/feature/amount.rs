@@ -6,8 +6,7 @@
 //!
 //! - more than half of its cells are one number,
 //! - the others come back: there are at least two rows for each different one, and
-//! - there are at least 20 different ones, and more than buckets, or each has a vector
-//!   already.
+//! - there are at least 20 different ones, and more than buckets.
 
 use std::collections::{HashMap, HashSet};
 
